@@ -1,0 +1,49 @@
+# Each target sets up what it needs, in .venv; `make run` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+.PHONY: run test test-all lint format train evaluate examples clean
+
+run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
+	$(BIN)/python app.py
+
+test: $(VENV)/.dev  ## Run the tests
+	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest
+
+test-all: $(VENV)/.dev  ## Run the tests, those that take minutes too
+	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(VENV)/.dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/.dev  ## Train the bundled model again
+	$(BIN)/python -m ser_core train --data $(DATA) --out model
+
+evaluate: $(VENV)/.dev  ## Repeat the figures of the model card
+	$(BIN)/python -m ser_core evaluate test --data $(DATA)
+
+examples: $(VENV)/.dev  ## Make the example clips again (needs espeak-ng)
+	$(BIN)/python examples/make_examples.py
+
+clean:  ## Remove what was made here
+	rm -rf $(VENV) build dist runs artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	touch $@ $(VENV)/.serve

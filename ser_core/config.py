@@ -1,0 +1,169 @@
+"""Every setting of the path from file to features, frozen, and to and from JSON.
+
+Units are in the names. A model's manifest carries one `PipelineConfig`, so that
+serving does what training did.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from ser_core.errors import ModelError
+
+Level = Literal["peak", "pydub", "none"]
+FeatureGroup = Literal["rms", "zcr", "mfcc", "log_mel"]
+
+FEATURE_GROUPS: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc", "log_mel")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioConfig:
+    """What `load_audio` accepts and returns.
+
+    Attributes:
+        sample_rate_hz: Rate of the waveform that comes out.
+        min_duration_s: Shorter recordings are refused.
+        max_duration_s: Longer recordings are refused, while decoding.
+        max_bytes: Larger files are refused before they are opened.
+        min_sample_rate_hz: Lowest rate accepted.
+        max_sample_rate_hz: Highest rate accepted.
+        max_channels: Most channels accepted.
+        ffmpeg_timeout_s: ffmpeg is stopped after this long.
+    """
+
+    sample_rate_hz: int = 16_000
+    min_duration_s: float = 0.5
+    max_duration_s: float = 600.0
+    max_bytes: int = 50_000_000
+    min_sample_rate_hz: int = 8_000
+    max_sample_rate_hz: int = 192_000
+    max_channels: int = 64
+    ffmpeg_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessConfig:
+    """From a waveform at one rate to the speech in it, in the papers' order.
+
+    Attributes:
+        remove_dc: Whether a constant offset of the sound card is taken off first.
+        level: `peak` scales the highest sample to `-headroom_db` dBFS in NumPy;
+            `pydub` does it with pydub.effects.normalize, as the papers did;
+            `none` leaves the level alone.
+        headroom_db: Distance of the peak from full scale.
+        trim: Whether leading and trailing silence is cut off.
+        trim_top_db: Frames this far below the loudest count as silence.
+        trim_frame_length: Frame of the trim in samples.
+        trim_hop_length: Hop of the trim in samples.
+        noise_reduction: Whether noisereduce runs, after the trim.
+        silence_dbfs: Recordings whose peak stays below this hold no speech.
+        min_speech_s: Less than this after the trim is no speech.
+    """
+
+    remove_dc: bool = True
+    level: Level = "peak"
+    headroom_db: float = 0.0
+    trim: bool = True
+    trim_top_db: float = 30.0
+    trim_frame_length: int = 2_048
+    trim_hop_length: int = 512
+    noise_reduction: bool = False
+    silence_dbfs: float = -60.0
+    min_speech_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.level not in ("peak", "pydub", "none"):
+            raise ValueError(f"level is {self.level!r}; one of peak, pydub, none is needed.")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureConfig:
+    """Which columns describe a frame, and how frames are cut.
+
+    Attributes:
+        groups: Column groups in order, each of `FEATURE_GROUPS`, none twice.
+        frame_length: Frame in samples (2,048 at 16 kHz are 128 ms).
+        hop_length: Step between frames in samples (512 at 16 kHz are 32 ms).
+        n_mfcc: How many MFCC.
+        n_mels: How many bands the log-mel group has.
+    """
+
+    groups: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc")
+    frame_length: int = 2_048
+    hop_length: int = 512
+    n_mfcc: int = 13
+    n_mels: int = 64
+
+    def __post_init__(self) -> None:
+        if not self.groups or len(set(self.groups)) != len(self.groups):
+            raise ValueError(f"groups is {self.groups}; each group once, at least one.")
+        for group in self.groups:
+            if group not in FEATURE_GROUPS:
+                raise ValueError(f"{group!r} is no feature group; known: {FEATURE_GROUPS}.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Column names in order, such as `("rms", "zcr", "mfcc_0", …)`."""
+        widths = {"rms": 0, "zcr": 0, "mfcc": self.n_mfcc, "log_mel": self.n_mels}
+        return tuple(
+            name
+            for group in self.groups
+            for name in (
+                [f"{group}_{i}" for i in range(widths[group])] if widths[group] else [group]
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConfig:
+    """How a recording longer than a training clip is cut for the network.
+
+    Attributes:
+        window_s: Longest stretch that the network sees at once.
+        hop_s: Step between the starts of two windows.
+    """
+
+    window_s: float = 6.0
+    hop_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """The settings of the whole path; what the manifest stores as `pipeline`."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Rebuild the settings from JSON.
+
+        Args:
+            stored: What `to_dict` gave, lists standing for tuples.
+
+        Raises:
+            ModelError: A section or setting is missing or unknown, or has a value
+                that this version does not know.
+        """
+        sections: dict[str, Any] = {}
+        for section in fields(cls):
+            kind: Any = section.default_factory
+            values = stored.get(section.name)
+            known = {f.name for f in fields(kind)}
+            if not isinstance(values, dict) or set(values) != known:
+                found = sorted(values) if isinstance(values, dict) else values
+                raise ModelError(
+                    f"The manifest's {section.name} settings are {found}; "
+                    f"this version needs {sorted(known)}. Use a model of this version."
+                )
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            try:
+                sections[section.name] = kind(**values)
+            except (TypeError, ValueError) as error:
+                raise ModelError(f"The manifest's {section.name} settings: {error}") from error
+        return cls(**sections)

@@ -1,0 +1,26 @@
+"""Everything that can go wrong for a reason that the caller can act on.
+
+Each message says what was found, what was expected and what to do. The command
+line prints it as one line and exits with 2; the page shows it as a sentence.
+Any other exception is a bug and keeps its trace.
+"""
+
+
+class SerError(Exception):
+    """Root of the errors that this package raises on purpose."""
+
+
+class AudioError(SerError):
+    """A recording cannot be read, or breaks a limit of `AudioConfig`."""
+
+
+class NoSpeechError(SerError):
+    """A recording was read, and nobody speaks in it."""
+
+
+class ModelError(SerError):
+    """A model folder is missing, incomplete, damaged or of another version."""
+
+
+class CorpusError(SerError):
+    """A corpus folder, its file names or a table of clips is not as documented."""

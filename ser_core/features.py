@@ -1,0 +1,110 @@
+"""From speech to frames: RMS, zero-crossing rate, MFCC and log-mel, all by librosa.
+
+One column order, named by `FeatureConfig.columns` and carried by the manifest,
+holds for training and serving alike.
+"""
+
+from collections.abc import Sequence
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.config import FeatureGroup, PipelineConfig
+from ser_core.preprocess import Waveform
+
+Features = npt.NDArray[np.float32]
+
+N_MFCC_MELS = 128
+"""Mel bands under the MFCC: librosa's default, and so the papers'."""
+TOP_DB = 80.0
+"""Decibels below a clip's loudest band that log-mel and MFCC keep."""
+
+
+def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
+    """Describe every frame of a clip.
+
+    Args:
+        samples: (n_samples,) float32 speech from `preprocess`.
+        config: Settings; `config.features` names the columns.
+
+    Returns:
+        (n_frames, n_features) float32 with n_frames = 1 + n_samples // hop_length,
+        columns in the order of `config.features.columns`, not standardised.
+
+    Source: librosa.feature; McFee et al. 2015.
+    """
+    power = _power_spectrogram(samples, config)  # (1 + frame_length // 2, n_frames)
+    rows = [_group(group, samples, power, config) for group in config.features.groups]
+    return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)
+
+
+def _power_spectrogram(samples: Waveform, config: PipelineConfig) -> Features:
+    frames = librosa.stft(
+        samples, n_fft=config.features.frame_length, hop_length=config.features.hop_length
+    )
+    return np.asarray(np.abs(frames) ** 2, dtype=np.float32)
+
+
+def _group(
+    group: FeatureGroup, samples: Waveform, power: Features, config: PipelineConfig
+) -> Features:
+    """One column group, as (n_columns, n_frames)."""
+    settings = config.features
+    length, hop = settings.frame_length, settings.hop_length
+    match group:
+        case "rms":
+            rows = librosa.feature.rms(y=samples, frame_length=length, hop_length=hop)
+        case "zcr":
+            rows = librosa.feature.zero_crossing_rate(samples, frame_length=length, hop_length=hop)
+        case "mfcc":
+            rows = librosa.feature.mfcc(
+                S=_log_mel(power, N_MFCC_MELS, config), n_mfcc=settings.n_mfcc
+            )
+        case "log_mel":
+            rows = _log_mel(power, settings.n_mels, config)
+    return np.asarray(rows, dtype=np.float32)
+
+
+def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
+    """Mel bands in decibels, as (n_mels, n_frames)."""
+    mel = librosa.feature.melspectrogram(
+        S=power, sr=config.audio.sample_rate_hz, n_fft=config.features.frame_length, n_mels=n_mels
+    )
+    return np.asarray(librosa.power_to_db(mel, top_db=TOP_DB), dtype=np.float32)
+
+
+def pad_features(clips: Sequence[Features]) -> tuple[Features, npt.NDArray[np.int32]]:
+    """Stack clips of different length; the frame counts are the mask.
+
+    Args:
+        clips: Arrays of shape (n_frames, n_features) with n_features alike.
+
+    Returns:
+        (n_clips, max_frames, n_features) float32, zeros after each clip's end, and
+        (n_clips,) int32 frame counts.
+    """
+    n_frames = np.array([len(clip) for clip in clips], dtype=np.int32)
+    batch = np.zeros((len(clips), n_frames.max(), clips[0].shape[1]), dtype=np.float32)
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)] = clip
+    return batch, n_frames
+
+
+def cut_windows(features: Features, config: PipelineConfig) -> list[Features]:
+    """Cut a long clip into overlapping windows; a short one is its own window.
+
+    Args:
+        features: (n_frames, n_features).
+        config: Settings; `config.windows` gives length and step in seconds.
+
+    Returns:
+        Views of (n_window_frames, n_features), all of equal length, in order. The
+        last one ends with the clip, so that it overlaps its neighbour more.
+    """
+    frames_per_s = config.audio.sample_rate_hz / config.features.hop_length
+    length = round(config.windows.window_s * frames_per_s)
+    if len(features) <= length:
+        return [features]
+    starts = list(range(0, len(features) - length, round(config.windows.hop_s * frames_per_s)))
+    return [features[start : start + length] for start in [*starts, len(features) - length]]

@@ -1,0 +1,145 @@
+"""What a model folder says of itself: `manifest.json`, read, written and verified."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ser_core.config import PipelineConfig
+from ser_core.errors import ModelError
+
+FORMAT = 1
+"""Version of the manifest's own layout."""
+FILE_NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a model that serving, a card or a stranger needs.
+
+    Attributes:
+        name: Short name, such as `lstm`.
+        version: Version of the package that made it.
+        labels: Emotions in the order of the output's columns.
+        columns: Feature names in the order of the input's columns.
+        pipeline: Settings of the path from file to features.
+        architecture: Network and training settings, for the reader.
+        n_parameters: Trainable weights.
+        temperature: What the logits are divided by, inside the SavedModel.
+        corpora: One entry a corpus: name, title, licence, citation, n_clips.
+        licence: Licence of the weights.
+        split: Speakers held out: `development` and `test` lists.
+        seed: Seed of the shipped run.
+        commit: Commit of the code that trained it.
+        metrics: Measured figures with the commands that repeat them.
+        files: SHA-256 of each file of the folder, by relative path.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    pipeline: PipelineConfig
+    architecture: dict[str, Any]
+    n_parameters: int
+    temperature: float
+    corpora: tuple[dict[str, Any], ...]
+    licence: str
+    split: dict[str, list[str]]
+    seed: int
+    commit: str
+    metrics: dict[str, Any]
+    files: dict[str, str]
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Inputs and outputs of the SavedModel's `serving_default`; None is any size."""
+        return {
+            "name": "serving_default",
+            "inputs": {
+                "features": {"dtype": "float32", "shape": [None, None, len(self.columns)]},
+                "n_frames": {"dtype": "int32", "shape": [None]},
+            },
+            "outputs": {"probabilities": {"dtype": "float32", "shape": [None, len(self.labels)]}},
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into a model folder."""
+        stored = {"format": FORMAT} | asdict(self) | {"signature": self.signature}
+        text = json.dumps(stored, indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `manifest.json` and hold it against itself and the folder's files.
+
+        Args:
+            folder: A model folder.
+
+        Raises:
+            ModelError: No manifest, an unknown format, settings that contradict each
+                other, or files that are missing or not those of the manifest.
+        """
+        stored = _read_json(folder)
+        if stored.get("format") != FORMAT:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} has format {stored.get('format')}; this version reads "
+                f"format {FORMAT}. Use the model that belongs to this version."
+            )
+        names = set(cls.__dataclass_fields__)
+        if missing := names - set(stored):
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} lacks {sorted(missing)}. Export the model again."
+            )
+        values = {name: stored[name] for name in names}
+        values |= {key: tuple(values[key]) for key in ("labels", "columns", "corpora")}
+        values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
+        manifest = cls(**values)
+        manifest._check(folder, stored.get("signature"))
+        return manifest
+
+    def _check(self, folder: Path, signature: Any) -> None:
+        if self.columns != self.pipeline.features.columns:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} lists the columns {list(self.columns)}, but its "
+                f"settings give {list(self.pipeline.features.columns)}. Export the model again."
+            )
+        if signature != self.signature:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} has a signature that does not fit its "
+                f"{len(self.columns)} columns and {len(self.labels)} labels. "
+                "Export the model again."
+            )
+        for path, expected in self.files.items():
+            if not (folder / path).is_file():
+                raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
+            if sha256_of(folder / path) != expected:
+                raise ModelError(
+                    f"{folder.name}/{path} is not the file that the manifest describes: its "
+                    "SHA-256 differs. Fetch the whole model again."
+                )
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    path = folder / FILE_NAME
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder} holds no {FILE_NAME}, so it is no model folder. Train one with "
+            "«python -m ser_core train» or name another folder."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder.name}/{FILE_NAME} cannot be read: {error}. Fetch the whole model again."
+        ) from error
+    if not isinstance(stored, dict):
+        raise ModelError(f"{folder.name}/{FILE_NAME} holds no object. Fetch the model again.")
+    return stored
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,205 @@
+"""The whole path from a recording to a `Prediction`."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.audio import AudioSource, load_audio
+from ser_core.config import PipelineConfig
+from ser_core.features import cut_windows, extract_features, pad_features
+from ser_core.manifest import Manifest
+from ser_core.model import EmotionModel, load_model
+from ser_core.preprocess import Waveform, preprocess
+from ser_core.quality import QualityWarning, assess_quality
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model heard in one recording.
+
+    Attributes:
+        labels: Emotions in the model's order.
+        probabilities: One a label, in the same order; they sum to 1.
+        duration_s: Length of the whole recording.
+        speech_start_s: Where the part that was judged begins.
+        speech_end_s: Where it ends.
+        warnings: What makes the answer less sure.
+        timings_ms: Milliseconds of each stage, and of all as `total`.
+        model: Name and version of the model that answered.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    duration_s: float = 0.0
+    speech_start_s: float = 0.0
+    speech_end_s: float = 0.0
+    warnings: tuple[QualityWarning, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    model: str = ""
+
+    @classmethod
+    def from_probabilities(
+        cls, probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str], **rest: Any
+    ) -> Self:
+        """Build a prediction from a model's output row.
+
+        Args:
+            probabilities: (n_emotions,) in the order of `labels`.
+            labels: The model's labels.
+            **rest: The other attributes.
+
+        Raises:
+            ValueError: There are not as many probabilities as labels.
+        """
+        if len(probabilities) != len(labels):
+            raise ValueError(f"{len(probabilities)} probabilities for {len(labels)} labels.")
+        return cls(tuple(labels), tuple(float(p) for p in probabilities), **rest)
+
+    @property
+    def emotion(self) -> str:
+        """The likeliest emotion."""
+        return self.ranked()[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the likeliest emotion."""
+        return self.ranked()[0][1]
+
+    def ranked(self) -> tuple[tuple[str, float], ...]:
+        """Pairs of label and probability, the likeliest first."""
+        pairs = zip(self.labels, self.probabilities, strict=True)
+        return tuple(sorted(pairs, key=lambda pair: -pair[1]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, the answer of the API and the command line."""
+        return {
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "probabilities": dict(zip(self.labels, self.probabilities, strict=True)),
+            "duration_s": self.duration_s,
+            "speech_start_s": self.speech_start_s,
+            "speech_end_s": self.speech_end_s,
+            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
+            "timings_ms": dict(self.timings_ms),
+            "model": self.model,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A prediction with the waveform it was made from, for drawing.
+
+    Attributes:
+        waveform: (n_samples,) float32, mono, as recorded.
+        sample_rate_hz: Its rate.
+        prediction: What the model heard.
+    """
+
+    waveform: Waveform
+    sample_rate_hz: int
+    prediction: Prediction
+
+
+class Predictor:
+    """Judges recordings with one model: loaded once, warmed, safe from several threads.
+
+    Attributes:
+        model: The model that answers.
+    """
+
+    def __init__(self, model: EmotionModel) -> None:
+        """Take a model and warm the whole path, so that the first visitor need not wait."""
+        self.model = model
+        self._warm_up()
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Self:
+        """Open a model folder.
+
+        Args:
+            folder: A model folder, such as `model`.
+
+        Raises:
+            ModelError: The folder does not match its manifest.
+        """
+        return cls(load_model(folder))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says of itself."""
+        return self.model.manifest
+
+    @property
+    def config(self) -> PipelineConfig:
+        """Settings of the path from file to features."""
+        return self.manifest.pipeline
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions in the order of the probabilities."""
+        return self.model.labels
+
+    def predict(self, source: AudioSource) -> Prediction:
+        """Say what is heard in a recording.
+
+        Args:
+            source: Path of a recording, or a pair of sample rate in Hz and samples.
+
+        Raises:
+            AudioError: The recording cannot be read or breaks a limit.
+            NoSpeechError: Nobody speaks in it.
+        """
+        return self.analyse(source).prediction
+
+    def analyse(self, source: AudioSource) -> Analysis:
+        """Like `predict`, and keep the waveform for drawing."""
+        config, stopwatch = self.config, _Stopwatch()
+        with stopwatch.stage("load"):
+            waveform = load_audio(source, config.audio)  # (n_samples,)
+        with stopwatch.stage("preprocess"):
+            speech = preprocess(waveform, config)  # (n_speech_samples,)
+            warnings = assess_quality(waveform, speech, config)
+        with stopwatch.stage("features"):
+            features = extract_features(speech.samples, config)  # (n_frames, n_features)
+        with stopwatch.stage("model"):
+            batch, n_frames = pad_features(cut_windows(features, config))
+            probabilities = self.model(batch, n_frames).mean(axis=0)  # (n_emotions,)
+        prediction = Prediction.from_probabilities(
+            probabilities,
+            self.labels,
+            duration_s=len(waveform) / config.audio.sample_rate_hz,
+            speech_start_s=speech.start_s,
+            speech_end_s=speech.end_s,
+            warnings=warnings,
+            timings_ms=stopwatch.timings_ms(),
+            model=f"{self.manifest.name} {self.manifest.version}",
+        )
+        return Analysis(waveform, config.audio.sample_rate_hz, prediction)
+
+    def _warm_up(self) -> None:
+        """Compile librosa's kernels and the model's graph on a made-up second."""
+        rate_hz = self.config.audio.sample_rate_hz
+        tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
+        self.predict((rate_hz, tone))
+
+
+class _Stopwatch:
+    """Milliseconds of each stage, in the order they ran."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._stages[name] = round((time.perf_counter() - start) * 1_000, 3)
+
+    def timings_ms(self) -> dict[str, float]:
+        return self._stages | {"total": round(sum(self._stages.values()), 3)}

@@ -1,0 +1,137 @@
+"""From a waveform to the speech in it: level, trim, noise reduction.
+
+The steps and their order are those of the student papers this project grew
+from; each is a setting of `PreprocessConfig`. Because the level is brought to
+one peak first, the gain of the microphone changes nothing that follows.
+"""
+
+from dataclasses import dataclass
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.config import PipelineConfig, PreprocessConfig
+from ser_core.errors import NoSpeechError
+
+Waveform = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The part of a recording that holds speech, at one level.
+
+    Attributes:
+        samples: (n_speech_samples,) float32, the peak where the settings put it.
+        start_s: Where that part begins in the recording, in seconds.
+        end_s: Where it ends, in seconds.
+    """
+
+    samples: Waveform
+    start_s: float
+    end_s: float
+
+
+def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
+    """Level, trim and, where set, denoise a recording.
+
+    Args:
+        waveform: (n_samples,) float32 in any scale, at `config.audio`'s rate.
+        config: Settings; `config.preprocess` decides the steps.
+
+    Returns:
+        The speech and where it lies in the recording.
+
+    Raises:
+        NoSpeechError: The recording is silent, digitally or nearly, or less than
+            `min_speech_s` is left after the trim.
+    """
+    settings = config.preprocess
+    rate_hz = config.audio.sample_rate_hz
+    if settings.remove_dc:
+        waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
+    peak_dbfs = dbfs(np.abs(waveform).max(initial=0.0))
+    if peak_dbfs < settings.silence_dbfs:
+        raise NoSpeechError(
+            f"No speech was heard: the loudest moment is at {peak_dbfs:.0f} dBFS, where at least "
+            f"{settings.silence_dbfs:.0f} dBFS is needed. Check the microphone and speak up."
+        )
+    levelled = normalise_level(waveform, settings, sample_rate_hz=rate_hz)
+    start, end = _speech_span(levelled, settings)
+    if end - start < settings.min_speech_s * rate_hz:
+        raise NoSpeechError(
+            f"No speech was heard: {(end - start) / rate_hz:.2f} s stand out from silence, where "
+            f"at least {settings.min_speech_s:.2f} s are needed. Record a whole sentence."
+        )
+    samples = levelled[start:end]
+    if settings.noise_reduction:
+        samples = reduce_noise(samples, sample_rate_hz=rate_hz)
+    return Speech(samples, start / rate_hz, end / rate_hz)
+
+
+def dbfs(amplitude: float) -> float:
+    """Level of an amplitude in decibels relative to full scale; silence is -inf."""
+    with np.errstate(divide="ignore"):
+        return float(20.0 * np.log10(amplitude))
+
+
+def normalise_level(
+    waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: int
+) -> Waveform:
+    """Bring the highest sample to `-headroom_db` dBFS.
+
+    Args:
+        waveform: (n_samples,) float32 with at least one sample that is not zero.
+        settings: `level` says how; `pydub` rounds to 16 bit on the way, as the
+            papers did, and needs a waveform within ±1.
+        sample_rate_hz: Rate of the waveform, which pydub asks for.
+
+    Returns:
+        (n_samples,) float32.
+    """
+    if settings.level == "none":
+        return waveform
+    if settings.level == "pydub":
+        return _normalise_with_pydub(waveform, settings.headroom_db, sample_rate_hz)
+    target = 10.0 ** (-settings.headroom_db / 20.0)
+    gain = np.float32(target / np.abs(waveform).max())
+    return np.multiply(waveform, gain, dtype=np.float32)
+
+
+def _normalise_with_pydub(waveform: Waveform, headroom_db: float, rate_hz: int) -> Waveform:
+    from pydub import AudioSegment, effects
+
+    pcm = np.round(np.clip(waveform, -1.0, 1.0) * 32_767.0).astype("<i2")
+    segment = AudioSegment(pcm.tobytes(), frame_rate=rate_hz, sample_width=2, channels=1)
+    normalised = effects.normalize(segment, headroom=headroom_db)
+    return np.asarray(normalised.get_array_of_samples(), dtype=np.float32) / 32_768.0
+
+
+def _speech_span(waveform: Waveform, settings: PreprocessConfig) -> tuple[int, int]:
+    """First sample of the speech, and the first one after it."""
+    if not settings.trim:
+        return 0, len(waveform)
+    _, (start, end) = librosa.effects.trim(
+        waveform,
+        top_db=settings.trim_top_db,
+        frame_length=settings.trim_frame_length,
+        hop_length=settings.trim_hop_length,
+    )
+    return int(start), int(end)
+
+
+def reduce_noise(samples: Waveform, *, sample_rate_hz: int) -> Waveform:
+    """Spectral gating by noisereduce, over speech without padding.
+
+    Args:
+        samples: (n_samples,) float32.
+        sample_rate_hz: Rate of the samples.
+
+    Returns:
+        (n_samples,) float32.
+
+    Source: Sainburg, Thielk and Gentner 2020, the noisereduce library.
+    """
+    import noisereduce  # pulls in matplotlib, so only where it is used
+
+    return np.asarray(noisereduce.reduce_noise(y=samples, sr=sample_rate_hz), dtype=np.float32)

@@ -1,0 +1,115 @@
+"""Sound on its way in: one form for every decoder, and the limits on all of them.
+
+Blocks are checked, mixed down and resampled one by one. A recording that is
+longer than allowed is refused while it is decoded, whatever its header claims,
+and memory holds one block and the waveform that comes out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from ser_core.config import AudioConfig
+from ser_core.errors import AudioError
+
+BLOCK_FRAMES = 65_536
+"""Most frames that a decoder hands over at once."""
+
+CUT_OFF = "is cut off: it ends before its own header says so. Record or export it again."
+"""What every message on a truncated file says after its name."""
+
+_LARGEST_SAMPLE = 2.0**32  # above any PCM code that someone stores as a float
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a decoder hands over.
+
+    Attributes:
+        name: What messages call the recording; never its folder.
+        sample_rate_hz: The recording's own rate.
+        n_channels: The recording's own channels.
+        blocks: Each (n_frames, n_channels), of any float type.
+        n_promised: Frames that the header promises, where such headers can be trusted.
+    """
+
+    name: str
+    sample_rate_hz: int
+    n_channels: int
+    blocks: Iterator[npt.NDArray[Any]]
+    n_promised: int | None = None
+
+
+def to_waveform(stream: Stream, config: AudioConfig) -> npt.NDArray[np.float32]:
+    """Average the channels and resample with soxr (quality HQ), within the limits.
+
+    Args:
+        stream: What a decoder handed over; its blocks are used up.
+        config: Rate of the result, and the limits.
+
+    Returns:
+        Waveform, (n_samples,) float32 at `config.sample_rate_hz`.
+
+    Raises:
+        AudioError: A limit is broken, the sound ends too early, or a sample is
+            not a finite number.
+    """
+    _check_header(stream, config)
+    resampler = soxr.ResampleStream(
+        stream.sample_rate_hz, config.sample_rate_hz, 1, dtype="float32", quality="HQ"
+    )
+    n_frames = 0
+    pieces = []
+    for block in stream.blocks:  # (n_block, n_channels)
+        n_frames += len(block)
+        _check_not_too_long(stream, n_frames, config)
+        pieces.append(resampler.resample_chunk(_mix_down(block, stream.name)))
+    if stream.n_promised is not None and n_frames < stream.n_promised:
+        raise AudioError(f"{stream.name} {CUT_OFF}")
+    if n_frames < config.min_duration_s * stream.sample_rate_hz:
+        raise AudioError(
+            f"{stream.name} holds {n_frames / stream.sample_rate_hz:.2f} s of audio; at least "
+            f"{config.min_duration_s:g} s is needed. Record a longer piece."
+        )
+    pieces.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+    return np.concatenate(pieces)
+
+
+def _check_header(stream: Stream, config: AudioConfig) -> None:
+    low, high = config.min_sample_rate_hz, config.max_sample_rate_hz
+    if not low <= stream.sample_rate_hz <= high:
+        raise AudioError(
+            f"{stream.name} has a sample rate of {stream.sample_rate_hz:,} Hz; {low:,} to "
+            f"{high:,} Hz is accepted. Export it again at {config.sample_rate_hz:,} Hz."
+        )
+    if not 1 <= stream.n_channels <= config.max_channels:
+        raise AudioError(
+            f"{stream.name} has {stream.n_channels:,} channels; 1 to {config.max_channels} "
+            "are accepted. Export it again in mono."
+        )
+    if stream.n_promised is not None:
+        _check_not_too_long(stream, stream.n_promised, config)
+
+
+def _check_not_too_long(stream: Stream, n_frames: int, config: AudioConfig) -> None:
+    if n_frames > config.max_duration_s * stream.sample_rate_hz:
+        raise AudioError(
+            f"{stream.name} lasts {n_frames / stream.sample_rate_hz:,.2f} s or more; at most "
+            f"{config.max_duration_s:,g} s is accepted. Cut it into shorter pieces."
+        )
+
+
+def _mix_down(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
+    """(n_frames, n_channels) → (n_frames,), the mean of the channels."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+    if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # so written that NaN fails it too
+        raise AudioError(
+            f"{name} holds samples that are NaN, infinite or absurdly large; every sample has to "
+            "be a finite number. Export it again from the original."
+        )
+    return mono

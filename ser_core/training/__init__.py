@@ -1,0 +1,1 @@
+"""Corpora, splits, features, networks, training, figures: all that serving never loads."""

@@ -1,0 +1,146 @@
+"""The model card: written from the manifest, so that it says what was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_core.manifest import Manifest
+
+CARD = "README.md"
+FIGURES = "figures"
+
+_CARD = """\
+---
+license: {licence_tag}
+language: en
+library_name: tf-keras
+pipeline_tag: audio-classification
+tags:
+  - speech-emotion-recognition
+  - lstm
+metrics:
+  - recall
+  - accuracy
+---
+
+# MoodMirror `{name}` {version}
+
+Hears one recording of speech and gives probabilities for {labels}.
+
+| | |
+|---|---|
+| network | {network} |
+| parameters | {n_parameters:,} |
+| input | {columns} per frame of {frame_ms:.0f} ms every {hop_ms:.0f} ms, at {rate_hz:,} Hz |
+| seed of this file | {seed}, the best of {n_seeds} on the development speakers |
+| temperature | {temperature:.3f}, fitted on the development speakers |
+| code | commit `{commit}` |
+| licence of the weights | {licence} |
+
+## Whose voices it learned from
+
+{corpora}
+
+Development speakers, who chose the epoch, the seed and the temperature: {development}.
+Test speakers, never seen before the figures below: {test}.
+
+## Figures on the test speakers
+
+{n_clips} clips, each sent as a file through the path that serves visitors.
+
+| figure | this file | all seeds |
+|---|---|---|
+| UAR, mean of the per-emotion recalls | **{uar:.1%}** (95 % interval {low:.1%} to {high:.1%}) | \
+{seed_mean:.1%} ± {seed_sd:.1%} ({seed_list}) |
+| WAR, share of clips that are right | {war:.1%} | |
+| expected calibration error, 15 bins | {ece:.3f} | |
+
+Guessing gives a UAR of {chance:.1%}. Repeat with:
+
+```
+{command}
+```
+
+| emotion | precision | recall | F1 | clips |
+|---|---|---|---|---|
+{per_emotion}
+
+![Confusion on the test speakers](figures/confusion_test.png)
+![Confusion on the development speakers](figures/confusion_development.png)
+![Loss and accuracy by epoch](figures/curves.png)
+
+The interval draws clips with replacement; the spread over seeds is a standard deviation over
+{n_seeds} runs of the same recipe. Four test actors are few: another four may move the figure by
+ten points.
+
+## Limits
+
+- The corpora are acted, in English, in studios, by a few dozen people. Real feelings are subtler,
+  and other languages, ages, microphones and rooms were not heard.
+- It hears the style of a voice, not what a person feels.
+- It always answers with one of its emotions, even where none of them fits.
+
+## Not for
+
+Policing, hiring, grading, surveillance, medical or psychological diagnosis, or any decision about
+a person.
+
+## Sources
+
+{citations}
+"""
+
+
+def write_card(folder: Path) -> None:
+    """Write `README.md` of a model folder from its manifest.
+
+    Args:
+        folder: A model folder whose manifest holds test figures.
+    """
+    manifest = Manifest.read(folder)
+    (folder / CARD).write_text(_CARD.format(**_fields(manifest)), encoding="utf-8")
+
+
+def _fields(manifest: Manifest) -> dict[str, Any]:
+    test: dict[str, Any] = manifest.metrics["test"]
+    uars = np.array(list(test["seed_uars"].values()))
+    network = manifest.architecture["network"]
+    pipeline = manifest.pipeline
+    rate_hz = pipeline.audio.sample_rate_hz
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "licence": manifest.licence,
+        "licence_tag": manifest.licence.lower(),
+        "labels": ", ".join(manifest.labels),
+        "network": f"LSTM layers of {network['units']} units, dropout {network['dropout']}",
+        "n_parameters": manifest.n_parameters,
+        "columns": f"{len(manifest.columns)} columns ({', '.join(pipeline.features.groups)})",
+        "frame_ms": 1_000 * pipeline.features.frame_length / rate_hz,
+        "hop_ms": 1_000 * pipeline.features.hop_length / rate_hz,
+        "rate_hz": rate_hz,
+        "seed": manifest.seed,
+        "n_seeds": len(uars),
+        "temperature": manifest.temperature,
+        "commit": manifest.commit,
+        "corpora": "\n".join(
+            f"- {c['title']} (`{c['name']}`), {c['n_training_clips']:,} clips, {c['licence']}"
+            for c in manifest.corpora
+        ),
+        "citations": "\n".join(f"- {c['citation']} <{c['source']}>" for c in manifest.corpora),
+        "development": ", ".join(manifest.split["development"]),
+        "test": ", ".join(manifest.split["test"]),
+        "seed_mean": uars.mean(),
+        "seed_sd": uars.std(ddof=1) if len(uars) > 1 else 0.0,
+        "seed_list": ", ".join(f"{uar:.1%}" for uar in uars),
+        "low": test["uar_interval"][0],
+        "high": test["uar_interval"][1],
+        "chance": 1.0 / len(manifest.labels),
+        "per_emotion": "\n".join(
+            f"| {label} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.1%} "
+            f"| {row['support']:.0f} |"
+            for label, row in test["per_emotion"].items()
+        ),
+        **{key: test[key] for key in ("n_clips", "uar", "war", "ece", "command")},
+    }

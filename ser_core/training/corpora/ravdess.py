@@ -1,0 +1,57 @@
+"""RAVDESS speech: 24 actors, two sentences, eight emotions, 1,440 clips."""
+
+import re
+
+from ser_core.training.corpora.base import Corpus, NameParts
+
+_NAME = re.compile(
+    r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])"
+    r"-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>[0-2]\d)"
+)
+_INTENSITIES = {"01": "normal", "02": "strong"}
+_STATEMENTS = {"01": "kids", "02": "dogs"}
+
+
+def parse_name(stem: str) -> NameParts | None:
+    """Read a name such as `03-01-05-02-01-01-12`: sound alone, speech, angry, strong.
+
+    Args:
+        stem: File name without its suffix.
+
+    Returns:
+        Its parts; None for song, video or any other file.
+    """
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    return NameParts(
+        speaker=match["actor"],
+        sex="male" if int(match["actor"]) % 2 else "female",
+        emotion_code=match["emotion"],
+        intensity=_INTENSITIES[match["intensity"]],
+        statement=_STATEMENTS[match["statement"]],
+    )
+
+
+RAVDESS = Corpus(
+    name="ravdess",
+    title="Ryerson Audio-Visual Database of Emotional Speech and Song, speech",
+    source="https://zenodo.org/records/1188976",
+    licence="CC-BY-NC-SA-4.0",
+    citation=(
+        "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional "
+        "Speech and Song (RAVDESS). PLoS ONE 13(5): e0196391."
+    ),
+    folders=("ravdess", "RAVDESS", "Audio_Speech_Actors_01-24"),
+    emotions={
+        "01": "neutral",
+        "02": "calm",
+        "03": "happy",
+        "04": "sad",
+        "05": "angry",
+        "06": "fearful",
+        "07": "disgust",
+        "08": "surprised",
+    },
+    parse=parse_name,
+)

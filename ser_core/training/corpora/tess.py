@@ -1,0 +1,54 @@
+"""TESS: two actresses, 200 words in one carrier phrase, seven emotions, 2,800 clips."""
+
+import re
+
+from ser_core.training.corpora.base import Corpus, NameParts
+
+_NAME = re.compile(
+    r"(?P<actor>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)"
+)
+_ACTORS = {"OAF": "OAF", "OA": "OAF", "YAF": "YAF"}  # the publisher has one OA_bite_neutral
+
+
+def parse_name(stem: str) -> NameParts | None:
+    """Read a name such as `OAF_back_angry`.
+
+    Args:
+        stem: File name without its suffix.
+
+    Returns:
+        Its parts; None for any other file.
+    """
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    return NameParts(
+        speaker=_ACTORS[match["actor"]],
+        sex="female",
+        emotion_code=match["emotion"],
+        intensity="",
+        statement=match["word"],
+    )
+
+
+TESS = Corpus(
+    name="tess",
+    title="Toronto Emotional Speech Set",
+    source="https://doi.org/10.5683/SP2/E8H2MF",
+    licence="CC-BY-NC-ND-4.0",
+    citation=(
+        "Pichora-Fuller MK, Dupuis K (2020). Toronto emotional speech set (TESS). "
+        "Borealis, doi:10.5683/SP2/E8H2MF."
+    ),
+    folders=("tess", "TESS", "TESS Toronto emotional speech set data"),
+    emotions={
+        "neutral": "neutral",
+        "happy": "happy",
+        "sad": "sad",
+        "angry": "angry",
+        "fear": "fearful",
+        "disgust": "disgust",
+        "ps": "surprised",
+    },
+    parse=parse_name,
+)

@@ -1,0 +1,236 @@
+"""Training one network: data in, best epoch on development speakers out."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from ser_core.config import PipelineConfig
+from ser_core.errors import CorpusError
+from ser_core.features import Features, pad_features
+from ser_core.labels import LABELS
+from ser_core.training.architectures import NetworkConfig, build_lstm, frame_statistics
+from ser_core.training.store import load_features
+
+logger = logging.getLogger(__name__)
+
+PREDICT_BATCH = 256
+"""Clips a batch where nothing is learned; the answer does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How the papers' network is trained.
+
+    Attributes:
+        network: Size of the network.
+        batch_size: Clips a step.
+        epochs: Most passes over the training clips.
+        patience: Passes without a better development accuracy before the end.
+        learning_rate: Step of RMSprop.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    batch_size: int = 23
+    epochs: int = 100
+    patience: int = 25
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Clips ready for the network.
+
+    Attributes:
+        features: One (n_frames, n_features) array a clip.
+        truth: (n_clips,) int64 indices into the labels.
+    """
+
+    features: list[Features]
+    truth: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedNetwork:
+    """A network at its best epoch.
+
+    Attributes:
+        network: Gives logits.
+        history: One row an epoch: loss, accuracy, val_loss, val_accuracy.
+        temperature: What the logits are divided by before the softmax.
+        seed: Seed of the run.
+        development_accuracy: Accuracy on the development speakers at that epoch.
+    """
+
+    network: keras.Model
+    history: pd.DataFrame
+    temperature: float
+    seed: int
+    development_accuracy: float
+
+
+def load_examples(
+    table: pd.DataFrame, config: PipelineConfig, *, cache: Path | None = None
+) -> dict[str, Examples]:
+    """Features and labels by side of the split.
+
+    Args:
+        table: Clips as `tabulate_clips` lists them.
+        config: Settings of the path from file to features.
+        cache: Folder of the feature stores.
+
+    Returns:
+        `Examples` under `train`, `development` and `test`, in the table's order;
+        clips without speech are left out.
+
+    Raises:
+        CorpusError: A side has no clip left.
+    """
+    features = load_features([Path(path) for path in table["path"]], config, cache=cache)
+    sides: dict[str, Examples] = {}
+    for side in ("train", "development", "test"):
+        rows = [i for i in np.flatnonzero(table["split"] == side) if features[i] is not None]
+        if not rows:
+            raise CorpusError(f"No clip with speech is left for {side}; name other speakers.")
+        sides[side] = Examples(
+            features=[clip for i in rows if (clip := features[i]) is not None],
+            truth=np.array([LABELS.index(table["emotion"].iloc[i]) for i in rows]),
+        )
+    return sides
+
+
+def train_network(
+    sides: dict[str, Examples], config: TrainConfig, *, seed: int, run_folder: Path
+) -> TrainedNetwork:
+    """Train with RMSprop and keep the epoch with the best development accuracy.
+
+    Args:
+        sides: `train` and `development` examples.
+        config: Network and schedule.
+        seed: Seeds weights, dropout and the order of clips.
+        run_folder: Where `best.keras` and `log.csv` are written while training.
+
+    Returns:
+        The best network, its temperature fitted on the development speakers.
+    """
+    keras.utils.set_random_seed(seed)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    mean, variance = frame_statistics(sides["train"].features)
+    network = build_lstm(config.network, mean=mean, variance=variance, n_labels=len(LABELS))
+    network.compile(
+        optimizer=keras.optimizers.RMSprop(config.learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    best = run_folder / "best.keras"
+    history = network.fit(
+        *_as_batch(sides["train"]),
+        validation_data=_as_batch(sides["development"]),
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        verbose=0,
+        callbacks=_callbacks(config, best, run_folder / "log.csv", seed),
+    )
+    network = keras.models.load_model(best)
+    logits = predict_logits(network, sides["development"].features)
+    accuracy = float((logits.argmax(axis=1) == sides["development"].truth).mean())
+    return TrainedNetwork(
+        network=network,
+        history=pd.DataFrame(history.history),
+        temperature=fit_temperature(logits, sides["development"].truth),
+        seed=seed,
+        development_accuracy=accuracy,
+    )
+
+
+def _as_batch(examples: Examples) -> tuple[dict[str, npt.NDArray[np.generic]], Features]:
+    features, n_frames = pad_features(examples.features)
+    targets = np.eye(len(LABELS), dtype=np.float32)[examples.truth]
+    return {"features": features, "n_frames": n_frames}, targets
+
+
+def _callbacks(
+    config: TrainConfig, best: Path, log: Path, seed: int
+) -> list[keras.callbacks.Callback]:
+    monitor = {"monitor": "val_accuracy", "mode": "max"}
+    return [
+        keras.callbacks.ModelCheckpoint(best, save_best_only=True, **monitor),
+        keras.callbacks.EarlyStopping(patience=config.patience, **monitor),
+        keras.callbacks.CSVLogger(log),
+        keras.callbacks.TerminateOnNaN(),
+        EpochProgress(config.epochs, f"Seed {seed}"),
+    ]
+
+
+class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    """One bar over all epochs, with the best development accuracy so far."""
+
+    def __init__(self, epochs: int, title: str) -> None:
+        """Prepare a bar of `epochs` steps under a title."""
+        super().__init__()
+        self._best = 0.0
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("best development accuracy {task.fields[best]:.1%}"),
+        )  # fmt: skip
+        self._task = self._bar.add_task(title, total=epochs, best=0.0)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Show the bar."""
+        self._bar.start()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Move the bar on."""
+        accuracy = (logs or {}).get("val_accuracy", 0.0)
+        self._best = max(self._best, accuracy)
+        self._bar.update(self._task, completed=epoch + 1, best=self._best)
+        logger.info("epoch %d: %s", epoch + 1, logs)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Leave the bar as it stands."""
+        self._bar.stop()
+
+
+def predict_logits(
+    network: Callable[..., object], features: Sequence[Features]
+) -> npt.NDArray[np.float32]:
+    """Logits of many clips, batch by batch.
+
+    Args:
+        network: Takes `features` and `n_frames`, as `build_lstm` makes it.
+        features: One (n_frames, n_features) array a clip.
+
+    Returns:
+        (n_clips, n_labels) float32 in the order given.
+    """
+    rows = []
+    for start in range(0, len(features), PREDICT_BATCH):
+        batch, n_frames = pad_features(features[start : start + PREDICT_BATCH])
+        logits = network({"features": batch, "n_frames": n_frames}, training=False)
+        rows.append(keras.ops.convert_to_numpy(logits))
+    return np.concatenate(rows)
+
+
+def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
+    """Temperature with the least cross-entropy.
+
+    Args:
+        logits: (n_clips, n_labels).
+        truth: (n_clips,) indices of emotions.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks.
+    """
+
+    def cross_entropy(log_temperature: float) -> float:
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-log_probabilities[np.arange(len(truth)), truth].mean())
+
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3.0, 3.0), method="bounded").x))

@@ -1,0 +1,113 @@
+"""Features computed once per clip and setting, in parallel, resumable.
+
+A store is a folder of shards. Its name is a hash of the settings and of the code
+between file and features, so that a change of either begins a new one.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+import ser_core
+from ser_core.audio import load_audio
+from ser_core.config import PipelineConfig
+from ser_core.errors import SerError
+from ser_core.features import Features, extract_features
+from ser_core.preprocess import preprocess
+
+logger = logging.getLogger(__name__)
+
+SHARD_CLIPS = 128
+"""Clips in a shard: what an interrupted run loses at most, a worker."""
+CODE_MODULES = ("audio", "ffmpeg", "stream", "preprocess", "features")
+"""The modules whose text is part of a store's name."""
+
+
+def default_cache() -> Path:
+    """Folder of all stores: `MOODMIRROR_CACHE`, or `moodmirror` in the user's cache."""
+    if configured := os.environ.get("MOODMIRROR_CACHE"):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "moodmirror"
+
+
+def load_features(
+    paths: Sequence[Path], config: PipelineConfig, *, cache: Path | None = None
+) -> list[Features | None]:
+    """Features of each clip, from the store or computed now.
+
+    Args:
+        paths: The clips.
+        config: Settings of the path from file to features.
+        cache: Folder of all stores; `default_cache()` where None.
+
+    Returns:
+        For each clip (n_frames, n_features) float32, or None where it cannot be read
+        or holds no speech, which is logged.
+    """
+    store = (cache or default_cache()) / "features" / store_key(config)
+    store.mkdir(parents=True, exist_ok=True)
+    shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
+    files = [store / f"{_shard_key(shard)}.npz" for shard in shards]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
+    if missing:
+        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+            jobs = [pool.submit(_write_shard, shards[i], config, files[i]) for i in missing]
+            for job in track(as_completed(jobs), "Computing features", total=len(jobs)):
+                job.result()
+    return [features for file in files for features in _read_shard(file)]
+
+
+def store_key(config: PipelineConfig) -> str:
+    """Hash of the settings, the code between file and features, and librosa's version."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    digest.update(version("librosa").encode())
+    for module in CODE_MODULES:
+        path = Path(ser_core.__file__).with_name(f"{module}.py")
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _shard_key(paths: Sequence[Path]) -> str:
+    """Hash of the files' places, sizes and times of change."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write_shard(paths: Sequence[Path], config: PipelineConfig, file: Path) -> None:
+    clips = [_features_of(path, config) for path in paths]
+    width = len(config.features.columns)
+    frames = np.concatenate(
+        [np.empty((0, width), np.float32), *(c for c in clips if c is not None)]
+    )
+    n_frames = np.array([0 if clip is None else len(clip) for clip in clips], dtype=np.int64)
+    draft = file.with_suffix(f".{os.getpid()}.tmp")
+    with draft.open("wb") as stream:
+        np.savez(stream, frames=frames, n_frames=n_frames)
+    draft.replace(file)
+
+
+def _features_of(path: Path, config: PipelineConfig) -> Features | None:
+    try:
+        speech = preprocess(load_audio(path, config.audio), config)
+    except SerError as error:
+        logger.warning("%s is left out: %s", path.name, error)
+        return None
+    return extract_features(speech.samples, config)
+
+
+def _read_shard(file: Path) -> list[Features | None]:
+    with np.load(file) as shard:
+        n_frames = shard["n_frames"]
+        parts = np.split(shard["frames"], np.cumsum(n_frames)[:-1])
+    return [part if len(part) else None for part in parts]

@@ -1,0 +1,84 @@
+"""What several tests share: signals made up on the spot, real recordings where they are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE_HZ = 16_000
+
+
+def data_folder() -> Path:
+    """The real recordings: `MOODMIRROR_DATA`, or `../shared/data` beside the checkout."""
+    return (ROOT / os.environ.get("MOODMIRROR_DATA", "../shared/data")).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs recordings where there are none, except in CI, where it must run."""
+    if data_folder().is_dir() or os.environ.get("CI"):
+        return
+    reason = f"no recordings in {data_folder()}; set MOODMIRROR_DATA"
+    for item in items:
+        if "needs_data" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of the real recordings."""
+    return data_folder()
+
+
+@pytest.fixture(scope="session")
+def bundled_model() -> Path:
+    """Folder of the model that the app ships."""
+    return ROOT / "model"
+
+
+@pytest.fixture
+def babble() -> np.ndarray:
+    """2 s that behave like speech: harmonic, in syllables, between two silences.
+
+    (64,000,) float32 at 16 kHz, peak 0.5; sound from 1.0 to 3.0 s.
+    """
+    return make_babble()
+
+
+def make_babble(*, seed: int = 0) -> np.ndarray:
+    """See `babble`; another seed gives another voice."""
+    random = np.random.default_rng(seed)
+    t = np.arange(2 * RATE_HZ) / RATE_HZ
+    f0 = 140 + 40 * np.sin(2 * np.pi * 0.7 * t + random.uniform(0, 6))
+    phase = 2 * np.pi * np.cumsum(f0) / RATE_HZ
+    voice = sum(np.sin(k * phase + random.uniform(0, 6)) / k for k in range(1, 20))
+    syllables = 0.15 + 0.85 * np.sin(2 * np.pi * 2 * t) ** 2
+    speech = voice * syllables
+    clip = np.concatenate([np.zeros(RATE_HZ), 0.5 * speech / np.abs(speech).max(), np.zeros(RATE_HZ)])
+    return clip.astype(np.float32)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let goldens be written anew, to be read in the diff."""
+    parser.addoption("--update-goldens", action="store_true", help="write tests/golden anew")
+
+
+class Golden:
+    """Arrays that were right once, in tests/golden; changes show in the diff."""
+
+    def __init__(self, *, update: bool) -> None:
+        self._update = update
+
+    def check(self, name: str, actual: np.ndarray, *, atol: float) -> None:
+        """Hold an array against the stored one, or store it."""
+        path = ROOT / "tests" / "golden" / f"{name}.csv"
+        if self._update:
+            np.savetxt(path, actual, fmt="%.6g", delimiter=",")
+        np.testing.assert_allclose(actual, np.loadtxt(path, delimiter=","), atol=atol, rtol=1e-4)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Stored arrays to compare with; `--update-goldens` writes them anew."""
+    return Golden(update=request.config.getoption("--update-goldens"))

@@ -1,0 +1,127 @@
+"""What a model folder says of itself, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_core.config import (
+    FEATURE_GROUPS,
+    AudioConfig,
+    FeatureConfig,
+    PipelineConfig,
+    PreprocessConfig,
+    WindowConfig,
+)
+from ser_core.errors import ModelError
+from ser_core.labels import LABELS
+from ser_core.manifest import Manifest
+from ser_core.model import load_model
+
+
+@pytest.fixture
+def folder(bundled_model: Path, tmp_path: Path) -> Path:
+    """A copy of the bundled model, to be damaged."""
+    return Path(shutil.copytree(bundled_model, tmp_path / "model"))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_manifest_survives_a_round_trip(folder: Path) -> None:
+    manifest = Manifest.read(folder)
+    renamed = replace(manifest, name="another", metrics={"test": {"uar": 0.5}})
+    renamed.write(folder)
+    assert Manifest.read(folder) == renamed
+
+
+def test_bundled_labels_are_the_eight_in_order(bundled_model: Path) -> None:
+    assert Manifest.read(bundled_model).labels == LABELS
+
+
+configs = st.builds(
+    PipelineConfig,
+    audio=st.builds(AudioConfig, max_duration_s=st.floats(1, 600)),
+    preprocess=st.builds(
+        PreprocessConfig,
+        level=st.sampled_from(["peak", "pydub", "none"]),
+        trim=st.booleans(),
+        noise_reduction=st.booleans(),
+    ),
+    features=st.builds(
+        FeatureConfig,
+        groups=st.lists(st.sampled_from(FEATURE_GROUPS), min_size=1, unique=True).map(tuple),
+        n_mels=st.integers(8, 128),
+    ),
+    windows=st.builds(WindowConfig, window_s=st.floats(1, 10)),
+)
+
+
+@given(config=configs)
+def test_pipeline_config_survives_json(config: PipelineConfig) -> None:
+    assert PipelineConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_folder_without_manifest_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds no manifest\.json.*ser_core train"):
+        load_model(tmp_path)
+
+
+def test_a_manifest_that_is_no_json_is_refused(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 99}, "has format 99"),
+        ({"labels": ["happy", "sad"]}, "signature that does not fit"),
+        ({"columns": ["rms"]}, r"lists the columns \['rms'\]"),
+        ({"pipeline": {"audio": {}}}, "audio settings are"),
+    ],
+    ids=["format", "labels", "columns", "pipeline"],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    folder: Path, changes: dict[str, object], message: str
+) -> None:
+    edit(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        load_model(folder)
+
+
+def test_a_manifest_without_a_field_is_refused(folder: Path) -> None:
+    path = folder / "manifest.json"
+    stored = json.loads(path.read_text())
+    del stored["temperature"]
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ModelError, match=r"lacks \['temperature'\]"):
+        load_model(folder)
+
+
+def test_an_unknown_setting_is_refused(folder: Path) -> None:
+    stored = json.loads((folder / "manifest.json").read_text())
+    stored["pipeline"]["features"]["groups"] = ["chroma"]
+    edit(folder, pipeline=stored["pipeline"])
+    with pytest.raises(ModelError, match="'chroma' is no feature group"):
+        load_model(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "saved_model" / "saved_model.pb").unlink()
+    with pytest.raises(ModelError, match=r"saved_model\.pb is missing"):
+        load_model(folder)
+
+
+def test_a_changed_file_is_named(folder: Path) -> None:
+    with (folder / "saved_model" / "saved_model.pb").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_model(folder)

@@ -1,0 +1,55 @@
+"""The bundled SavedModel as a callable."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ser_core.errors import ModelError
+from ser_core.model import EmotionModel, load_model
+
+
+@pytest.fixture(scope="module")
+def model(bundled_model: Path) -> EmotionModel:
+    return load_model(bundled_model)
+
+
+def frames(model: EmotionModel, n_clips: int, n_frames: int) -> np.ndarray:
+    shape = (n_clips, n_frames, len(model.manifest.columns))
+    return np.random.default_rng(0).normal(0, 5, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("n_clips", "n_frames"), [(1, 1), (1, 60), (3, 17), (7, 188)])
+def test_any_batch_and_any_length_give_probabilities(
+    model: EmotionModel, n_clips: int, n_frames: int
+) -> None:
+    probabilities = model(frames(model, n_clips, n_frames))
+    assert probabilities.shape == (n_clips, len(model.labels))
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_padding_changes_nothing(model: EmotionModel) -> None:
+    clip = frames(model, 1, 40)
+    padded = np.concatenate([clip, np.full_like(clip, 99.0)], axis=1)
+    np.testing.assert_allclose(model(padded, np.array([40], np.int32)), model(clip), atol=1e-6)
+
+
+def test_the_neighbours_in_a_batch_change_nothing(model: EmotionModel) -> None:
+    batch = frames(model, 4, 50)
+    alone = np.concatenate([model(batch[i : i + 1]) for i in range(4)])
+    np.testing.assert_allclose(model(batch), alone, atol=1e-5)
+
+
+def test_threads_get_their_own_answers(bundled_model: Path) -> None:
+    model = load_model(bundled_model)  # not loaded yet, so that the threads race for it
+    clips = frames(model, 16, 30)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: model(clips[i : i + 1])[0], range(16)))
+    np.testing.assert_allclose(answers, model(clips), atol=1e-5)
+
+
+def test_features_of_another_width_are_refused(model: EmotionModel) -> None:
+    with pytest.raises(ModelError, match=r"have shape \(1, 10, 3\).*rms, zcr"):
+        model(np.zeros((1, 10, 3), np.float32))

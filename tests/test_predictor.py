@@ -1,0 +1,117 @@
+"""From a recording to a prediction."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ser_core.errors import AudioError, NoSpeechError
+from ser_core.labels import LABELS
+from ser_core.predictor import Prediction, Predictor
+from tests.conftest import RATE_HZ, make_babble
+
+
+@pytest.fixture(scope="module")
+def predictor(bundled_model: Path) -> Predictor:
+    return Predictor.from_folder(bundled_model)
+
+
+@given(st.permutations([0.4, 0.2, 0.1, 0.1, 0.08, 0.06, 0.04, 0.02]))
+def test_probabilities_keep_the_order_of_the_labels(shares: list[float]) -> None:
+    prediction = Prediction.from_probabilities(shares, LABELS)
+    answer = json.loads(json.dumps(prediction.to_dict()))
+    assert list(answer["probabilities"]) == list(LABELS)
+    assert list(answer["probabilities"].values()) == shares
+    assert answer["emotion"] == prediction.emotion == LABELS[shares.index(0.4)]
+    assert answer["confidence"] == 0.4
+    assert [share for _, share in prediction.ranked()] == sorted(shares, reverse=True)
+
+
+def test_a_row_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 probabilities for 8 labels"):
+        Prediction.from_probabilities([0.2, 0.3, 0.5], LABELS)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99), gain_db=st.floats(-12, 5))
+def test_gain_changes_no_answer(predictor: Predictor, seed: int, gain_db: float) -> None:
+    clip = make_babble(seed=seed)
+    plain = predictor.predict((RATE_HZ, clip))
+    scaled = predictor.predict((RATE_HZ, (clip * 10 ** (gain_db / 20)).astype(np.float32)))
+    assert sum(plain.probabilities) == pytest.approx(1.0, abs=1e-5)
+    assert scaled.probabilities == pytest.approx(plain.probabilities, abs=1e-3)
+
+
+def test_prediction_tells_length_used_part_timings_and_model(
+    predictor: Predictor, babble: np.ndarray
+) -> None:
+    analysis = predictor.analyse((RATE_HZ, babble))
+    prediction = analysis.prediction
+    assert prediction.duration_s == len(analysis.waveform) / analysis.sample_rate_hz == 4.0
+    assert prediction.speech_start_s == pytest.approx(1.0, abs=0.13)
+    assert prediction.speech_end_s == pytest.approx(3.0, abs=0.13)
+    stages = {k: v for k, v in prediction.timings_ms.items() if k != "total"}
+    assert set(stages) == {"load", "preprocess", "features", "model"}
+    assert prediction.timings_ms["total"] == pytest.approx(sum(stages.values()), abs=0.01)
+    assert prediction.model == f"{predictor.manifest.name} {predictor.manifest.version}"
+
+
+def test_a_clip_longer_than_the_window_is_judged_whole(predictor: Predictor) -> None:
+    voices = [make_babble(seed=seed)[RATE_HZ : 3 * RATE_HZ] for seed in range(10)]
+    prediction = predictor.predict((RATE_HZ, np.concatenate(voices)))
+    assert prediction.speech_end_s - prediction.speech_start_s == pytest.approx(20, abs=0.2)
+    assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_path_and_array_give_the_same_answer(
+    predictor: Predictor, babble: np.ndarray, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "clip.wav", babble, RATE_HZ, subtype="FLOAT")
+    from_path = predictor.predict(tmp_path / "clip.wav").probabilities
+    assert predictor.predict((RATE_HZ, babble)).probabilities == from_path
+
+
+def test_threads_do_not_mix_their_answers(predictor: Predictor) -> None:
+    clips = [make_babble(seed=seed) for seed in range(12)]
+    alone = [predictor.predict((RATE_HZ, clip)).probabilities for clip in clips]
+    with ThreadPoolExecutor(6) as pool:
+        together = pool.map(lambda clip: predictor.predict((RATE_HZ, clip)).probabilities, clips)
+        for expected, actual in zip(alone, together, strict=True):
+            assert actual == pytest.approx(expected, abs=1e-5)
+
+
+def test_silence_is_an_error_and_never_a_class(predictor: Predictor) -> None:
+    with pytest.raises(NoSpeechError):
+        predictor.predict((RATE_HZ, np.zeros(2 * RATE_HZ, np.float32)))
+
+
+def test_bad_input_leaves_the_predictor_working(predictor: Predictor, babble: np.ndarray) -> None:
+    before = predictor.predict((RATE_HZ, babble)).probabilities
+    with pytest.raises(AudioError):
+        predictor.predict("no such file.wav")
+    assert predictor.predict((RATE_HZ, babble)).probabilities == before
+
+
+HEAVY = ("tensorflow", "gradio", "keras", "pandas", "sklearn", "matplotlib", "ser_core.training")
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("ser_core", HEAVY),
+        ("ser_core.predictor", HEAVY),
+        ("ser_core.cli", HEAVY),
+        ("ser_core.web", ("tensorflow", "keras", "sklearn", "matplotlib", "ser_core.training")),
+    ],
+)
+def test_importing_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
