@@ -113,21 +113,6 @@ def evaluate(
     typer.echo(f"The model card says UAR {stated:.1%}.")
 
 
-@app.command()
-def serve(
-    model: ModelOption = MODEL,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-) -> None:
-    """Open the page on this machine."""
-    from ser_core.predictor import Predictor
-    from ser_core.web import launch_page
-
-    with _errors_as_one_line():
-        predictor = Predictor.from_folder(model)
-    launch_page(predictor, host=host, port=port)
-
-
 @contextmanager
 def _errors_as_one_line() -> Iterator[None]:
     """Turn a SerError into one line on stderr and exit code 2."""

@@ -85,6 +85,9 @@ class FeatureConfig:
         hop_length: Step between frames in samples (512 at 16 kHz are 32 ms).
         n_mfcc: How many MFCC.
         n_mels: How many bands the log-mel group has.
+        fmin_hz: Where the mel bands begin; rumble lies below.
+        fmax_hz: Where they end: below 8 kHz, so that no resampler's or codec's edge
+            shows in the highest band.
     """
 
     groups: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc")
@@ -92,6 +95,8 @@ class FeatureConfig:
     hop_length: int = 512
     n_mfcc: int = 13
     n_mels: int = 64
+    fmin_hz: float = 60.0
+    fmax_hz: float = 7_000.0
 
     def __post_init__(self) -> None:
         if not self.groups or len(set(self.groups)) != len(self.groups):

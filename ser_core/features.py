@@ -69,7 +69,12 @@ def _group(
 def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
     """Mel bands in decibels, as (n_mels, n_frames)."""
     mel = librosa.feature.melspectrogram(
-        S=power, sr=config.audio.sample_rate_hz, n_fft=config.features.frame_length, n_mels=n_mels
+        S=power,
+        sr=config.audio.sample_rate_hz,
+        n_fft=config.features.frame_length,
+        n_mels=n_mels,
+        fmin=config.features.fmin_hz,
+        fmax=config.features.fmax_hz,
     )
     return np.asarray(librosa.power_to_db(mel, top_db=TOP_DB), dtype=np.float32)
 

@@ -106,7 +106,7 @@ def _check_not_too_long(stream: Stream, n_frames: int, config: AudioConfig) -> N
 def _mix_down(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     """(n_frames, n_channels) → (n_frames,), the mean of the channels."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-        mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float64).astype(np.float32)
+        mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
     if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # so written that NaN fails it too
         raise AudioError(
             f"{name} holds samples that are NaN, infinite or absurdly large; every sample has to "

@@ -55,7 +55,9 @@ def make_babble(*, seed: int = 0) -> np.ndarray:
     voice = sum(np.sin(k * phase + random.uniform(0, 6)) / k for k in range(1, 20))
     syllables = 0.15 + 0.85 * np.sin(2 * np.pi * 2 * t) ** 2
     speech = voice * syllables
-    clip = np.concatenate([np.zeros(RATE_HZ), 0.5 * speech / np.abs(speech).max(), np.zeros(RATE_HZ)])
+    clip = np.concatenate(
+        [np.zeros(RATE_HZ), 0.5 * speech / np.abs(speech).max(), np.zeros(RATE_HZ)]
+    )
     return clip.astype(np.float32)
 
 

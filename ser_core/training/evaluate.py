@@ -19,7 +19,7 @@ TEST_COMMAND = "python -m ser_core evaluate test"
 """What repeats a shipped model's test figures."""
 
 
-def test_table(manifest: Manifest, data: Path) -> pd.DataFrame:
+def held_out_clips(manifest: Manifest, data: Path) -> pd.DataFrame:
     """The clips of a model's test speakers.
 
     Args:
@@ -49,7 +49,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     Raises:
         CorpusError: The corpus of a test speaker is not there.
     """
-    table = test_table(predictor.manifest, data)
+    table = held_out_clips(predictor.manifest, data)
     probabilities = predict_files(predictor, [Path(path) for path in table["path"]])
     truth = np.array([LABELS.index(emotion) for emotion in table["emotion"]])
     table["predicted"] = [LABELS[i] for i in probabilities.argmax(axis=1)]
@@ -91,6 +91,5 @@ def record_test(folder: Path, scores: Scores, *, seed_uars: dict[int, float]) ->
         "command": TEST_COMMAND,
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
     }
-    manifest = replace(manifest, metrics=manifest.metrics | {"test": figures})
-    manifest.write(folder)
-    return manifest
+    replace(manifest, metrics=manifest.metrics | {"test": figures}).write(folder)
+    return Manifest.read(folder)

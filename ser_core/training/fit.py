@@ -18,11 +18,12 @@ from ser_core.errors import CorpusError
 from ser_core.features import Features, pad_features
 from ser_core.labels import LABELS
 from ser_core.training.architectures import NetworkConfig, build_lstm, frame_statistics
+from ser_core.training.batches import LengthBatches
 from ser_core.training.store import load_features
 
 logger = logging.getLogger(__name__)
 
-PREDICT_BATCH = 256
+PREDICT_BATCH = 64
 """Clips a batch where nothing is learned; the answer does not depend on it."""
 
 
@@ -132,9 +133,8 @@ def train_network(
     )
     best = run_folder / "best.keras"
     history = network.fit(
-        *_as_batch(sides["train"]),
-        validation_data=_as_batch(sides["development"]),
-        batch_size=config.batch_size,
+        _batches(sides["train"], config.batch_size, seed=seed),
+        validation_data=_batches(sides["development"], PREDICT_BATCH),
         epochs=config.epochs,
         verbose=0,
         callbacks=_callbacks(config, best, run_folder / "log.csv", seed),
@@ -151,10 +151,9 @@ def train_network(
     )
 
 
-def _as_batch(examples: Examples) -> tuple[dict[str, npt.NDArray[np.generic]], Features]:
-    features, n_frames = pad_features(examples.features)
+def _batches(examples: Examples, batch_size: int, *, seed: int | None = None) -> LengthBatches:
     targets = np.eye(len(LABELS), dtype=np.float32)[examples.truth]
-    return {"features": features, "n_frames": n_frames}, targets
+    return LengthBatches(examples.features, targets, batch_size=batch_size, seed=seed)
 
 
 def _callbacks(

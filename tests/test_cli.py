@@ -1,0 +1,82 @@
+"""The command line as a user types it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser_core.labels import LABELS
+from tests.conftest import RATE_HZ, ROOT, make_babble
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ser_core", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two recordings and, between them, one that is silent."""
+    folder = tmp_path_factory.mktemp("clips")
+    sounds = {"one": make_babble(seed=1), "silent": np.zeros(RATE_HZ), "two": make_babble(seed=2)}
+    for name, samples in sounds.items():
+        soundfile.write(folder / f"{name}.wav", samples, RATE_HZ)
+    return [folder / f"{name}.wav" for name in sounds]
+
+
+def test_predict_prints_a_table_and_goes_on_after_a_bad_file(clips: list[Path]) -> None:
+    done = run("predict", *clips)
+    assert done.returncode == 2
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(clips[0]), str(clips[2])]
+    assert all(line.split()[2] in LABELS for line in lines[1:])
+    assert "silent.wav: No speech was heard" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_predict_prints_json_lines(clips: list[Path]) -> None:
+    done = run("predict", "--json", clips[0], clips[2])
+    assert done.returncode == 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["file"] for answer in answers] == [str(clips[0]), str(clips[2])]
+    assert list(answers[0]["probabilities"]) == list(LABELS)
+
+
+def test_predict_prints_csv(clips: list[Path]) -> None:
+    done = run("predict", "--csv", clips[0])
+    (row,) = csv.DictReader(done.stdout.splitlines())
+    assert row["file"] == str(clips[0])
+    assert sum(float(row[label]) for label in LABELS) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_missing_model_is_one_line(clips: list[Path], tmp_path: Path) -> None:
+    done = run("predict", clips[0], MOODMIRROR_MODEL=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("moodmirror: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_training_without_corpora_says_where_to_get_them(tmp_path: Path) -> None:
+    done = run("train", "--data", tmp_path, "--out", tmp_path / "m", "--runs", tmp_path / "r")
+    assert done.returncode == 2
+    assert "Fetch it from https://zenodo.org/records/1188976" in done.stderr
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.needs_data
+def test_predict_names_an_emotion_for_real_clips(data: Path) -> None:
+    clips = sorted((data / "ravdess").glob("*-01.opus"))[:3]
+    done = run("predict", "--json", *clips)
+    assert done.returncode == 0
+    assert all(json.loads(line)["emotion"] in LABELS for line in done.stdout.splitlines())
