@@ -41,8 +41,8 @@ class TrainConfig:
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     batch_size: int = 23
-    epochs: int = 100
-    patience: int = 25
+    epochs: int = 60
+    patience: int = 15
     learning_rate: float = 1e-3
 
 
