@@ -52,9 +52,14 @@ def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
         waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
     peak_dbfs = dbfs(np.abs(waveform).max(initial=0.0))
     if peak_dbfs < settings.silence_dbfs:
+        found = (
+            f"the loudest moment is at {peak_dbfs:.0f} dBFS"
+            if peak_dbfs > -120
+            else "all is silent"
+        )
         raise NoSpeechError(
-            f"No speech was heard: the loudest moment is at {peak_dbfs:.0f} dBFS, where at least "
-            f"{settings.silence_dbfs:.0f} dBFS is needed. Check the microphone and speak up."
+            f"No speech was heard: {found}, where at least {settings.silence_dbfs:.0f} dBFS is "
+            "needed. Check the microphone and speak up."
         )
     levelled = normalise_level(waveform, settings, sample_rate_hz=rate_hz)
     start, end = _speech_span(levelled, settings)

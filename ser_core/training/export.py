@@ -55,6 +55,7 @@ def export_model(
     settings: TrainConfig,
     table: pd.DataFrame,
     split: SpeakerSplit,
+    commit: str,
 ) -> Manifest:
     """Write `saved_model/`, `network.keras` and `manifest.json`.
 
@@ -65,6 +66,7 @@ def export_model(
         settings: Network and schedule.
         table: The clips that it learned from.
         split: The speakers that were held out.
+        commit: Commit of the code when training began.
 
     Returns:
         The manifest, its `metrics` still empty.
@@ -92,7 +94,7 @@ def export_model(
         licence=LICENCE,
         split={"development": list(split.development), "test": list(split.test)},
         seed=trained.seed,
-        commit=current_commit(),
+        commit=commit,
         metrics={},
         files={path: sha256_of(folder / path) for path in _weight_files(folder)},
     )

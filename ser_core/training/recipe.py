@@ -14,7 +14,7 @@ from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.card import FIGURES, write_card
 from ser_core.training.evaluate import evaluate_test, record_test
-from ser_core.training.export import export_model
+from ser_core.training.export import current_commit, export_model
 from ser_core.training.figures import plot_confusion, plot_curves
 from ser_core.training.fit import (
     Examples,
@@ -69,6 +69,7 @@ def train_and_export(
     Raises:
         CorpusError: A corpus is missing.
     """
+    commit = current_commit()
     table = tabulate_clips(data, recipe.corpora, recipe.split)
     runs.mkdir(parents=True, exist_ok=True)
     table.to_csv(runs / "clips.csv", index=False)
@@ -87,6 +88,7 @@ def train_and_export(
         settings=recipe.training,
         table=table,
         split=recipe.split,
+        commit=commit,
     )
     scores, answers = evaluate_test(Predictor.from_folder(folder), data)
     answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)

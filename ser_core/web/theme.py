@@ -1,0 +1,73 @@
+"""Colours, fonts and spacing: Gradio's theme, and the style sheet for what we draw ourselves."""
+
+from pathlib import Path
+
+import gradio as gr
+from gradio.themes.utils import colors
+
+STYLE_SHEET = Path(__file__).with_name("page.css")
+FAVICON = Path(__file__).with_name("favicon.svg")
+
+# System fonts only: the page asks no other host for anything.
+FONT = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
+FONT_MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace")
+
+LAGOON = colors.Color(
+    "#eef7f6", "#dbeeec", "#b7dcd9", "#8fd3cf", "#5fb3b1", "#2f8a8c",
+    "#1d6a72", "#18575e", "#15474d", "#133a40", "#0c2529", name="lagoon",
+)  # fmt: skip
+STONE = colors.Color(
+    "#f6f4ef", "#eeebe4", "#e2ddd3", "#cbc5b9", "#9a968d", "#6c6a66",
+    "#53524f", "#3a3b3c", "#282b2d", "#1c1f21", "#131617", name="stone",
+)  # fmt: skip
+
+
+def build_theme() -> gr.themes.Base:
+    """The page's theme: warm paper by day, ink by night, one calm accent."""
+    return gr.themes.Base(
+        primary_hue=LAGOON,
+        secondary_hue=LAGOON,
+        neutral_hue=STONE,
+        radius_size=gr.themes.sizes.radius_lg,
+        spacing_size=gr.themes.sizes.spacing_lg,
+        text_size=gr.themes.sizes.text_md,
+        font=FONT,
+        font_mono=FONT_MONO,
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color="*neutral_800",
+        body_text_color_dark="*neutral_100",
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",
+        block_background_fill="#fffefb",
+        block_background_fill_dark="*neutral_900",
+        block_border_color="*neutral_200",
+        block_border_color_dark="*neutral_800",
+        block_label_text_color="*neutral_600",
+        block_label_text_color_dark="*neutral_300",
+        block_radius="18px",
+        block_shadow="0 1px 2px rgb(40 43 45 / 0.05)",
+        border_color_primary="*neutral_200",
+        border_color_primary_dark="*neutral_800",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_300",
+        button_primary_background_fill_hover_dark="*primary_200",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="*primary_950",
+        button_large_radius="12px",
+        color_accent="*primary_600",
+        color_accent_soft="*primary_100",
+        color_accent_soft_dark="*primary_900",
+        loader_color="*primary_500",
+    )
+
+
+def fixed_html(value: str) -> None:
+    """Place HTML that never changes, dressed by our own style sheet alone.
+
+    Args:
+        value: The HTML.
+    """
+    gr.HTML(value, apply_default_css=False, js_on_load=None)

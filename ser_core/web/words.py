@@ -1,0 +1,194 @@
+"""Every text on the page, and the sentences that say an answer in words."""
+
+from math import ceil
+
+from ser_core.config import AudioConfig
+from ser_core.manifest import Manifest
+from ser_core.predictor import Prediction
+
+NBSP = "\N{NO-BREAK SPACE}"
+
+TITLE = "MoodMirror"
+TAGLINE = (
+    "How does this voice sound? Speak for a few seconds and see how much of each of eight "
+    "emotions a machine hears in it."
+)
+
+CLIP = "Your clip"
+ANALYSE = "Analyse"
+PREDICTION = "Prediction"
+EXAMPLES = "Or try a synthetic voice"
+EXAMPLES_HINT = (
+    "Made by a speech synthesiser that was told to sound like this. Nobody felt anything, "
+    "so there is no right answer."
+)
+
+EMPTY_HEADING = "Nothing heard yet"
+EMPTY_TEXT = "Record, upload or pick an example, and the answer appears here."
+HINTS_HEADING = "What works best"
+HINTS = (
+    "One voice, one whole sentence: 2 to 10 seconds are best.",
+    "A quiet place, a hand's width from the microphone.",
+    "The words do not matter. The way they are said does.",
+)
+
+ANSWER_EYEBROW = "This voice sounds"
+BARS_HEADING = "All eight emotions"
+WAVEFORM_HEADING = "The part that counted"
+WARNINGS_HEADING = "Take this answer with care"
+
+FAILURE_HEADING = "No answer for this clip"
+NO_CLIP = "There is no clip yet. Record a few seconds of speech or upload a file, then analyse it."
+CLIP_GONE = (
+    "This clip has been deleted from the server, as promised below. Record or upload it once more."
+)
+APOLOGY = (
+    "Sorry, something went wrong on our side, not with your clip. "
+    "Try once more; if it happens again, try another clip."
+)
+
+ADJECTIVES = {"disgust": "disgusted"}
+"""Labels that are no adjectives, as adjectives."""
+NOUNS = {
+    "neutral": "neutral tone",
+    "happy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "fearful": "fear",
+    "surprised": "surprise",
+}
+"""Labels that are no nouns, as nouns."""
+
+CLEAR_FROM = 0.85
+"""Probability from which an answer is called clear."""
+MOSTLY_FROM = 0.5
+"""Probability from which one emotion outweighs all others together."""
+UNDECIDED_BELOW = 0.1
+"""Lead over the second below which, without a majority, neither is preferred."""
+MENTION_FROM = 0.1
+"""Probability from which the second emotion is worth a word."""
+
+
+def percent(probability: float) -> str:
+    """A probability as a whole percentage, such as `71 %`; `<1 %` and `>99 %` at the ends."""
+    if 0.0 < probability < 0.01:
+        return f"<1{NBSP}%"
+    if 0.99 < probability < 1.0:
+        return f">99{NBSP}%"
+    return f"{100 * probability:.0f}{NBSP}%"
+
+
+def seconds(duration_s: float) -> str:
+    """A duration or moment as it is said, such as `0.6 s`, `12 s` or `2:05 min`."""
+    if duration_s < 9.95:
+        return f"{duration_s:.1f}".removesuffix(".0") + f"{NBSP}s"
+    if duration_s < 59.5:
+        return f"{duration_s:.0f}{NBSP}s"
+    minutes, rest_s = divmod(round(duration_s), 60)
+    return f"{minutes}:{rest_s:02d}{NBSP}min"
+
+
+def sentence(prediction: Prediction) -> str:
+    """The answer in words, such as «Mostly angry, 71 %; some fear, 16 %.».
+
+    The smaller the probability and its lead, the less sure the words.
+    """
+    (first, p_first), (second, p_second) = prediction.ranked()[:2]
+    leader = _pair(ADJECTIVES.get(first, first), p_first)
+    if p_first < MOSTLY_FROM and p_first - p_second < UNDECIDED_BELOW:
+        return f"Undecided: {leader}, or {_pair(ADJECTIVES.get(second, second), p_second)}."
+    adverb = "Perhaps"
+    if p_first >= MOSTLY_FROM:
+        adverb = "Clearly" if p_first >= CLEAR_FROM else "Mostly"
+    trace = f"; some {_pair(NOUNS.get(second, second), p_second)}"
+    return f"{adverb} {leader}{trace if p_second >= MENTION_FROM else ''}."
+
+
+def _pair(word: str, probability: float) -> str:
+    """Word and percentage, never parted at a line's end."""
+    return f"{word},{NBSP}{percent(probability)}"
+
+
+def used_part(prediction: Prediction) -> str:
+    """Which part of the clip was judged, in words."""
+    start, end = seconds(prediction.speech_start_s), seconds(prediction.speech_end_s)
+    return f"Used: {start} to {end}, of {seconds(prediction.duration_s)}."
+
+
+def answered_by(prediction: Prediction) -> str:
+    """Which model answered, and how fast."""
+    if "total" not in prediction.timings_ms:
+        return f"Answered by {prediction.model}."
+    return f"Answered by {prediction.model} in {prediction.timings_ms['total']:.0f}{NBSP}ms."
+
+
+WHAT_IT_HEARS = (
+    "What it hears",
+    (
+        "A style of speaking, not a feeling: nobody's inner life can be read off a voice.",
+        "Loudness, pitch and timbre, compared with people who were asked to sound angry, "
+        "calm or sad.",
+        "Not the words: it understands no language.",
+    ),
+)
+
+NEVER_FOR = (
+    "What it must never be used for",
+    (
+        "policing, border control or lie detection",
+        "hiring, or rating people at work or in school",
+        "surveillance, or listening to anybody without consent",
+        "diagnosis or treatment of any kind",
+    ),
+)
+
+
+def privacy(deleted_after_s: int) -> tuple[str, str]:
+    """Heading and text on what becomes of a clip.
+
+    Args:
+        deleted_after_s: Longest time that a clip stays on the server.
+    """
+    return (
+        "What becomes of your clip",
+        "It is judged on the server that runs this page and sent nowhere else. Its file is "
+        f"deleted no later than {ceil(deleted_after_s / 60)} minutes after it arrived. Neither the "
+        "clip nor the answer is stored, shared or used for training.",
+    )
+
+
+def limits(config: AudioConfig) -> tuple[str, tuple[str, ...]]:
+    """Heading and items on what the page can take and where its answers are weak."""
+    return (
+        "Limits",
+        (
+            f"{config.min_duration_s:g}{NBSP}s to {config.max_duration_s / 60:g} minutes of sound, "
+            f"at most {config.max_bytes // 1_000_000}{NBSP}MB: WAV, FLAC, MP3, Ogg, AIFF, AAC, "
+            "m4a, mp4 or WebM.",
+            "One voice at a time. Music or several speakers make the answer meaningless.",
+            "Acted speech is plainer than everyday speech; other languages, children's voices "
+            "and poor lines make errors likelier.",
+        ),
+    )
+
+
+def about_model(manifest: Manifest) -> tuple[str, tuple[str, ...]]:
+    """Heading and points on the model that answers, its measured share of right answers first."""
+    corpora = "; ".join(f"{corpus['title']} ({corpus['licence']})" for corpus in manifest.corpora)
+    points = (
+        f"{manifest.name} {manifest.version}, {manifest.n_parameters:,} weights, "
+        f"licence {manifest.licence}.",
+        f"Learnt from {corpora}.",
+    )
+    return "The model that answers", (*_measured(manifest), *points)
+
+
+def _measured(manifest: Manifest) -> tuple[str, ...]:
+    test = manifest.metrics.get("test")
+    if not test:
+        return ()
+    return (
+        f"Right for {percent(test['uar'])} of {test['n_clips']} clips by "
+        f"{len(manifest.split['test'])} people it had never heard, each emotion counting the "
+        f"same. Guessing is right for {percent(1 / len(manifest.labels))}.",
+    )

@@ -1,0 +1,141 @@
+"""The app as its users meet it: a process of its own, and Chromium with a microphone of tape."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.conftest import ROOT, data_folder
+
+READY_WITHIN_S = 120
+ANSWER_WITHIN_MS = 30_000
+REAL_CLIP = "ravdess/03-01-05-02-01-01-12.opus"
+PLAYER_CANNOT_PLAY = "Waveform load error"
+"""Gradio's own player, on a file that is no sound; the page says so in its own words."""
+EXAMPLE = ROOT / "examples" / "synthetic-angry.flac"
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> Path:
+    """Folder of the model that answers, for the app and for the tests."""
+    return Path(os.environ.get("MOODMIRROR_MODEL", ROOT / "model")).resolve()
+
+
+@pytest.fixture(scope="session")
+def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that the app prints."""
+    return tmp_path_factory.mktemp("app") / "log.txt"
+
+
+@pytest.fixture(scope="session")
+def app_url(model_folder: Path, app_log: Path) -> Iterator[str]:
+    """Address of the running app, which must leave no clip behind when it is stopped."""
+    clips = app_log.parent / "clips"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(clips),
+        "MOODMIRROR_MODEL": str(model_folder),
+    }
+    command = [sys.executable, str(ROOT / "app.py")]
+    with (
+        app_log.open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
+    ):
+        try:
+            url = f"http://127.0.0.1:{port}/"
+            _wait_until_ready(url, process, app_log)
+            yield url
+        finally:
+            process.terminate()
+    assert [path for path in clips.rglob("*") if path.is_file()] == []
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)
+    fate = f"did not answer within {READY_WITHIN_S} s" if process.poll() is None else "stopped"
+    pytest.fail(f"The app {fate}; it said:\n{log.read_text()}")
+
+
+def to_wav(source: Path, folder: Path) -> Path:
+    """The same recording as WAV."""
+    samples, rate_hz = soundfile.read(source)
+    target = folder / f"{source.stem}.wav"
+    soundfile.write(target, samples, rate_hz)
+    return target
+
+
+@pytest.fixture(scope="session")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A voice as WAV: a real one where the recordings are, a synthetic one elsewhere."""
+    real = data_folder() / REAL_CLIP
+    return to_wav(real if real.exists() else EXAMPLE, tmp_path_factory.mktemp("voice"))
+
+
+@pytest.fixture(scope="module")
+def browser(voice: Path) -> Iterator[Browser]:
+    """Chromium whose microphone plays `voice` over and over."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing; install Debian's package chromium.")
+        pytest.skip("Chromium is missing; install Debian's package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=[
+                "--headless=new",
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={voice}",
+                "--disable-background-networking",
+                "--disable-component-update",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, app_url: str) -> Iterator[Page]:
+    """The open page; fails a test that leaves an error or asks another host for anything."""
+    complaints: list[str] = []
+
+    def check_host(request: Request) -> None:
+        if not request.url.startswith((app_url, "blob:", "data:")):
+            complaints.append(f"request to another host: {request.url}")
+
+    def check_console(message: ConsoleMessage) -> None:
+        if message.type == "error" and PLAYER_CANNOT_PLAY not in message.text:
+            complaints.append(f"console: {message.text}")
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(ANSWER_WITHIN_MS)
+    context.on("request", check_host)
+    context.on("console", check_console)
+    context.on("weberror", lambda error: complaints.append(f"uncaught: {error.error}"))
+    page = context.new_page()
+    page.goto(app_url)
+    yield page
+    context.close()
+    assert complaints == []

@@ -1,0 +1,320 @@
+"""The page without a browser: words, drawings, and how a clip's fate is told."""
+
+import logging
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import app
+from ser_core.config import AudioConfig, PipelineConfig
+from ser_core.errors import AudioError
+from ser_core.labels import BY_NAME, EMOTIONS, LABELS
+from ser_core.manifest import Manifest
+from ser_core.predictor import Analysis, Prediction
+from ser_core.quality import QualityWarning
+from ser_core.web import drawing, listen, page, words
+
+RATE_HZ = 16_000
+
+
+def prediction(*, warnings: tuple[QualityWarning, ...] = (), **probabilities: float) -> Prediction:
+    """4 s, judged from 1 s to 3 s; emotions that are not named share what is left."""
+    n_others = len(LABELS) - len(probabilities)
+    rest = (1 - sum(probabilities.values())) / max(n_others, 1)
+    return Prediction.from_probabilities(
+        [probabilities.get(label, rest) for label in LABELS],
+        LABELS,
+        duration_s=4.0,
+        speech_start_s=1.0,
+        speech_end_s=3.0,
+        warnings=warnings,
+        timings_ms={"total": 42.4},
+        model="lstm 1.2.3",
+    )
+
+
+def analysis(answer: Prediction) -> Analysis:
+    n_samples = int(answer.duration_s * RATE_HZ)
+    t = np.arange(n_samples) / RATE_HZ
+    loud = (t >= answer.speech_start_s) & (t < answer.speech_end_s)
+    waveform = np.where(loud, 0.5, 0.05) * np.sin(2 * np.pi * 200 * t)
+    return Analysis(waveform.astype(np.float32), RATE_HZ, answer)
+
+
+def parse(html: str) -> ET.Element:
+    """Our HTML is well-formed XML, which catches every tag left open and mark left bare."""
+    return ET.fromstring(f"<div>{html}</div>")
+
+
+def text_of(html: str) -> str:
+    return " ".join(" ".join(parse(html).itertext()).split())
+
+
+class FakePredictor:
+    """Answers every clip alike; `cannot` is raised instead where it is set."""
+
+    config = PipelineConfig()
+    manifest = Manifest(
+        name="lstm",
+        version="1.2.3",
+        labels=LABELS,
+        columns=(),
+        pipeline=config,
+        architecture={},
+        n_parameters=54_024,
+        temperature=1.0,
+        corpora=({"title": "A Corpus", "licence": "CC-BY-4.0"},),
+        licence="CC-BY-4.0",
+        split={"development": [], "test": ["a/1", "a/2"]},
+        seed=0,
+        commit="",
+        metrics={"test": {"uar": 0.61, "n_clips": 240}},
+        files={},
+    )
+
+    def __init__(self, cannot: Exception | None = None) -> None:
+        self.cannot = cannot
+
+    def analyse(self, _source: str) -> Analysis:
+        if self.cannot:
+            raise self.cannot
+        return analysis(prediction(angry=0.71, fearful=0.16))
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (0.0, "0 %"),
+        (0.009, "<1 %"),
+        (0.01, "1 %"),
+        (0.714, "71 %"),
+        (0.996, ">99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_percent_is_whole_and_never_rounds_doubt_away(probability: float, expected: str) -> None:
+    assert words.percent(probability).replace(words.NBSP, " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "expected"),
+    [
+        (0.0, "0 s"),
+        (0.64, "0.6 s"),
+        (3.0, "3 s"),
+        (9.96, "10 s"),
+        (59.6, "1:00 min"),
+        (125, "2:05 min"),
+    ],
+)
+def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) -> None:
+    assert words.seconds(duration_s).replace(words.NBSP, " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "expected"),
+    [
+        ({"angry": 0.92, "fearful": 0.05}, "Clearly angry, 92 %."),
+        ({"angry": 0.71, "fearful": 0.16}, "Mostly angry, 71 %; some fear, 16 %."),
+        ({"disgust": 0.7, "happy": 0.06}, "Mostly disgusted, 70 %."),
+        ({"happy": 0.38, "sad": 0.13}, "Perhaps happy, 38 %; some sadness, 13 %."),
+        ({"calm": 0.31, "neutral": 0.3}, "Undecided: calm, 31 %, or neutral, 30 %."),
+    ],
+)
+def test_the_sentence_grows_less_sure_with_the_answer(
+    probabilities: dict[str, float], expected: str
+) -> None:
+    assert words.sentence(prediction(**probabilities)).replace(words.NBSP, " ") == expected
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=8, max_size=8))
+def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[float]) -> None:
+    answer = Prediction.from_probabilities(np.array(weights) / sum(weights), LABELS)
+    said = words.sentence(answer)
+    named = words.ADJECTIVES.get(answer.emotion, answer.emotion)
+    assert said.split(",")[0].split()[-1] == named
+    assert words.percent(answer.confidence) in said
+
+
+def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() -> None:
+    _, points = words.about_model(FakePredictor.manifest)
+    told = " ".join(points).replace(words.NBSP, " ")
+    assert "61 % of 240 clips by 2 people" in told
+    assert "Guessing is right for 12 %" in told
+    assert "A Corpus (CC-BY-4.0)" in told
+
+
+def test_the_limits_are_those_of_the_settings() -> None:
+    _, points = words.limits(
+        AudioConfig(min_duration_s=0.7, max_duration_s=180.0, max_bytes=9_000_000)
+    )
+    assert "0.7 s to 3 minutes of sound, at most 9 MB" in points[0].replace(words.NBSP, " ")
+
+
+def test_bars_carry_sign_word_value_and_colour_in_the_order_of_the_labels() -> None:
+    answer = prediction(angry=0.71, fearful=0.16)
+    rows = parse(drawing.bars(answer)).findall(".//li")
+    for row, emotion, probability in zip(rows, EMOTIONS, answer.probabilities, strict=True):
+        assert emotion.sign in "".join(row.itertext())
+        assert emotion.name in "".join(row.itertext())
+        assert words.percent(probability) in "".join(row.itertext())
+        meter = row.find(".//*[@role='meter']")
+        assert meter is not None
+        assert meter.get("aria-label") == emotion.name
+        assert float(meter.get("aria-valuenow", "nan")) == pytest.approx(
+            100 * probability, abs=0.05
+        )
+        assert emotion.colour in meter[0].get("style", "")
+
+
+def test_only_the_likeliest_bar_stands_out() -> None:
+    rows = parse(drawing.bars(prediction(sad=0.6))).findall(".//li")
+    assert [row.get("class") for row in rows].index("mm-top") == LABELS.index("sad")
+    assert sum(row.get("class") is not None for row in rows) == 1
+
+
+def test_the_waveform_sets_off_exactly_the_part_that_was_used() -> None:
+    figure = parse(drawing.waveform(analysis(prediction(sad=0.6))))
+    span, unused, used, _ = figure.find(".//svg")
+    assert float(span.get("x")) == pytest.approx(drawing.N_COLUMNS / 4, abs=0.01)
+    assert float(span.get("width")) == pytest.approx(drawing.N_COLUMNS / 2, abs=0.01)
+    centres = [float(stroke.split()[0]) for stroke in used.get("d").split("M")[1:]]
+    assert min(centres) >= drawing.N_COLUMNS / 4
+    assert max(centres) <= drawing.N_COLUMNS * 3 / 4
+    assert len(centres) + unused.get("d").count("M") == drawing.N_COLUMNS
+
+
+def test_the_waveform_says_in_words_what_it_shows() -> None:
+    figure = parse(drawing.waveform(analysis(prediction(sad=0.6))))
+    said = figure.find(".//svg").get("aria-label").replace(words.NBSP, " ")
+    assert said == "Waveform. Used: 1 s to 3 s, of 4 s."
+    axis = figure.find(".//*[@class='mm-axis']")
+    assert [tick.text.replace(words.NBSP, " ") for tick in axis] == [f"{i} s" for i in range(5)]
+
+
+def test_the_envelope_follows_the_loudness() -> None:
+    quiet_then_loud = np.concatenate([np.full(9_000, 0.1), np.full(9_000, -0.4)])
+    heights = drawing.envelope(quiet_then_loud.astype(np.float32))
+    assert heights.shape == (drawing.N_COLUMNS,)
+    np.testing.assert_allclose(heights[: drawing.N_COLUMNS // 2], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(heights[drawing.N_COLUMNS // 2 :], 1.0)
+
+
+def test_the_envelope_of_silence_is_flat() -> None:
+    np.testing.assert_array_equal(drawing.envelope(np.zeros(9_000, np.float32)), 0.0)
+
+
+@given(st.floats(0.5, 600.0))
+def test_ticks_are_few_even_and_inside_the_clip(duration_s: float) -> None:
+    moments = np.array(drawing.ticks(duration_s))
+    assert 3 <= len(moments) <= drawing.MAX_TICKS
+    assert moments[0] == 0.0
+    assert moments[-1] <= duration_s
+    np.testing.assert_allclose(np.diff(moments), moments[1])
+
+
+def test_warnings_appear_as_their_sentences_and_only_where_there_are_any() -> None:
+    noisy = QualityWarning("noisy", "The background is loud. Record in a quieter place.")
+    assert noisy.message in text_of(
+        drawing.answer(analysis(prediction(sad=0.6, warnings=(noisy,))))
+    )
+    assert words.WARNINGS_HEADING not in text_of(drawing.answer(analysis(prediction(sad=0.6))))
+
+
+def test_an_answer_names_the_model_and_its_time() -> None:
+    said = text_of(drawing.answer(analysis(prediction(sad=0.6))))
+    assert "Answered by lstm 1.2.3 in 42 ms." in said
+
+
+def test_a_failure_is_announced_and_its_message_is_never_markup() -> None:
+    html = drawing.failure("<img src=x onerror=alert(1)>.wav is no audio.")
+    alert = parse(html).find(".//*[@role='alert']")
+    assert "<img src=x" in "".join(alert.itertext())
+    assert alert.find(".//img") is None
+
+
+def test_the_empty_page_names_all_emotions_and_claims_nothing() -> None:
+    html = drawing.empty()
+    assert all(emotion.name in text_of(html) for emotion in EMOTIONS)
+    assert parse(html).find(".//*[@role='meter']") is None
+    assert "%" not in text_of(html)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    path = tmp_path / "clip.wav"
+    path.touch()
+    return str(path)
+
+
+def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
+    predictor = FakePredictor(cannot=AudioError("clip.wav holds 0.1 s of audio."))
+    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(predictor, clip))
+    predictor.cannot = None
+    assert "Mostly angry" in text_of(listen.describe(predictor, clip))
+
+
+def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
+    clip: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        html = listen.describe(FakePredictor(cannot=RuntimeError("inner secret")), clip)
+    assert words.APOLOGY in text_of(html)
+    assert "inner secret" not in html
+    assert "inner secret" in caplog.text
+
+
+def test_without_a_clip_the_page_says_what_to_do() -> None:
+    assert words.NO_CLIP in text_of(listen.describe(FakePredictor(), None))
+
+
+def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone.wav")
+    assert words.CLIP_GONE in text_of(listen.describe(FakePredictor(), gone))
+
+
+def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
+    for name in (
+        "synthetic-sad.flac",
+        "synthetic-calm.wav",
+        "synthetic-calm-to-sad.flac",
+        "sad.wav",
+    ):
+        (tmp_path / name).touch()
+    assert listen.find_examples(tmp_path) == [
+        (tmp_path / "synthetic-calm.wav", f"{BY_NAME['calm'].sign} calm"),
+        (tmp_path / "synthetic-sad.flac", f"{BY_NAME['sad'].sign} sad"),
+    ]
+
+
+def test_the_page_offers_one_endpoint_and_reports_to_nobody(tmp_path: Path) -> None:
+    blocks = page.build_page(FakePredictor(), examples=tmp_path)
+    endpoints = blocks.get_api_info()
+    assert list(endpoints["named_endpoints"]) == ["/predict"]
+    assert endpoints["unnamed_endpoints"] == {}
+    assert blocks.analytics_enabled is False
+
+
+def test_the_promise_on_deletion_is_what_the_sweeper_keeps(tmp_path: Path) -> None:
+    every_s, life_s = page.build_page(FakePredictor(), examples=tmp_path).delete_cache
+    _, promise = words.privacy(page.DELETED_AFTER_S)
+    minutes = re.search(r"no later than (\d+) minutes", promise)
+    assert minutes is not None
+    assert every_s + life_s < 60 * int(minutes[1])
+
+
+def test_the_launch_refuses_files_that_the_settings_refuse() -> None:
+    assert page.launch_options(FakePredictor())["max_file_size"] == AudioConfig().max_bytes
+
+
+def test_the_app_says_in_one_line_why_it_cannot_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOODMIRROR_MODEL", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"^MoodMirror cannot start\. .*manifest\.json"):
+        app.main()
