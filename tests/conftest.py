@@ -77,10 +77,17 @@ class Golden:
         path = ROOT / "tests" / "golden" / f"{name}.csv"
         if self._update:
             np.savetxt(path, actual, fmt="%.6g", delimiter=",")
-        np.testing.assert_allclose(actual, np.loadtxt(path, delimiter=","), atol=atol, rtol=1e-4)
+        expected = np.loadtxt(path, delimiter=",", ndmin=actual.ndim)
+        np.testing.assert_allclose(actual, expected, atol=atol, rtol=1e-4)
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Stored arrays to compare with; `--update-goldens` writes them anew."""
     return Golden(update=request.config.getoption("--update-goldens"))
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """Folder of the clips that this project made itself."""
+    return ROOT / "examples"
