@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ser_core.errors import SerError
 from ser_core.labels import BY_NAME
@@ -57,7 +58,7 @@ def predict(
     """
     from ser_core.predictor import Predictor
 
-    with _errors_as_one_line():
+    with _errors_as_one_line(), _quiet_native_code():
         predictor = Predictor.from_folder(model)
     failed: list[Path] = []
     answers = _predict_each(predictor, files, failed)
@@ -106,7 +107,8 @@ def evaluate(
         from ser_core.predictor import Predictor
         from ser_core.training.evaluate import evaluate_test
 
-        predictor = Predictor.from_folder(model)
+        with _quiet_native_code():
+            predictor = Predictor.from_folder(model)
         scores, _ = evaluate_test(predictor, data)
     _print_scores(scores)
     stated = predictor.manifest.metrics["test"]["uar"]
@@ -133,6 +135,24 @@ def _needs_extra(extra: str) -> Iterator[None]:
             f"{error.name} is not installed, and this command needs it. "
             f"Install it with: pip install '.[{extra}]'"
         ) from error
+
+
+@contextmanager
+def _quiet_native_code() -> Iterator[None]:
+    """Keep TensorFlow's C++ greetings off stderr, where only our own lines belong.
+
+    They are printed before any setting of TensorFlow's is heeded. Python's own errors
+    leave this context as exceptions, and so are not lost.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _predict_each(
@@ -163,7 +183,10 @@ def _print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, 
 
 
 def _print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    table = Table("file", "emotion", "confidence", "next", "length", "warnings", box=None)
+    table = Table(
+        Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
+        box=None, pad_edge=False,
+    )  # fmt: skip
     for file, prediction in answers:
         following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
         table.add_row(
