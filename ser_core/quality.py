@@ -11,7 +11,7 @@ from ser_core.preprocess import Speech, Waveform, dbfs
 
 WarningCode = Literal["too_quiet", "clipped", "noisy", "short"]
 
-QUIET_DBFS = -40.0
+QUIET_DBFS = -50.0
 """Level of the loudest frame below which a recording counts as too quiet."""
 CLIPPED_SHARE = 0.003
 """Share of samples at full scale that counts as clipping."""
