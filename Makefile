@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all lint format train evaluate examples clean
+.PHONY: run test test-all lint format train evaluate report examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -25,11 +25,16 @@ format: $(VENV)/.dev  ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: $(VENV)/.dev  ## Train the bundled model again
-	$(BIN)/python -m ser_core train --data $(DATA) --out model
+train: $(VENV)/.dev  ## Train the bundled models again
+	$(BIN)/python -m ser_core train lstm --data $(DATA) --out model/compact
+	$(BIN)/python -m ser_core train accurate --data $(DATA) --out model/accurate
 
-evaluate: $(VENV)/.dev  ## Repeat the figures of the model card
-	$(BIN)/python -m ser_core evaluate test --data $(DATA)
+evaluate: $(VENV)/.dev  ## Repeat the figures of the model cards
+	$(BIN)/python -m ser_core evaluate test --model compact --data $(DATA)
+	$(BIN)/python -m ser_core evaluate test --model accurate --data $(DATA)
+
+report: $(VENV)/.dev  ## Write docs/figures.md and its charts from the run records
+	$(BIN)/python -m ser_core report
 
 examples: $(VENV)/.dev  ## Make the example clips again (needs espeak-ng)
 	$(BIN)/python examples/make_examples.py

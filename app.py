@@ -1,12 +1,11 @@
 """The MoodMirror app: finds the model, builds the page, launches it."""
 
 import logging
-import os
 import signal
 from pathlib import Path
 
 from ser_core.errors import SerError
-from ser_core.predictor import Predictor
+from ser_core.models import ModelSwitch, chosen_model
 from ser_core.web.page import build_page, launch_options
 
 HERE = Path(__file__).resolve().parent
@@ -16,13 +15,13 @@ def main() -> None:
     """Serve the page until interrupted; GRADIO_SERVER_NAME and _PORT say where."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        predictor = Predictor.from_folder(os.environ.get("MOODMIRROR_MODEL", HERE / "model"))
+        models = ModelSwitch.open(chosen_model())
     except SerError as error:
         raise SystemExit(f"MoodMirror cannot start. {error}") from error
     # A polite kill ends like Ctrl-C, so that Gradio deletes the visitors' clips.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    page = build_page(predictor, examples=HERE / "examples")
-    page.launch(**launch_options(predictor))
+    page = build_page(models, examples=HERE / "examples")
+    page.launch(**launch_options(models))
 
 
 if __name__ == "__main__":

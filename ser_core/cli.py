@@ -1,26 +1,20 @@
 """The command line: `python -m ser_core …`, or `moodmirror …` once installed."""
 
-import csv
-import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
 
+from ser_core.console import print_csv, print_json, print_scores, print_summary, print_table
 from ser_core.errors import SerError
-from ser_core.labels import BY_NAME
 
 if TYPE_CHECKING:
     from ser_core.predictor import Prediction, Predictor
-    from ser_core.training.metrics import Scores
 
 BAD_INPUT = 2
 """Exit code where the caller can mend something."""
@@ -30,10 +24,16 @@ app = typer.Typer(
 )
 
 DataOption = Annotated[Path, typer.Option(help="Folder that holds a folder for each corpus.")]
-ModelOption = Annotated[Path, typer.Option(help="Model folder.", envvar="MOODMIRROR_MODEL")]
+ModelOption = Annotated[
+    str,
+    typer.Option(help="auto, accurate, compact or a model folder.", envvar="MOODMIRROR_MODEL"),
+]
+
+RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
 
 DATA = Path("../shared/data")
-MODEL = Path("model")
+RUNS = Path("docs/runs")
+MODEL = "auto"
 
 
 @app.callback()
@@ -41,7 +41,9 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
 ) -> None:
     """Speech emotion recognition: a voice in, eight probabilities out."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    # A handle of its own, which `_quiet_native_code` leaves open.
+    log = os.fdopen(os.dup(2), "w")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=log)
 
 
 @app.command()
@@ -56,38 +58,37 @@ def predict(
     A recording that cannot be judged is named on stderr, the others go on, and the exit
     code is 2.
     """
-    from ser_core.predictor import Predictor
-
-    with _errors_as_one_line(), _quiet_native_code():
-        predictor = Predictor.from_folder(model)
+    with _errors_as_one_line():
+        predictor = _open_model(model)
     failed: list[Path] = []
     answers = _predict_each(predictor, files, failed)
     if as_json:
-        _print_json(answers)
+        print_json(answers)
     elif as_csv:
-        _print_csv(answers, predictor.labels)
+        print_csv(answers, predictor.labels)
     else:
-        _print_table(answers)
+        print_table(answers)
     if failed:
         raise typer.Exit(BAD_INPUT)
 
 
 @app.command()
 def train(
+    recipe: Annotated[str, typer.Argument(help="lstm, the baseline; or accurate.")] = "lstm",
     data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Model folder to write.")] = Path("runs/lstm/model"),
-    runs: Annotated[Path, typer.Option(help="Logs and checkpoints.")] = Path("runs/lstm"),
+    out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Logs and checkpoints.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 3,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Most epochs.")] = None,
 ) -> None:
-    """Train the baseline on RAVDESS and TESS and write a model folder with its card."""
+    """Train a model and write a model folder with its figures and card."""
     with _errors_as_one_line(), _needs_extra("train"):
-        from ser_core.training.recipe import BASELINE, train_and_export
+        from ser_core.training.recipe import SHIPPERS
 
-        recipe = BASELINE
-        if epochs is not None:
-            recipe = replace(recipe, training=replace(recipe.training, epochs=epochs))
-        manifest = train_and_export(recipe, data, out, seeds=range(seeds), runs=runs)
+        if recipe not in SHIPPERS:
+            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPERS)}.")
+        runs = runs or Path("runs") / recipe
+        out = out or runs / "model"
+        manifest = SHIPPERS[recipe](data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
@@ -95,24 +96,78 @@ def train(
 @app.command()
 def evaluate(
     protocol: Annotated[
-        str, typer.Argument(help="`test`: the model's own test speakers.")
+        str, typer.Argument(help="test: the model's own test speakers; or a protocol's name.")
     ] = "test",
+    recipe: Annotated[
+        str | None, typer.Option(help="Train this in each fold, and leave --model alone.")
+    ] = None,
     model: ModelOption = MODEL,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
     data: DataOption = DATA,
+    runs: RunsOption = RUNS,
 ) -> None:
-    """Repeat the figures of a model card through the path that serves visitors."""
-    if protocol != "test":
-        raise typer.BadParameter(f"{protocol!r} is no protocol; known: test.")
-    with _errors_as_one_line(), _needs_extra("train"):
-        from ser_core.predictor import Predictor
-        from ser_core.training.evaluate import evaluate_test
+    """Measure a recipe, trained anew in each fold, or a model, through the path that serves.
 
+    An interrupted run goes on where it stopped: a fold that has its record is not trained
+    again.
+    """
+    with _errors_as_one_line(), _needs_extra("train"):
+        if protocol == "test" and recipe is None:
+            _evaluate_test(model, data)
+        else:
+            _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
+
+
+@app.command()
+def report(
+    runs: RunsOption = RUNS,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
+) -> None:
+    """Write figures.md and its charts from the run records."""
+    with _errors_as_one_line(), _needs_extra("train"):
+        from ser_core.training.report import write_report
+
+        typer.echo(f"{write_report(runs, out)} written.")
+
+
+def _evaluate_test(model: str, data: Path) -> None:
+    """Repeat the figures of a model card, corpus by corpus."""
+    from ser_core.training.evaluate import evaluate_test, score_by_corpus
+
+    predictor = _open_model(model)
+    _, answers = evaluate_test(predictor, data)
+    stated = predictor.manifest.metrics["test"]
+    for corpus, scores in score_by_corpus(answers).items():
+        print_scores(corpus, scores)
+        uar = stated.get("by_corpus", {}).get(corpus, stated)["uar"]
+        typer.echo(f"The model card says UAR {uar:.1%}.")
+
+
+def _evaluate_protocol(
+    name: str, recipe: str | None, model: str, data: Path, *, seeds: Sequence[int], runs: Path
+) -> None:
+    from ser_core.training.evaluate import evaluate_model
+    from ser_core.training.protocols import find_protocol
+    from ser_core.training.runs import run_protocol
+
+    protocol = find_protocol(name)
+    if recipe is None:
+        summary = evaluate_model(_open_model(model), protocol, data, runs_folder=runs)
+    else:
         with _quiet_native_code():
-            predictor = Predictor.from_folder(model)
-        scores, _ = evaluate_test(predictor, data)
-    _print_scores(scores)
-    stated = predictor.manifest.metrics["test"]["uar"]
-    typer.echo(f"The model card says UAR {stated:.1%}.")
+            from ser_core.training.recipes import find_recipe
+        chosen = find_recipe(recipe)
+        summary = run_protocol(protocol, chosen, data, seeds=seeds, runs_folder=runs)
+    print_summary(summary)
+
+
+def _open_model(choice: str) -> "Predictor":
+    """Open what `--model` names; a download shows its progress."""
+    from ser_core.models import fetch_parts, open_predictor
+
+    fetch_parts(choice)
+    with _quiet_native_code():
+        return open_predictor(choice)
 
 
 @contextmanager
@@ -165,50 +220,3 @@ def _predict_each(
         except SerError as error:
             typer.echo(f"moodmirror: {file}: {error}", err=True)
             failed.append(file)
-
-
-def _print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    for file, prediction in answers:
-        print(json.dumps({"file": str(file)} | prediction.to_dict()), flush=True)
-
-
-def _print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "emotion", "confidence", *labels, "duration_s", "warnings"])
-    for file, prediction in answers:
-        shares = [f"{share:.4f}" for share in prediction.probabilities]
-        codes = " ".join(warning.code for warning in prediction.warnings)
-        answer = [prediction.emotion, f"{prediction.confidence:.4f}", *shares]
-        writer.writerow([file, *answer, f"{prediction.duration_s:.2f}", codes])
-
-
-def _print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    table = Table(
-        Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    for file, prediction in answers:
-        following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
-        table.add_row(
-            str(file),
-            f"{BY_NAME[prediction.emotion].sign} {prediction.emotion}",
-            f"{prediction.confidence:.0%}",
-            following,
-            f"{prediction.duration_s:.1f} s",
-            ", ".join(warning.code for warning in prediction.warnings),
-        )
-    if table.row_count:
-        Console().print(table)
-
-
-def _print_scores(scores: "Scores") -> None:
-    low, high = scores.uar_interval
-    typer.echo(
-        f"{scores.n_clips} clips: UAR {scores.uar:.1%} (95 % interval {low:.1%} to {high:.1%}), "
-        f"WAR {scores.war:.1%}, expected calibration error {scores.ece:.3f}"
-    )
-    table = Table("emotion", "precision", "recall", "F1", "clips", box=None)
-    for label, row in scores.per_emotion.items():
-        shares = [f"{row[key]:.1%}" for key in ("precision", "recall", "f1")]
-        table.add_row(label, *shares, f"{row['support']:.0f}")
-    Console().print(table)

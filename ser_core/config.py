@@ -4,15 +4,21 @@ Units are in the names. A model's manifest carries one `PipelineConfig`, so that
 serving does what training did.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
+from ser_core import whisper
 from ser_core.errors import ModelError
 
+Settings = TypeVar("Settings")
 Level = Literal["peak", "pydub", "none"]
-FeatureGroup = Literal["rms", "zcr", "mfcc", "log_mel"]
+FeatureGroup = Literal["rms", "zcr", "mfcc", "log_mel", "whisper_log_mel"]
 
 FEATURE_GROUPS: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc", "log_mel")
+"""Groups that share frames and go together in any choice and order."""
+WHISPER_LOG_MEL: FeatureGroup = "whisper_log_mel"
+"""What Whisper's encoder hears: a group that stands alone, on frames of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class FeatureConfig:
     """Which columns describe a frame, and how frames are cut.
 
     Attributes:
-        groups: Column groups in order, each of `FEATURE_GROUPS`, none twice.
+        groups: Column groups in order, each of `FEATURE_GROUPS`, none twice; or
+            `WHISPER_LOG_MEL` alone, which only `WHISPER_FEATURES` has.
         frame_length: Frame in samples (2,048 at 16 kHz are 128 ms).
         hop_length: Step between frames in samples (512 at 16 kHz are 32 ms).
         n_mfcc: How many MFCC.
@@ -101,14 +108,30 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         if not self.groups or len(set(self.groups)) != len(self.groups):
             raise ValueError(f"groups is {self.groups}; each group once, at least one.")
+        if WHISPER_LOG_MEL in self.groups:
+            grid = (self.frame_length, self.hop_length)
+            if len(self.groups) > 1 or grid != (whisper.FRAME_LENGTH, whisper.HOP_LENGTH):
+                raise ValueError(
+                    f"groups is {self.groups} on frames of {grid[0]} every {grid[1]} samples; "
+                    f"{WHISPER_LOG_MEL} stands alone, on frames of {whisper.FRAME_LENGTH} every "
+                    f"{whisper.HOP_LENGTH}."
+                )
+            return
         for group in self.groups:
             if group not in FEATURE_GROUPS:
-                raise ValueError(f"{group!r} is no feature group; known: {FEATURE_GROUPS}.")
+                known = (*FEATURE_GROUPS, WHISPER_LOG_MEL)
+                raise ValueError(f"{group!r} is no feature group; known: {known}.")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Column names in order, such as `("rms", "zcr", "mfcc_0", …)`."""
-        widths = {"rms": 0, "zcr": 0, "mfcc": self.n_mfcc, "log_mel": self.n_mels}
+        widths = {
+            "rms": 0,
+            "zcr": 0,
+            "mfcc": self.n_mfcc,
+            "log_mel": self.n_mels,
+            WHISPER_LOG_MEL: whisper.N_MELS,
+        }
         return tuple(
             name
             for group in self.groups
@@ -116,6 +139,12 @@ class FeatureConfig:
                 [f"{group}_{i}" for i in range(widths[group])] if widths[group] else [group]
             )
         )
+
+
+WHISPER_FEATURES = FeatureConfig(
+    groups=(WHISPER_LOG_MEL,), frame_length=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH
+)
+"""The features of every model that begins with Whisper's encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +169,13 @@ class PipelineConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
 
+    def __post_init__(self) -> None:
+        rate_hz = self.audio.sample_rate_hz
+        if WHISPER_LOG_MEL in self.features.groups and rate_hz != whisper.SAMPLE_RATE_HZ:
+            raise ValueError(
+                f"sample_rate_hz is {rate_hz}; {WHISPER_LOG_MEL} needs {whisper.SAMPLE_RATE_HZ}."
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is the way back."""
         return asdict(self)
@@ -159,16 +195,34 @@ class PipelineConfig:
         for section in fields(cls):
             kind: Any = section.default_factory
             values = stored.get(section.name)
-            known = {f.name for f in fields(kind)}
-            if not isinstance(values, dict) or set(values) != known:
-                found = sorted(values) if isinstance(values, dict) else values
-                raise ModelError(
-                    f"The manifest's {section.name} settings are {found}; "
-                    f"this version needs {sorted(known)}. Use a model of this version."
-                )
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            try:
-                sections[section.name] = kind(**values)
-            except (TypeError, ValueError) as error:
-                raise ModelError(f"The manifest's {section.name} settings: {error}") from error
-        return cls(**sections)
+            sections[section.name] = settings_from_json(kind, values, name=section.name)
+        return settings_from_json(cls, sections, name="pipeline")
+
+
+def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str) -> Settings:
+    """Rebuild one frozen dataclass of settings from JSON.
+
+    Args:
+        kind: The dataclass.
+        values: Every field of it and nothing else, lists standing for tuples.
+        name: What an error calls it.
+
+    Raises:
+        ModelError: A field is missing or unknown, or has a value that is not allowed.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, dict) or set(values) != known:
+        found = sorted(values) if isinstance(values, dict) else values
+        raise ModelError(
+            f"The manifest's {name} settings are {found}; "
+            f"this version needs {sorted(known)}. Use a model of this version."
+        )
+    try:
+        return kind(**{key: _frozen(value) for key, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The manifest's {name} settings: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    """Tuples for lists, all the way down."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -9,16 +9,22 @@ from collections.abc import Sequence
 import librosa
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
 
-from ser_core.config import FeatureGroup, PipelineConfig
+from ser_core import whisper
+from ser_core.config import WHISPER_LOG_MEL, FeatureGroup, PipelineConfig
 from ser_core.preprocess import Waveform
 
 Features = npt.NDArray[np.float32]
+
+_BLAS = ThreadpoolController().select(user_api="blas")
 
 N_MFCC_MELS = 128
 """Mel bands under the MFCC: librosa's default, and so the papers'."""
 TOP_DB = 80.0
 """Decibels below a clip's loudest band that log-mel and MFCC keep."""
+WHISPER_FLOOR, WHISPER_RANGE = 1e-10, 8.0
+"""Whisper's floor of a band's power, and how far below the loudest it looks, in log10."""
 
 
 def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
@@ -30,13 +36,19 @@ def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
 
     Returns:
         (n_frames, n_features) float32 with n_frames = 1 + n_samples // hop_length,
-        columns in the order of `config.features.columns`, not standardised.
+        one less for Whisper's log-mel, columns in the order of
+        `config.features.columns`, not standardised.
 
     Source: librosa.feature; McFee et al. 2015.
     """
-    power = _power_spectrogram(samples, config)  # (1 + frame_length // 2, n_frames)
-    rows = [_group(group, samples, power, config) for group in config.features.groups]
-    return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)
+    # The matrices are small: threads of BLAS would gain nothing, and wait busily on the
+    # cores that the network is about to need.
+    with _BLAS.limit(limits=1):
+        if config.features.groups == (WHISPER_LOG_MEL,):
+            return _whisper_log_mel(samples)
+        power = _power_spectrogram(samples, config)  # (1 + frame_length // 2, n_frames)
+        rows = [_group(group, samples, power, config) for group in config.features.groups]
+        return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)
 
 
 def _power_spectrogram(samples: Waveform, config: PipelineConfig) -> Features:
@@ -77,6 +89,25 @@ def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
         fmax=config.features.fmax_hz,
     )
     return np.asarray(librosa.power_to_db(mel, top_db=TOP_DB), dtype=np.float32)
+
+
+def _whisper_log_mel(samples: Waveform) -> Features:
+    """Mel bands on the scale that Whisper learned on, as (n_frames, 80).
+
+    Source: openai/whisper, `log_mel_spectrogram`.
+    """
+    frames = librosa.stft(
+        samples, n_fft=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH, pad_mode="reflect"
+    )
+    mel = librosa.feature.melspectrogram(
+        S=np.abs(frames[:, :-1]) ** 2,
+        sr=whisper.SAMPLE_RATE_HZ,
+        n_fft=whisper.FRAME_LENGTH,
+        n_mels=whisper.N_MELS,
+    )
+    level = np.log10(np.maximum(mel, WHISPER_FLOOR))
+    level = np.maximum(level, level.max() - WHISPER_RANGE)
+    return np.ascontiguousarray((level.T + 4.0) / 4.0, dtype=np.float32)
 
 
 def pad_features(clips: Sequence[Features]) -> tuple[Features, npt.NDArray[np.int32]]:

@@ -6,12 +6,51 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ser_core.config import PipelineConfig
-from ser_core.errors import ModelError
+import numpy as np
+import numpy.typing as npt
 
-FORMAT = 1
+from ser_core.config import (
+    WHISPER_FEATURES,
+    WHISPER_LOG_MEL,
+    PipelineConfig,
+    settings_from_json,
+)
+from ser_core.errors import ModelError
+from ser_core.whisper import EncoderConfig
+
+FORMAT = 2
 """Version of the manifest's own layout."""
 FILE_NAME = "manifest.json"
+HEAD = "head.keras"
+"""What a model folder holds in place of a SavedModel where Whisper's encoder goes before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A made-up input and the answer that a rightly assembled model gives to it.
+
+    Attributes:
+        seed: Seed of the input.
+        n_frames: Length of each clip of the input.
+        probabilities: One row a clip.
+    """
+
+    seed: int
+    n_frames: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+    def batch(self, n_columns: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Make the input: noise in the range of Whisper's log-mel, padding included.
+
+        Args:
+            n_columns: Features of a frame.
+
+        Returns:
+            (n_clips, max_frames, n_columns) float32, and (n_clips,) int32 lengths.
+        """
+        shape = (len(self.n_frames), max(self.n_frames), n_columns)
+        noise = np.random.default_rng(self.seed).random(shape, dtype=np.float32)
+        return 2.0 * noise - 1.0, np.array(self.n_frames, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +73,8 @@ class Manifest:
         commit: Commit of the code that trained it.
         metrics: Measured figures with the commands that repeat them.
         files: SHA-256 of each file of the folder, by relative path.
+        encoder: Whisper's encoder before the head; None where the folder is complete.
+        probe: What an assembled model has to answer; None where nothing is assembled.
     """
 
     name: str
@@ -51,6 +92,8 @@ class Manifest:
     commit: str
     metrics: dict[str, Any]
     files: dict[str, str]
+    encoder: EncoderConfig | None = None
+    probe: Probe | None = None
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -95,6 +138,9 @@ class Manifest:
         values = {name: stored[name] for name in names}
         values |= {key: tuple(values[key]) for key in ("labels", "columns", "corpora")}
         values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
+        for name, kind in (("encoder", EncoderConfig), ("probe", Probe)):
+            if values[name] is not None:
+                values[name] = settings_from_json(kind, values[name], name=name)
         manifest = cls(**values)
         manifest._check(folder, stored.get("signature"))
         return manifest
@@ -111,14 +157,43 @@ class Manifest:
                 f"{len(self.columns)} columns and {len(self.labels)} labels. "
                 "Export the model again."
             )
-        for path, expected in self.files.items():
-            if not (folder / path).is_file():
-                raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
-            if sha256_of(folder / path) != expected:
-                raise ModelError(
-                    f"{folder.name}/{path} is not the file that the manifest describes: its "
-                    "SHA-256 differs. Fetch the whole model again."
-                )
+        if self.encoder is not None:
+            self._check_head(folder, self.encoder)
+        check_files(folder, self.files)
+
+    def _check_head(self, folder: Path, encoder: EncoderConfig) -> None:
+        """A head behind an encoder needs its files, the encoder's features and a probe."""
+        needed = [HEAD] if encoder.deltas is None else [HEAD, encoder.deltas]
+        if absent := [file for file in needed if file not in self.files]:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names an encoder, but not the files {absent}. "
+                "Export the model again."
+            )
+        if self.pipeline.features != WHISPER_FEATURES or self.probe is None:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names an encoder, but not the features of "
+                f"{WHISPER_LOG_MEL} or no probe. Export the model again."
+            )
+
+
+def check_files(folder: Path, files: dict[str, str]) -> None:
+    """Hold files against their hashes.
+
+    Args:
+        folder: A folder.
+        files: SHA-256 by path in it.
+
+    Raises:
+        ModelError: A file is missing or another one.
+    """
+    for path, expected in files.items():
+        if not (folder / path).is_file():
+            raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
+        if sha256_of(folder / path) != expected:
+            raise ModelError(
+                f"{folder.name}/{path} is not the file that the manifest describes: its "
+                "SHA-256 differs. Fetch the whole model again."
+            )
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

@@ -1,26 +1,23 @@
 """A model folder as a checked, lazily loaded callable."""
 
-import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ser_core.assembly import assemble, find_assembly
 from ser_core.errors import ModelError
 from ser_core.features import Features
+from ser_core.hub import fetch_encoder
 from ser_core.manifest import Manifest
-
-SAVED_MODEL = "saved_model"
-"""Name of the SavedModel inside a model folder."""
+from ser_core.saved_model import SAVED_MODEL, Signature, load_signature
 
 Probabilities = npt.NDArray[np.float32]
 
 
 class EmotionModel:
-    """A bundled SavedModel that turns feature frames into probabilities.
+    """A SavedModel that turns feature frames into probabilities.
 
     TensorFlow and the graph are loaded on the first call, once, whichever thread
     comes first; calls from several threads are safe.
@@ -30,11 +27,11 @@ class EmotionModel:
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Take a verified folder; `load_model` is the way to get one."""
+        """Take a verified folder with a SavedModel; `load_model` is the way to get one."""
         self.manifest = manifest
         self._folder = folder
         self._lock = threading.Lock()
-        self._serve: Callable[..., dict[str, Any]] | None = None
+        self._serve: Signature | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -68,10 +65,11 @@ class EmotionModel:
         answer = self._load()(features=features, n_frames=n_frames)
         return np.asarray(answer["probabilities"], dtype=np.float32)
 
-    def _load(self) -> Callable[..., dict[str, Any]]:
+    def _load(self) -> Signature:
         with self._lock:
             if self._serve is None:
-                self._serve = _load_signature(self._folder / SAVED_MODEL, self.manifest)
+                saved = self._folder / SAVED_MODEL
+                self._serve = load_signature(saved, n_labels=len(self.labels))
             return self._serve
 
 
@@ -79,36 +77,22 @@ def load_model(folder: str | Path) -> EmotionModel:
     """Open a model folder after checking that it matches itself.
 
     Args:
-        folder: Folder with `manifest.json` and `saved_model/`.
+        folder: Folder with `manifest.json` and `saved_model/`; or, of a model that begins
+            with Whisper's encoder, with `manifest.json` and the head, which is put
+            together with the encoder in the user's cache on first use.
 
     Returns:
         The model; its SavedModel is loaded on the first call.
 
     Raises:
+        OfflineError: The encoder is not on this machine and the Hub cannot be reached.
         ModelError: The folder does not match its manifest; the message says what to do.
     """
     folder = Path(folder)
-    return EmotionModel(folder, Manifest.read(folder))
-
-
-def _load_signature(folder: Path, manifest: Manifest) -> Callable[..., dict[str, Any]]:
-    # TensorFlow greets on stderr unless told not to before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        serve = loaded.signatures["serving_default"]
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise ModelError(
-            f"{folder.name} cannot be loaded: {error}. Fetch the whole model again."
-        ) from error
-    width = serve.structured_outputs["probabilities"].shape[-1]
-    if width != len(manifest.labels):
-        raise ModelError(
-            f"{folder.name} answers with {width} columns, but the manifest names "
-            f"{len(manifest.labels)} emotions. Export the model again."
-        )
-    # The signature holds its variables only while the loaded object lives.
-    serve._keep_alive = loaded
-    return serve  # type: ignore[no-any-return]
+    manifest = Manifest.read(folder)
+    if manifest.encoder is not None:
+        assembled = find_assembly(manifest)
+        if assembled is None:
+            assembled = assemble(folder, manifest, fetch_encoder(manifest.encoder))
+        return EmotionModel(assembled, manifest)
+    return EmotionModel(folder, manifest)

@@ -34,7 +34,21 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def bundled_model() -> Path:
     """Folder of the model that the app ships."""
-    return ROOT / "model"
+    return ROOT / "model" / "compact"
+
+
+@pytest.fixture(scope="session")
+def whisper_folder() -> Path:
+    """Whisper's encoder and what it must answer: `MOODMIRROR_ENCODER`, or beside the recordings."""
+    configured = os.environ.get("MOODMIRROR_ENCODER")
+    folder = Path(configured) if configured else data_folder().parent / "encoder"
+    return folder.parent if folder.is_file() else folder
+
+
+@pytest.fixture(scope="session")
+def whisper_weights(whisper_folder: Path) -> Path:
+    """The true weights."""
+    return whisper_folder / "model.safetensors"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Columns, shapes, goldens, padding, windows."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,19 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.config import FEATURE_GROUPS, FeatureConfig, PipelineConfig, WindowConfig
+from ser_core.config import (
+    FEATURE_GROUPS,
+    WHISPER_FEATURES,
+    AudioConfig,
+    FeatureConfig,
+    PipelineConfig,
+    WindowConfig,
+)
 from ser_core.features import cut_windows, extract_features, pad_features
 from tests.conftest import RATE_HZ
 
 PAPERS = PipelineConfig()
+WHISPER = PipelineConfig(features=WHISPER_FEATURES)
 ALL_GROUPS = replace(PAPERS, features=FeatureConfig(groups=FEATURE_GROUPS))
 
 
@@ -73,6 +82,41 @@ def test_log_mel_follows_scipys_spectrogram() -> None:
 def test_golden_features_of_a_made_up_signal(golden) -> None:
     samples = scipy.signal.chirp(np.arange(RATE_HZ) / RATE_HZ, 120, 1, 3_000).astype(np.float32)
     golden.check("chirp_features", extract_features(samples, ALL_GROUPS)[::8], atol=5e-3)
+
+
+@pytest.mark.needs_data
+def test_whispers_log_mel_is_the_references(whisper_folder: Path) -> None:
+    reference = np.load(whisper_folder / "reference.npz")
+    log_mel = extract_features(reference["waveform"], WHISPER)
+    np.testing.assert_allclose(log_mel, reference["log_mel"], atol=1e-4)
+
+
+@given(n_samples=st.integers(3_200, 40_000), seed=st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_whispers_log_mel_has_a_frame_every_10_ms_and_one_range(n_samples: int, seed: int) -> None:
+    samples = np.random.default_rng(seed).normal(0, 0.1, n_samples).astype(np.float32)
+    samples[: n_samples // 2] = 0.0
+    log_mel = extract_features(samples, WHISPER)
+    assert log_mel.shape == (n_samples // 160, 80)
+    assert log_mel.dtype == np.float32
+    assert np.ptp(log_mel) == pytest.approx(2.0, abs=1e-5)  # 8 of log10, by 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"groups": ("whisper_log_mel", "rms"), "frame_length": 400, "hop_length": 160},
+        {"groups": ("whisper_log_mel",)},
+    ],
+)
+def test_whispers_log_mel_stands_alone_on_its_own_frames(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="stands alone, on frames of 400 every 160"):
+        FeatureConfig(**settings)
+
+
+def test_whispers_log_mel_needs_its_sample_rate() -> None:
+    with pytest.raises(ValueError, match="sample_rate_hz is 8000"):
+        PipelineConfig(audio=AudioConfig(sample_rate_hz=8_000), features=WHISPER.features)
 
 
 def test_pad_features_marks_what_is_real() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ser_core.config import (
     FEATURE_GROUPS,
+    WHISPER_FEATURES,
     AudioConfig,
     FeatureConfig,
     PipelineConfig,
@@ -19,14 +20,27 @@ from ser_core.config import (
 )
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
-from ser_core.manifest import Manifest
+from ser_core.manifest import Manifest, Probe
 from ser_core.model import load_model
+from tests.accurate import Parts, write_parts
+from tests.conftest import Golden
 
 
 @pytest.fixture
 def folder(bundled_model: Path, tmp_path: Path) -> Path:
     """A copy of the bundled model, to be damaged."""
     return Path(shutil.copytree(bundled_model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    return write_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture
+def head_folder(parts: Parts, tmp_path: Path) -> Path:
+    """A copy of a model that is a head behind Whisper's encoder, to be damaged."""
+    return Path(shutil.copytree(parts.folder, tmp_path / "head"))
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -39,6 +53,42 @@ def test_manifest_survives_a_round_trip(folder: Path) -> None:
     renamed = replace(manifest, name="another", metrics={"test": {"uar": 0.5}})
     renamed.write(folder)
     assert Manifest.read(folder) == renamed
+
+
+def test_the_manifest_of_a_head_survives_a_round_trip(parts: Parts) -> None:
+    assert Manifest.read(parts.folder) == parts.manifest
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("probe", None, "names an encoder, but not the features of whisper_log_mel or no probe"),
+        ("files", {}, r"names an encoder, but not the files \['head\.keras'\]"),
+        ("encoder", {"blocks": [1]}, "encoder settings are"),
+    ],
+)
+def test_an_encoder_without_what_it_needs_is_refused(
+    head_folder: Path, field: str, value: object, message: str
+) -> None:
+    edit(head_folder, **{field: value})
+    with pytest.raises(ModelError, match=message):
+        Manifest.read(head_folder)
+
+
+@pytest.mark.parametrize("changes", [{"blocks": [0]}, {"blocks": [5]}, {"blocks": []}, {"pool": 0}])
+def test_an_encoder_that_cannot_be_is_refused(
+    head_folder: Path, changes: dict[str, object]
+) -> None:
+    stored = json.loads((head_folder / "manifest.json").read_text())
+    edit(head_folder, encoder=stored["encoder"] | changes)
+    with pytest.raises(ModelError, match=r"encoder settings: .* needed"):
+        Manifest.read(head_folder)
+
+
+def test_the_input_of_a_probe_is_the_same_everywhere(golden: Golden) -> None:
+    features, n_frames = Probe(seed=3, n_frames=(2, 3), probabilities=()).batch(2)
+    assert n_frames.tolist() == [2, 3]
+    golden.check("probe", features.reshape(6, 2), atol=1e-6)
 
 
 def test_bundled_labels_are_the_eight_in_order(bundled_model: Path) -> None:
@@ -54,7 +104,8 @@ configs = st.builds(
         trim=st.booleans(),
         noise_reduction=st.booleans(),
     ),
-    features=st.builds(
+    features=st.just(WHISPER_FEATURES)
+    | st.builds(
         FeatureConfig,
         groups=st.lists(st.sampled_from(FEATURE_GROUPS), min_size=1, unique=True).map(tuple),
         n_mels=st.integers(8, 128),
@@ -82,7 +133,7 @@ def test_a_manifest_that_is_no_json_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 99}, "has format 99"),
+        ({"format": 1}, "has format 1; this version reads format 2"),
         ({"labels": ["happy", "sad"]}, "signature that does not fit"),
         ({"columns": ["rms"]}, r"lists the columns \['rms'\]"),
         ({"pipeline": {"audio": {}}}, "audio settings are"),
@@ -111,6 +162,14 @@ def test_an_unknown_setting_is_refused(folder: Path) -> None:
     stored["pipeline"]["features"]["groups"] = ["chroma"]
     edit(folder, pipeline=stored["pipeline"])
     with pytest.raises(ModelError, match="'chroma' is no feature group"):
+        load_model(folder)
+
+
+def test_settings_that_do_not_go_together_are_refused(folder: Path) -> None:
+    stored = json.loads((folder / "manifest.json").read_text())
+    stored["pipeline"]["features"]["groups"] = ["whisper_log_mel"]
+    edit(folder, pipeline=stored["pipeline"])
+    with pytest.raises(ModelError, match="whisper_log_mel stands alone, on frames of 400"):
         load_model(folder)
 
 

@@ -15,6 +15,7 @@ from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.errors import AudioError
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.manifest import Manifest
+from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
 from ser_core.web import drawing, listen, page, words
@@ -55,8 +56,10 @@ def text_of(html: str) -> str:
     return " ".join(" ".join(parse(html).itertext()).split())
 
 
-class FakePredictor:
+class FakeModels:
     """Answers every clip alike; `cannot` is raised instead where it is set."""
+
+    state = ModelState.SETTLED
 
     config = PipelineConfig()
     manifest = Manifest(
@@ -142,11 +145,29 @@ def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[flo
 
 
 def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() -> None:
-    _, points = words.about_model(FakePredictor.manifest)
+    _, points = words.about_model(FakeModels.manifest)
     told = " ".join(points).replace(words.NBSP, " ")
     assert "61 % of 240 clips by 2 people" in told
     assert "Guessing is right for 12 %" in told
     assert "A Corpus (CC-BY-4.0)" in told
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (
+            ModelState.FETCHING,
+            "The accurate model is being fetched; until then the lstm one answers.",
+        ),
+        (ModelState.OFFLINE, "No network: the lstm model answers."),
+        (ModelState.FAILED, "The accurate model could not be prepared: the lstm one answers."),
+        (ModelState.SETTLED, "The lstm model answers."),
+    ],
+)
+def test_the_page_says_which_model_answers_and_why(state: ModelState, expected: str) -> None:
+    note = parse(drawing.model_note(words.model_note(state, FakeModels.manifest)))
+    assert "".join(note.itertext()) == expected
+    assert note.find(".//*[@role='status']") is not None
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
@@ -253,29 +274,29 @@ def clip(tmp_path: Path) -> str:
 
 
 def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
-    predictor = FakePredictor(cannot=AudioError("clip.wav holds 0.1 s of audio."))
-    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(predictor, clip))
-    predictor.cannot = None
-    assert "Mostly angry" in text_of(listen.describe(predictor, clip))
+    fake = FakeModels(cannot=AudioError("clip.wav holds 0.1 s of audio."))
+    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(fake, clip))
+    fake.cannot = None
+    assert "Mostly angry" in text_of(listen.describe(fake, clip))
 
 
 def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
     clip: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        html = listen.describe(FakePredictor(cannot=RuntimeError("inner secret")), clip)
+        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip)
     assert words.APOLOGY in text_of(html)
     assert "inner secret" not in html
     assert "inner secret" in caplog.text
 
 
 def test_without_a_clip_the_page_says_what_to_do() -> None:
-    assert words.NO_CLIP in text_of(listen.describe(FakePredictor(), None))
+    assert words.NO_CLIP in text_of(listen.describe(FakeModels(), None))
 
 
 def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.wav")
-    assert words.CLIP_GONE in text_of(listen.describe(FakePredictor(), gone))
+    assert words.CLIP_GONE in text_of(listen.describe(FakeModels(), gone))
 
 
 def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
@@ -293,7 +314,7 @@ def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
 
 
 def test_the_page_offers_one_endpoint_and_reports_to_nobody(tmp_path: Path) -> None:
-    blocks = page.build_page(FakePredictor(), examples=tmp_path)
+    blocks = page.build_page(FakeModels(), examples=tmp_path)
     endpoints = blocks.get_api_info()
     assert list(endpoints["named_endpoints"]) == ["/predict"]
     assert endpoints["unnamed_endpoints"] == {}
@@ -301,7 +322,7 @@ def test_the_page_offers_one_endpoint_and_reports_to_nobody(tmp_path: Path) -> N
 
 
 def test_the_promise_on_deletion_is_what_the_sweeper_keeps(tmp_path: Path) -> None:
-    every_s, life_s = page.build_page(FakePredictor(), examples=tmp_path).delete_cache
+    every_s, life_s = page.build_page(FakeModels(), examples=tmp_path).delete_cache
     _, promise = words.privacy(page.DELETED_AFTER_S)
     minutes = re.search(r"no later than (\d+) minutes", promise)
     assert minutes is not None
@@ -309,7 +330,7 @@ def test_the_promise_on_deletion_is_what_the_sweeper_keeps(tmp_path: Path) -> No
 
 
 def test_the_launch_refuses_files_that_the_settings_refuse() -> None:
-    assert page.launch_options(FakePredictor())["max_file_size"] == AudioConfig().max_bytes
+    assert page.launch_options(FakeModels())["max_file_size"] == AudioConfig().max_bytes
 
 
 def test_the_app_says_in_one_line_why_it_cannot_start(

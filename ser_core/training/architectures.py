@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 from keras import ops
 
-from ser_core.features import Features
+from ser_core.layers import AttentivePooling, BlockDropout, FrameMask
+
+LARGEST_DEVIATION = 6.0
+"""Standard deviations beyond which a column says nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +28,25 @@ class NetworkConfig:
     dropout: float = 0.3
 
 
-@keras.saving.register_keras_serializable("moodmirror")
-class FrameMask(keras.layers.Layer):  # type: ignore[misc]
-    """Which frames of a padded batch are real."""
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """Size of the head over a pretrained encoder's vectors.
 
-    def call(self, features: Any, n_frames: Any) -> Any:
-        """Compare positions with lengths.
+    Attributes:
+        n_blocks: Encoder blocks whose outputs stand side by side.
+        projection: Width that they are brought to.
+        units: Width of the LSTM in each direction.
+        attention: Hidden units of the attention.
+        dropout: Share of each layer's outputs that training hides.
+        block_dropout: Chance of each block to be hidden from a clip.
+    """
 
-        Args:
-            features: (n_clips, max_frames, n_features).
-            n_frames: (n_clips,) int32.
-
-        Returns:
-            (n_clips, max_frames) bool.
-        """
-        positions = ops.arange(ops.shape(features)[1], dtype="int32")
-        return positions[None, :] < n_frames[:, None]
+    n_blocks: int = 4
+    projection: int = 128
+    units: int = 96
+    attention: int = 64
+    dropout: float = 0.4
+    block_dropout: float = 0.3
 
 
 def build_lstm(
@@ -72,7 +80,42 @@ def build_lstm(
     return keras.Model([features, n_frames], logits, name="lstm")
 
 
-def frame_statistics(clips: Sequence[Features]) -> tuple[list[float], list[float]]:
+def build_head(
+    config: HeadConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+) -> keras.Model:
+    """Attention-pooled BiLSTM over encoder vectors, ending in one logit a label.
+
+    Args:
+        config: Size of the network.
+        mean: Mean of each column over the training vectors.
+        variance: Variance of each column over the training vectors.
+        n_labels: How many emotions.
+
+    Returns:
+        A model from `vectors` (n_clips, n_vectors, n_columns) float32 and `n_vectors`
+        (n_clips,) int32 to logits (n_clips, n_labels).
+    """
+    layers = keras.layers
+    vectors = keras.Input((None, len(mean)), name="vectors")
+    n_vectors = keras.Input((), dtype="int32", name="n_vectors")
+    mask = FrameMask()(vectors, n_vectors)
+    # A few columns of each block are hundreds of times larger than the others: brought
+    # to one scale column by column, they outweigh nobody.
+    level = layers.Normalization(mean=list(mean), variance=list(variance))(vectors)
+    level = ops.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION)
+    hidden = BlockDropout(config.n_blocks, config.block_dropout)(level)
+    hidden = layers.Dropout(config.dropout)(hidden)
+    hidden = layers.Dense(config.projection, activation="gelu")(hidden)
+    lstm = layers.LSTM(config.units, return_sequences=True, use_cudnn=False)
+    memory = layers.Bidirectional(lstm)(layers.Dropout(config.dropout)(hidden), mask=mask)
+    pooled = AttentivePooling(config.attention)(layers.Concatenate()([hidden, memory]), mask)
+    logits = layers.Dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
+    return keras.Model([vectors, n_vectors], logits, name="head")
+
+
+def frame_statistics(
+    clips: Sequence[npt.NDArray[np.floating[Any]]],
+) -> tuple[list[float], list[float]]:
     """Mean and variance of each feature over all frames, weighting frames alike.
 
     Args:

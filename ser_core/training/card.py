@@ -10,6 +10,12 @@ from ser_core.manifest import Manifest
 CARD = "README.md"
 FIGURES = "figures"
 
+_CAPTIONS = {
+    "confusion_test": "Confusion on the test speakers",
+    "confusion_development": "Confusion on the development speakers",
+    "curves": "Loss and accuracy by epoch",
+}
+
 _CARD = """\
 ---
 license: {licence_tag}
@@ -47,7 +53,7 @@ Test speakers, never seen before the figures below: {test}.
 
 ## Figures on the test speakers
 
-{n_clips} clips, each sent as a file through the path that serves visitors.
+{n_clips:,} clips, each sent as a file through the path that serves visitors.
 
 | figure | this file | all seeds |
 |---|---|---|
@@ -56,7 +62,12 @@ Test speakers, never seen before the figures below: {test}.
 | WAR, share of clips that are right | {war:.1%} | |
 | expected calibration error, 15 bins | {ece:.3f} | |
 
-Guessing gives a UAR of {chance:.1%}. Repeat with:
+| test speakers of | clips | emotions | UAR | WAR | calibration error |
+|---|---|---|---|---|---|
+{by_corpus}
+
+The upper table takes all clips together among {n_labels} emotions, of which guessing gets
+{chance:.1%}; the lower one takes each corpus among the emotions that it has. Repeat with:
 
 ```
 {command}
@@ -66,13 +77,11 @@ Guessing gives a UAR of {chance:.1%}. Repeat with:
 |---|---|---|---|---|
 {per_emotion}
 
-![Confusion on the test speakers](figures/confusion_test.png)
-![Confusion on the development speakers](figures/confusion_development.png)
-![Loss and accuracy by epoch](figures/curves.png)
+{pictures}
 
 The interval draws clips with replacement; the spread over seeds is a standard deviation over
-{n_seeds} runs of the same recipe. Four test actors are few: another four may move the figure by
-ten points.
+{n_seeds} runs of the same recipe. Four test actors of RAVDESS are few: another four may move the
+figure by ten points.
 
 ## Limits
 
@@ -99,13 +108,17 @@ def write_card(folder: Path) -> None:
         folder: A model folder whose manifest holds test figures.
     """
     manifest = Manifest.read(folder)
-    (folder / CARD).write_text(_CARD.format(**_fields(manifest)), encoding="utf-8")
+    pictures = "\n".join(
+        f"![{caption}]({FIGURES}/{name}.png)"
+        for name, caption in _CAPTIONS.items()
+        if (folder / FIGURES / f"{name}.png").exists()
+    )
+    card = _CARD.format(**_fields(manifest), **_figures(manifest), pictures=pictures)
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def _fields(manifest: Manifest) -> dict[str, Any]:
-    test: dict[str, Any] = manifest.metrics["test"]
-    uars = np.array(list(test["seed_uars"].values()))
-    network = manifest.architecture["network"]
+    """What the model is."""
     pipeline = manifest.pipeline
     rate_hz = pipeline.audio.sample_rate_hz
     return {
@@ -114,14 +127,14 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "licence": manifest.licence,
         "licence_tag": manifest.licence.lower(),
         "labels": ", ".join(manifest.labels),
-        "network": f"LSTM layers of {network['units']} units, dropout {network['dropout']}",
+        "n_labels": len(manifest.labels),
+        "network": _network(manifest),
         "n_parameters": manifest.n_parameters,
         "columns": f"{len(manifest.columns)} columns ({', '.join(pipeline.features.groups)})",
         "frame_ms": 1_000 * pipeline.features.frame_length / rate_hz,
         "hop_ms": 1_000 * pipeline.features.hop_length / rate_hz,
         "rate_hz": rate_hz,
         "seed": manifest.seed,
-        "n_seeds": len(uars),
         "temperature": manifest.temperature,
         "commit": manifest.commit,
         "corpora": "\n".join(
@@ -131,6 +144,29 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "citations": "\n".join(f"- {c['citation']} <{c['source']}>" for c in manifest.corpora),
         "development": ", ".join(manifest.split["development"]),
         "test": ", ".join(manifest.split["test"]),
+    }
+
+
+def _network(manifest: Manifest) -> str:
+    """The network in a line."""
+    if manifest.encoder is None:
+        network = manifest.architecture["network"]
+        return f"LSTM layers of {network['units']} units, dropout {network['dropout']}"
+    head = manifest.architecture["training"]["head"]
+    blocks = ", ".join(str(block) for block in manifest.encoder.blocks)
+    return (
+        f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, 8.2 million "
+        f"parameters, as published), under a BiLSTM of {head['units']} units each way with "
+        "attentive pooling; the parameters below are the head's"
+    )
+
+
+def _figures(manifest: Manifest) -> dict[str, Any]:
+    """What was measured."""
+    test: dict[str, Any] = manifest.metrics["test"]
+    uars = np.array(list(test["seed_uars"].values()))
+    return {
+        "n_seeds": len(uars),
         "seed_mean": uars.mean(),
         "seed_sd": uars.std(ddof=1) if len(uars) > 1 else 0.0,
         "seed_list": ", ".join(f"{uar:.1%}" for uar in uars),
@@ -141,6 +177,11 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
             f"| {label} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.1%} "
             f"| {row['support']:.0f} |"
             for label, row in test["per_emotion"].items()
+        ),
+        "by_corpus": "\n".join(
+            f"| {corpus} | {part['n_clips']:,} | {len(part['per_emotion'])} | {part['uar']:.1%} "
+            f"| {part['war']:.1%} | {part['ece']:.3f} |"
+            for corpus, part in test["by_corpus"].items()
         ),
         **{key: test[key] for key in ("n_clips", "uar", "war", "ece", "command")},
     }

@@ -1,8 +1,9 @@
 """Figures of a shipped model, through the very path that serves visitors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,11 @@ from ser_core.errors import ModelError, NoSpeechError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
-from ser_core.training.metrics import Scores, score
-from ser_core.training.splits import SpeakerSplit, tabulate_clips
+from ser_core.training.corpora import CORPORA
+from ser_core.training.metrics import Floats, Scores, narrow, score
+from ser_core.training.protocols import Fold, Protocol
+from ser_core.training.runs import run_protocol
+from ser_core.training.splits import SpeakerSplit, list_clips, tabulate_clips
 
 TEST_COMMAND = "python -m ser_core evaluate test"
 """What repeats a shipped model's test figures."""
@@ -57,6 +61,110 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     return score(truth, probabilities, LABELS), answers
 
 
+def score_by_corpus(answers: pd.DataFrame) -> dict[str, Scores]:
+    """Figures of each tested corpus, among the emotions that it has.
+
+    Args:
+        answers: The table that `evaluate_test` gives.
+    """
+    scores = {}
+    for corpus, rows in answers.groupby("corpus", sort=False):
+        known = set(CORPORA[str(corpus)].emotions.values())
+        classes = tuple(label for label in LABELS if label in known)
+        truth = np.array([classes.index(emotion) for emotion in rows["emotion"]])
+        probabilities = narrow(rows[list(LABELS)].to_numpy(), LABELS, classes)
+        scores[str(corpus)] = score(truth, probabilities, classes)
+    return scores
+
+
+class ServedModel:
+    """A shipped model in the place of a recipe: trained already, it only answers.
+
+    Attributes:
+        name: The model's name, marked as shipped.
+        settings: Which model it is, by its files.
+        corpora: None beside those of the protocol.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Take a model as it serves."""
+        manifest = predictor.manifest
+        self._predictor = predictor
+        self.name = f"{manifest.name}-shipped"
+        self.settings: dict[str, Any] = {
+            "model": manifest.name,
+            "version": manifest.version,
+            "commit": manifest.commit,
+            "files": manifest.files,
+        }
+        self.corpora: tuple[str, ...] = ()
+
+    def fit_predict(
+        self,
+        table: pd.DataFrame,
+        fold: Fold,
+        *,
+        data: Path,  # noqa: ARG002
+        seed: int,  # noqa: ARG002
+        run_folder: Path,  # noqa: ARG002
+    ) -> Floats:
+        """Answer for the test rows from their files."""
+        return predict_files(self._predictor, [Path(p) for p in table["path"].iloc[fold.test]])
+
+
+def evaluate_model(
+    predictor: Predictor, protocol: Protocol, data: Path, *, runs_folder: Path
+) -> dict[str, Any]:
+    """Run a shipped model through a protocol, whose test speakers it must not know.
+
+    Args:
+        predictor: The model as it serves.
+        protocol: How is measured.
+        data: Folder that holds a folder for each corpus.
+        runs_folder: Folder of all records.
+
+    Returns:
+        The summary as `summarise` gives it.
+
+    Raises:
+        ModelError: The model learned from, or was tuned on, a test speaker.
+        CorpusError: A corpus of the protocol is not there.
+    """
+    table = list_clips(data, protocol.corpora)
+    folds = protocol.folds(table, seed=predictor.manifest.seed)
+    tested = {speaker for fold in folds for speaker in table["speaker"].iloc[fold.test]}
+    check_unseen(predictor.manifest, tested, protocol.id)
+    seeds = (predictor.manifest.seed,)
+    recipe = ServedModel(predictor)
+    return run_protocol(protocol, recipe, data, seeds=seeds, runs_folder=runs_folder)
+
+
+def check_unseen(manifest: Manifest, speakers: Iterable[str], protocol: str) -> None:
+    """Refuse a test on voices that a model knows.
+
+    A speaker is unseen where the manifest holds him out for its test, or where the model
+    learned from none of his corpora.
+
+    Args:
+        manifest: Says who was held out, and from what corpora the model learned.
+        speakers: Test speakers, as `pool/speaker`.
+        protocol: What asks, for the message.
+
+    Raises:
+        ModelError: Some speakers are known; all of them are named.
+    """
+    names = [entry["name"] for entry in manifest.corpora]
+    pools = {(CORPORA[name].speakers if name in CORPORA else "") or name for name in names}
+    held_out = set(manifest.split["test"])
+    seen = [s for s in speakers if s.partition("/")[0] in pools and s not in held_out]
+    if seen:
+        raise ModelError(
+            f"{manifest.name} {manifest.version} knows {len(seen)} test speakers of {protocol}: "
+            f"{', '.join(sorted(seen))}. Measure it on «test», its own held-out speakers, or "
+            "train anew in each fold with --recipe."
+        )
+
+
 def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
     """Probabilities of many files; a clip without speech counts as undecided.
 
@@ -78,18 +186,26 @@ def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
     return np.stack(rows)
 
 
-def record_test(folder: Path, scores: Scores, *, seed_uars: dict[int, float]) -> Manifest:
+def record_test(
+    folder: Path,
+    scores: Scores,
+    *,
+    seed_uars: Mapping[int, float],
+    by_corpus: Mapping[str, Scores] | None = None,
+) -> Manifest:
     """Write measured test figures into a model's manifest.
 
     Args:
         folder: The model folder.
         scores: Figures of the shipped model.
         seed_uars: Test UAR by seed, of all runs of the same recipe.
+        by_corpus: Figures of each tested corpus, where there are several.
     """
     manifest = Manifest.read(folder)
     figures = asdict(scores) | {
-        "command": TEST_COMMAND,
+        "command": f"{TEST_COMMAND} --model {manifest.name}",
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
+        "by_corpus": {corpus: asdict(part) for corpus, part in (by_corpus or {}).items()},
     }
     replace(manifest, metrics=manifest.metrics | {"test": figures}).write(folder)
     return Manifest.read(folder)

@@ -1,10 +1,11 @@
 """From a trained network to a model folder that serving accepts."""
 
+import math
 import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pandas as pd
 import tensorflow as tf
 
 import ser_core
+from ser_core.assembly import record_probe
 from ser_core.config import PipelineConfig
+from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
-from ser_core.manifest import FILE_NAME, Manifest, sha256_of
-from ser_core.model import SAVED_MODEL
+from ser_core.manifest import HEAD, Manifest, sha256_of
+from ser_core.saved_model import SAVED_MODEL
+from ser_core.training.accurate import AccurateRecipe, FittedHead
 from ser_core.training.corpora import CORPORA
 from ser_core.training.fit import TrainConfig, TrainedNetwork
 from ser_core.training.splits import SpeakerSplit
@@ -47,15 +51,30 @@ class _Served(tf.Module):  # type: ignore[misc]
         return {"probabilities": tf.nn.softmax(logits / self.temperature)}
 
 
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a shipped model comes from.
+
+    Attributes:
+        table: The clips, each with its side of the split.
+        split: The speakers that were held out.
+        seed: Seed of the shipped run.
+        commit: Commit of the code when training began.
+    """
+
+    table: pd.DataFrame
+    split: SpeakerSplit
+    seed: int
+    commit: str
+
+
 def export_model(
     trained: TrainedNetwork,
     folder: Path,
     *,
     pipeline: PipelineConfig,
     settings: TrainConfig,
-    table: pd.DataFrame,
-    split: SpeakerSplit,
-    commit: str,
+    lineage: Lineage,
 ) -> Manifest:
     """Write `saved_model/`, `network.keras` and `manifest.json`.
 
@@ -64,47 +83,96 @@ def export_model(
         folder: The model folder; an older model in it is replaced.
         pipeline: Settings of the path from file to features.
         settings: Network and schedule.
-        table: The clips that it learned from.
-        split: The speakers that were held out.
-        commit: Commit of the code when training began.
+        lineage: Where the network comes from.
 
     Returns:
         The manifest, its `metrics` still empty.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE_NAME).unlink(missing_ok=True)
-    shutil.rmtree(folder / SAVED_MODEL, ignore_errors=True)
+    _clear(folder)
     served = _Served(trained.network, trained.temperature, len(pipeline.features.columns))
     tf.saved_model.save(
         served, str(folder / SAVED_MODEL), signatures={"serving_default": served.serve}
     )
-    bare = keras.models.clone_model(trained.network)
-    bare.set_weights(trained.network.get_weights())
-    bare.save(folder / NETWORK)
-    manifest = Manifest(
-        name=trained.network.name,
-        version=ser_core.__version__,
-        labels=LABELS,
-        columns=pipeline.features.columns,
-        pipeline=pipeline,
-        architecture=asdict(settings),
-        n_parameters=int(sum(w.shape.num_elements() for w in trained.network.trainable_weights)),
-        temperature=trained.temperature,
-        corpora=_corpora(table),
-        licence=LICENCE,
-        split={"development": list(split.development), "test": list(split.test)},
-        seed=trained.seed,
-        commit=commit,
-        metrics={},
-        files={path: sha256_of(folder / path) for path in _weight_files(folder)},
-    )
+    _save_bare(trained.network, folder / NETWORK)
+    manifest = _manifest(trained.network, folder, pipeline, lineage)
+    manifest = replace(manifest, architecture=asdict(settings), temperature=trained.temperature)
     manifest.write(folder)
     return manifest
 
 
+def export_head(
+    fitted: FittedHead, folder: Path, *, recipe: AccurateRecipe, lineage: Lineage
+) -> Manifest:
+    """Write `head.keras` and `manifest.json` of a model that begins with Whisper's encoder.
+
+    Args:
+        fitted: The head and its temperature.
+        folder: The model folder; an older model in it is replaced.
+        recipe: How it was trained.
+        lineage: Where it comes from.
+
+    Returns:
+        The manifest, its `metrics` still empty.
+
+    Raises:
+        ModelError: Whisper's weights cannot be had.
+    """
+    _clear(folder)
+    _save_bare(fitted.head, folder / HEAD)
+    manifest = _manifest(fitted.head, folder, recipe.pipeline, lineage)
+    manifest = replace(
+        manifest,
+        name=recipe.name,
+        architecture={"training": asdict(recipe.training), "shares": dict(recipe.shares)},
+        temperature=fitted.temperature,
+        encoder=recipe.encoder,
+    )
+    probe = record_probe(folder, manifest, fetch_encoder(recipe.encoder))
+    manifest = replace(manifest, probe=probe)
+    manifest.write(folder)
+    return manifest
+
+
+def _clear(folder: Path) -> None:
+    """Leave nothing of an older model in a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _save_bare(network: keras.Model, path: Path) -> None:
+    """Save a network without its optimiser."""
+    bare = keras.Model.from_config(network.get_config())
+    bare.set_weights(network.get_weights())
+    bare.save(path)
+
+
+def _manifest(
+    network: keras.Model, folder: Path, pipeline: PipelineConfig, lineage: Lineage
+) -> Manifest:
+    """All that the manifests of the two kinds of model share."""
+    split = lineage.split
+    return Manifest(
+        name=network.name,
+        version=ser_core.__version__,
+        labels=LABELS,
+        columns=pipeline.features.columns,
+        pipeline=pipeline,
+        architecture={},
+        n_parameters=int(sum(math.prod(w.shape) for w in network.trainable_weights)),
+        temperature=1.0,
+        corpora=_corpora(lineage.table),
+        licence=LICENCE,
+        split={"development": list(split.development), "test": list(split.test)},
+        seed=lineage.seed,
+        commit=lineage.commit,
+        metrics={},
+        files={path: sha256_of(folder / path) for path in _weight_files(folder)},
+    )
+
+
 def _weight_files(folder: Path) -> Sequence[str]:
-    saved = sorted(path for path in (folder / SAVED_MODEL).rglob("*") if path.is_file())
-    return [path.relative_to(folder).as_posix() for path in [*saved, folder / NETWORK]]
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in files]
 
 
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:

@@ -1,16 +1,35 @@
-"""Pictures of a training: curves and confusion matrices, as PNG files."""
+"""Pictures of trainings and of their figures, as PNG files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 mpl.use("Agg")
 
 DPI = 120
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One system's headline figure in a protocol.
+
+    Attributes:
+        name: As a reader knows it.
+        value: The figure, a share between 0 and 1.
+        interval: Its 95 % interval, where known.
+        ours: Whether this project measured it.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None = None
+    ours: bool = False
 
 
 def plot_curves(history: pd.DataFrame, path: Path) -> None:
@@ -57,4 +76,54 @@ def plot_confusion(
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="heard by the model", ylabel="acted", title=title)
     figure.colorbar(image, label="share of the row", shrink=0.8)
+    figure.savefig(path, dpi=DPI)
+
+
+def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:
+    """Draw a bar for each system, the best on top, ours in colour with its interval.
+
+    Args:
+        systems: Shares between 0 and 1, with what is known of their interval.
+        title: What was measured.
+        path: Where the PNG goes.
+    """
+    ranked = sorted(systems, key=lambda system: system.value)
+    figure = Figure(figsize=(8, 1.2 + 0.34 * len(ranked)), layout="constrained")
+    axes = figure.subplots()
+    for row, system in enumerate(ranked):
+        low, high = system.interval or (system.value, system.value)
+        colour = "#3f78c9" if system.ours else "0.75"
+        axes.barh(row, system.value, color=colour, height=0.7)
+        if system.interval:
+            axes.plot((low, high), (row, row), color="black", linewidth=1.5)
+        axes.text(high + 0.01, row, f"{system.value:.1%}", va="center", fontsize=8)
+    axes.set_yticks(range(len(ranked)), [system.name for system in ranked])
+    axes.set(xlim=(0.0, 1.05), title=title)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="x", alpha=0.25)
+    figure.savefig(path, dpi=DPI)
+
+
+def plot_calibration(
+    curves: Mapping[str, Sequence[Mapping[str, float]]], title: str, path: Path
+) -> None:
+    """Draw accuracy over confidence, a line for each system.
+
+    Args:
+        curves: By system, bins as `CalibrationBin` has them.
+        title: What was measured.
+        path: Where the PNG goes.
+    """
+    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle=":", label="honest")
+    for name, bins in curves.items():
+        confidence, accuracy = ([b[key] for b in bins] for key in ("confidence", "accuracy"))
+        (line,) = axes.plot(confidence, accuracy, linewidth=1, label=name)
+        most = max(b["n_clips"] for b in bins)
+        sizes = [60 * b["n_clips"] / most for b in bins]
+        axes.scatter(confidence, accuracy, s=sizes, color=line.get_color())
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right", title=title)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=DPI)

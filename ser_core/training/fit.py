@@ -165,33 +165,45 @@ def _callbacks(
         keras.callbacks.EarlyStopping(patience=config.patience, **monitor),
         keras.callbacks.CSVLogger(log),
         keras.callbacks.TerminateOnNaN(),
-        EpochProgress(config.epochs, f"Seed {seed}"),
+        TrainingProgress(config.epochs, f"Seed {seed}"),
     ]
 
 
-class EpochProgress(keras.callbacks.Callback):  # type: ignore[misc]
-    """One bar over all epochs, with the best development accuracy so far."""
+class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
+    """One bar over all epochs, or over all updates where there is one epoch."""
 
-    def __init__(self, epochs: int, title: str) -> None:
-        """Prepare a bar of `epochs` steps under a title."""
+    def __init__(self, total: int, title: str, *, by_step: bool = False) -> None:
+        """Prepare a bar.
+
+        Args:
+            total: Epochs, or updates.
+            title: What stands before the bar.
+            by_step: Whether it counts updates.
+        """
         super().__init__()
-        self._best = 0.0
+        self._by_step = by_step
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("best development accuracy {task.fields[best]:.1%}"),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         )  # fmt: skip
-        self._task = self._bar.add_task(title, total=epochs, best=0.0)
+        self._task = self._bar.add_task(title, total=total, note="")
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Show the bar."""
         self._bar.start()
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Move the bar on by an update."""
+        if self._by_step:
+            note = f"loss {(logs or {}).get('loss', float('nan')):.3f}"
+            self._bar.update(self._task, completed=batch + 1, note=note)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar on."""
-        accuracy = (logs or {}).get("val_accuracy", 0.0)
-        self._best = max(self._best, accuracy)
-        self._bar.update(self._task, completed=epoch + 1, best=self._best)
+        """Move the bar on by an epoch."""
         logger.info("epoch %d: %s", epoch + 1, logs)
+        if not self._by_step:
+            note = f"development accuracy {(logs or {}).get('val_accuracy', float('nan')):.1%}"
+            self._bar.update(self._task, completed=epoch + 1, note=note)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Leave the bar as it stands."""

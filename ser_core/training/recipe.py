@@ -1,20 +1,24 @@
-"""The baseline from recordings to a model folder, in one call."""
+"""From recordings to a model folder with its figures, in one call a model."""
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from scipy.special import softmax
 
 from ser_core.config import PipelineConfig
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
+from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.card import FIGURES, write_card
-from ser_core.training.evaluate import evaluate_test, record_test
-from ser_core.training.export import current_commit, export_model
+from ser_core.training.evaluate import evaluate_test, record_test, score_by_corpus
+from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_confusion, plot_curves
 from ser_core.training.fit import (
     Examples,
@@ -54,7 +58,7 @@ BASELINE = Recipe()
 def train_and_export(
     recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
 ) -> Manifest:
-    """Train once a seed, ship the run that the development speakers like best.
+    """Train the baseline once a seed, ship the run that the development speakers like best.
 
     Args:
         recipe: What is trained.
@@ -70,30 +74,75 @@ def train_and_export(
         CorpusError: A corpus is missing.
     """
     commit = current_commit()
-    table = tabulate_clips(data, recipe.corpora, recipe.split)
-    runs.mkdir(parents=True, exist_ok=True)
-    table.to_csv(runs / "clips.csv", index=False)
+    table = _tabulate(recipe.corpora, recipe.split, data, runs)
     sides = load_examples(table, recipe.pipeline)
     trained = [
         train_network(sides, recipe.training, seed=seed, run_folder=runs / f"seed-{seed}")
         for seed in seeds
     ]
     shipped = max(trained, key=lambda run: run.development_accuracy)
-    seed_uars = {run.seed: _scores(run, sides["test"]).uar for run in trained}
-    logger.info("test UAR by seed: %s; shipped: %d", seed_uars, shipped.seed)
+    lineage = Lineage(table, recipe.split, shipped.seed, commit)
     export_model(
-        shipped,
-        folder,
-        pipeline=recipe.pipeline,
-        settings=recipe.training,
-        table=table,
-        split=recipe.split,
-        commit=commit,
+        shipped, folder, pipeline=recipe.pipeline, settings=recipe.training, lineage=lineage
     )
+    figures = _new_folder(folder / FIGURES)
+    plot_curves(shipped.history, figures / "curves.png")
+    _plot("development", _scores(shipped, sides["development"]), figures)
+    seed_uars = {run.seed: _scores(run, sides["test"]).uar for run in trained}
+    return _measure(folder, data, seed_uars, runs)
+
+
+def train_and_export_accurate(
+    recipe: AccurateRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+) -> Manifest:
+    """Train the accurate model's head once a seed, ship the one best on development speakers.
+
+    Args:
+        recipe: What is trained.
+        data: Folder that holds a folder for each corpus.
+        folder: The model folder to write.
+        seeds: One run each; the card gives mean and spread over them.
+        runs: Folder for the table of clips and the answers.
+
+    Returns:
+        The manifest of the shipped model, with its test figures.
+
+    Raises:
+        CorpusError: A corpus is missing.
+        ModelError: Whisper's weights cannot be had.
+    """
+    commit = current_commit()
+    table = _tabulate(recipe.corpora, recipe.split, data, runs)
+    vectors = recipe.load(table)
+    train, development = (np.flatnonzero(table["split"] == s) for s in ("train", "development"))
+    test = np.flatnonzero((table["split"] == "test") & (table["corpus"] != "ravdess-song"))
+    fitted = {
+        seed: recipe.fit(table, vectors, train, development, data=data, seed=seed) for seed in seeds
+    }
+    seed_uars = {seed: recipe.score(run, table, vectors, test).uar for seed, run in fitted.items()}
+    seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
+    export_head(shipped, folder, recipe=recipe, lineage=Lineage(table, recipe.split, seed, commit))
+    figures = _new_folder(folder / FIGURES)
+    _plot("development", recipe.score(shipped, table, vectors, development), figures)
+    return _measure(folder, data, seed_uars, runs)
+
+
+def _tabulate(corpora: Sequence[str], split: SpeakerSplit, data: Path, runs: Path) -> pd.DataFrame:
+    """The clips with their sides, written down beside the run's logs."""
+    table = tabulate_clips(data, corpora, split)
+    runs.mkdir(parents=True, exist_ok=True)
+    table.to_csv(runs / "clips.csv", index=False)
+    return table
+
+
+def _measure(folder: Path, data: Path, seed_uars: Mapping[int, float], runs: Path) -> Manifest:
+    """Test an exported model as it serves; complete its manifest, pictures and card."""
+    logger.info("test UAR by seed: %s", seed_uars)
     scores, answers = evaluate_test(Predictor.from_folder(folder), data)
     answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)
-    manifest = record_test(folder, scores, seed_uars=seed_uars)
-    _draw(shipped, _scores(shipped, sides["development"]), scores, folder / FIGURES)
+    by_corpus = score_by_corpus(answers)
+    manifest = record_test(folder, scores, seed_uars=seed_uars, by_corpus=by_corpus)
+    _plot("test", scores, folder / FIGURES)
     write_card(folder)
     return manifest
 
@@ -103,10 +152,19 @@ def _scores(run: TrainedNetwork, examples: Examples) -> Scores:
     return score(examples.truth, softmax(logits / run.temperature, axis=1), LABELS)
 
 
-def _draw(run: TrainedNetwork, development: Scores, test: Scores, folder: Path) -> None:
+def _new_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    plot_curves(run.history, folder / "curves.png")
-    for scores, name in ((development, "development"), (test, "test")):
-        title = f"{name.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips} clips"
-        plot_confusion(scores.confusion, LABELS, title, folder / f"confusion_{name}.png")
+    return folder
+
+
+def _plot(side: str, scores: Scores, folder: Path) -> None:
+    title = f"{side.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips:,} clips"
+    plot_confusion(scores.confusion, LABELS, title, folder / f"confusion_{side}.png")
+
+
+SHIPPERS = {
+    "lstm": partial(train_and_export, BASELINE),
+    "accurate": partial(train_and_export_accurate, AccurateRecipe()),
+}
+"""What the command line trains for shipping, by name."""

@@ -26,6 +26,16 @@ class SpeakerSplit:
     development: tuple[str, ...]
 
 
+def speakers_of(corpus: str, names: Iterable[str | int]) -> tuple[str, ...]:
+    """Speakers as tables name them, `corpus/speaker`."""
+    return tuple(f"{corpus}/{name}" for name in names)
+
+
+def ravdess_speakers(actors: Iterable[str]) -> tuple[str, ...]:
+    """Speaker names of RAVDESS actors, who speak and sing."""
+    return speakers_of("ravdess", actors)
+
+
 RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
     ("01", "11", "20", "21"),
     ("04", "10", "12", "14"),
@@ -36,16 +46,68 @@ RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
 )
 """The six actor folds of RAVDESS speech. Source: Ma et al. 2024, EmoBox."""
 
+RAVDESS_5FOLDS: tuple[tuple[str, ...], ...] = (
+    ("02", "05", "14", "15", "16"),
+    ("03", "06", "07", "13", "18"),
+    ("10", "11", "12", "19", "20"),
+    ("08", "17", "21", "23", "24"),
+    ("01", "04", "09", "22"),
+)
+"""Five actor folds of RAVDESS speech. Source: Krasnoproshin and Vashkevich 2026, ResLSTM-SA."""
 
-def ravdess_speakers(actors: Iterable[str]) -> tuple[str, ...]:
-    """Speaker names of RAVDESS actors."""
-    return tuple(f"ravdess/{actor}" for actor in actors)
-
+CREMA_D_SPLIT = SpeakerSplit(
+    test=speakers_of(
+        "crema-d",
+        (1004, 1006, 1007, 1011, 1016, 1018, 1029, 1045, 1049, 1050,
+         1055, 1056, 1058, 1061, 1066, 1070, 1074, 1077, 1091),
+    ),
+    development=speakers_of(
+        "crema-d",
+        (1005, 1009, 1013, 1026, 1030, 1032, 1036, 1038, 1041, 1048,
+         1051, 1052, 1069, 1088, 1089),
+    ),
+)  # fmt: skip
+"""Actors of CREMA-D that no model of this project is trained on."""
 
 SHIPPED_SPLIT = SpeakerSplit(
     test=ravdess_speakers(RAVDESS_FOLDS[0]), development=ravdess_speakers(RAVDESS_FOLDS[2])
 )
-"""Held out from every model that this project ships."""
+"""Held out from every model that this project ships and that learns from RAVDESS."""
+
+
+def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
+    """Speakers held out from a shipped model that learns from some corpora.
+
+    Args:
+        corpora: Names of the corpora it learns from.
+    """
+    parts = {"ravdess": SHIPPED_SPLIT, "crema-d": CREMA_D_SPLIT}
+    held_out = [split for corpus, split in parts.items() if corpus in corpora]
+    return SpeakerSplit(
+        test=tuple(speaker for split in held_out for speaker in split.test),
+        development=tuple(speaker for split in held_out for speaker in split.development),
+    )
+
+
+def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
+    """List the clips of some corpora.
+
+    Args:
+        data: Folder that holds a folder for each corpus.
+        corpora: Names of corpora.
+
+    Returns:
+        A table with `COLUMNS` but for `split`, in the order of corpora and file names.
+
+    Raises:
+        CorpusError: A corpus is unknown or not there.
+    """
+    clips: list[Clip] = []
+    for name in corpora:
+        if name not in CORPORA:
+            raise CorpusError(f"{name!r} is no corpus; known: {', '.join(CORPORA)}.")
+        clips += CORPORA[name].find_clips(data)
+    return pd.DataFrame([asdict(clip) for clip in clips], columns=list(COLUMNS[:-1]))
 
 
 def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> pd.DataFrame:
@@ -63,12 +125,7 @@ def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> p
         CorpusError: A corpus is unknown or not there, or a speaker to be held out has
             no clip.
     """
-    clips: list[Clip] = []
-    for name in corpora:
-        if name not in CORPORA:
-            raise CorpusError(f"{name!r} is no corpus; known: {', '.join(CORPORA)}.")
-        clips += CORPORA[name].find_clips(data)
-    table = pd.DataFrame([asdict(clip) for clip in clips])
+    table = list_clips(data, corpora)
     if absent := set(split.test + split.development) - set(table["speaker"]):
         raise CorpusError(f"No clip of {sorted(absent)} in {data}; the split holds them out.")
     side = dict.fromkeys(split.development, "development") | dict.fromkeys(split.test, "test")

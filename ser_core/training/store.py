@@ -18,6 +18,7 @@ from rich.progress import track
 
 import ser_core
 from ser_core.audio import load_audio
+from ser_core.cache import default_cache
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
@@ -29,13 +30,6 @@ SHARD_CLIPS = 128
 """Clips in a shard: what an interrupted run loses at most, a worker."""
 CODE_MODULES = ("audio", "ffmpeg", "stream", "preprocess", "features")
 """The modules whose text is part of a store's name."""
-
-
-def default_cache() -> Path:
-    """Folder of all stores: `MOODMIRROR_CACHE`, or `moodmirror` in the user's cache."""
-    if configured := os.environ.get("MOODMIRROR_CACHE"):
-        return Path(configured)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "moodmirror"
 
 
 def load_features(
@@ -55,7 +49,7 @@ def load_features(
     store = (cache or default_cache()) / "features" / store_key(config)
     store.mkdir(parents=True, exist_ok=True)
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
-    files = [store / f"{_shard_key(shard)}.npz" for shard in shards]
+    files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -75,7 +69,7 @@ def store_key(config: PipelineConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def _shard_key(paths: Sequence[Path]) -> str:
+def shard_key(paths: Sequence[Path]) -> str:
     """Hash of the files' places, sizes and times of change."""
     digest = hashlib.sha256()
     for path in paths:

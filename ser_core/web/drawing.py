@@ -170,6 +170,11 @@ def header(logo_svg: str) -> str:
     )
 
 
+def model_note(text: str) -> str:
+    """Which model answers."""
+    return f'<p class="mm-small" role="status">{escape(text)}</p>'
+
+
 def example_hint() -> str:
     """What the examples are."""
     return f'<p class="mm-small">{words.EXAMPLES_HINT}</p>'

@@ -9,7 +9,7 @@ from gradio.events import Dependency
 
 from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
-from ser_core.predictor import Predictor
+from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 
 logger = logging.getLogger(__name__)
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".flac", ".wav")
 
 
-def build_listen(predictor: Predictor, *, examples: Path, privacy: str) -> None:
+def build_listen(models: ModelSwitch, *, examples: Path, privacy: str) -> None:
     """Add the tab to the page that is being built.
 
     Args:
-        predictor: Who answers.
+        models: Who answers.
         examples: Folder of example clips; may be empty or missing.
         privacy: HTML that says what becomes of a clip.
     """
@@ -32,10 +32,10 @@ def build_listen(predictor: Predictor, *, examples: Path, privacy: str) -> None:
         result = _answer_panel()
         with gr.Column(elem_id="extras"):
             example_loaded = _add_examples(clip, examples)
-            theme.fixed_html(privacy)
+            theme.own_html(privacy)
 
     def show(path: str | None) -> str:
-        return describe(predictor, path)
+        return describe(models, path)
 
     gr.on(
         [analyse.click, clip.stop_recording, clip.upload],
@@ -48,7 +48,7 @@ def build_listen(predictor: Predictor, *, examples: Path, privacy: str) -> None:
     if example_loaded:
         example_loaded.then(show, clip, result, api_visibility="private")
     clip.clear(drawing.empty, None, result, show_progress="hidden", api_visibility="private")
-    _add_endpoint(predictor, clip)
+    _add_endpoint(models, clip)
 
 
 def _recorder() -> gr.Audio:
@@ -71,11 +71,11 @@ def _answer_panel() -> gr.HTML:
     )
 
 
-def describe(predictor: Predictor, clip: str | None) -> str:
+def describe(models: ModelSwitch, clip: str | None) -> str:
     """Judge a clip and say the outcome as HTML, whatever the outcome is.
 
     Args:
-        predictor: Who answers.
+        models: Who answers.
         clip: Path of the clip, None when there is none.
     """
     if clip is None:
@@ -83,7 +83,7 @@ def describe(predictor: Predictor, clip: str | None) -> str:
     if not Path(clip).exists():
         return drawing.failure(words.CLIP_GONE)
     try:
-        return drawing.answer(predictor.analyse(clip))
+        return drawing.answer(models.analyse(clip))
     except SerError as error:
         return drawing.failure(str(error))
     except Exception:
@@ -120,12 +120,12 @@ def _add_examples(clip: gr.Audio, folder: Path) -> Dependency | None:
         cache_examples=False,
         api_visibility="private",
     )
-    theme.fixed_html(drawing.example_hint())
+    theme.own_html(drawing.example_hint())
     loaded: Dependency = examples.load_input_event
     return loaded
 
 
-def _add_endpoint(predictor: Predictor, clip: gr.Audio) -> None:
+def _add_endpoint(models: ModelSwitch, clip: gr.Audio) -> None:
     """The named endpoint `/predict`: one audio file in, the JSON of a `Prediction` out."""
 
     def predict(audio: str | None) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def _add_endpoint(predictor: Predictor, clip: gr.Audio) -> None:
         if audio is None:
             raise gr.Error(words.NO_CLIP, print_exception=False)
         try:
-            return predictor.predict(audio).to_dict()
+            return models.predict(audio).to_dict()
         except SerError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

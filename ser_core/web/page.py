@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from ser_core.predictor import Predictor
+from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.listen import build_listen
 
@@ -14,15 +14,18 @@ CLIP_LIFE_S = 300
 DELETED_AFTER_S = SWEEP_EVERY_S + CLIP_LIFE_S
 """A clip outlives its time by at most one round of the sweeper."""
 
+LOOK_EVERY_S = 2
+"""How often an open page asks whether the better model is there."""
+
 N_AT_ONCE = 2
 MAX_WAITING = 64
 
 
-def build_page(predictor: Predictor, *, examples: Path) -> gr.Blocks:
+def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
     """Put the page together.
 
     Args:
-        predictor: Who answers.
+        models: Who answers.
         examples: Folder of example clips; may be empty or missing.
     """
     page = gr.Blocks(
@@ -31,35 +34,62 @@ def build_page(predictor: Predictor, *, examples: Path) -> gr.Blocks:
         delete_cache=(SWEEP_EVERY_S, CLIP_LIFE_S),
     )
     with page:
-        theme.fixed_html(drawing.header(theme.FAVICON.read_text(encoding="utf-8")))
+        theme.own_html(drawing.header(theme.FAVICON.read_text(encoding="utf-8")))
+        note = theme.own_html(_model_note(models), elem_id="model-note")
         privacy = drawing.card(*words.privacy(DELETED_AFTER_S))
-        build_listen(predictor, examples=examples, privacy=privacy)
-        theme.fixed_html(
-            drawing.notes(
-                [
-                    words.WHAT_IT_HEARS,
-                    words.NEVER_FOR,
-                    words.limits(predictor.config.audio),
-                    words.about_model(predictor.manifest),
-                ]
-            )
-        )
+        build_listen(models, examples=examples, privacy=privacy)
+        about = theme.own_html(_notes(models))
+        _keep_current(page, models, note, about)
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)
     return page
 
 
-def launch_options(predictor: Predictor) -> dict[str, Any]:
+def _model_note(models: ModelSwitch) -> str:
+    return drawing.model_note(words.model_note(models.state, models.manifest))
+
+
+def _notes(models: ModelSwitch) -> str:
+    return drawing.notes(
+        [
+            words.WHAT_IT_HEARS,
+            words.NEVER_FOR,
+            words.limits(models.config.audio),
+            words.about_model(models.manifest),
+        ]
+    )
+
+
+def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr.HTML) -> None:
+    """Say which model answers when the page opens, and when that changes under it."""
+    timer = gr.Timer(LOOK_EVERY_S, active=False)
+
+    def look() -> tuple[str, str, gr.Timer]:
+        still = gr.Timer(active=models.state is ModelState.FETCHING)
+        return _model_note(models), _notes(models), still
+
+    gr.on(
+        [page.load, timer.tick],
+        look,
+        None,
+        [note, about, timer],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def launch_options(models: ModelSwitch) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: our looks, and nothing that reports or records.
 
     Args:
-        predictor: Its settings say how large a file may be.
+        models: Their settings say how large a file may be.
     """
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.STYLE_SHEET,
         "favicon_path": theme.FAVICON,
         "footer_links": ["api"],
-        "max_file_size": predictor.config.audio.max_bytes,
+        "max_file_size": models.config.audio.max_bytes,
         "run_history": False,
         "enable_monitoring": False,
         "ssr_mode": False,

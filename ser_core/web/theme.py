@@ -64,10 +64,11 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def fixed_html(value: str) -> None:
-    """Place HTML that never changes, dressed by our own style sheet alone.
+def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
+    """Place HTML dressed by our own style sheet alone.
 
     Args:
         value: The HTML.
+        elem_id: Its name in the style sheet.
     """
-    gr.HTML(value, apply_default_css=False, js_on_load=None)
+    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)

@@ -4,6 +4,7 @@ from math import ceil
 
 from ser_core.config import AudioConfig
 from ser_core.manifest import Manifest
+from ser_core.models import ModelState
 from ser_core.predictor import Prediction
 
 NBSP = "\N{NO-BREAK SPACE}"
@@ -170,6 +171,19 @@ def limits(config: AudioConfig) -> tuple[str, tuple[str, ...]]:
             "and poor lines make errors likelier.",
         ),
     )
+
+
+MODEL_NOTES = {
+    ModelState.FETCHING: "The accurate model is being fetched; until then the {name} one answers.",
+    ModelState.OFFLINE: "No network: the {name} model answers.",
+    ModelState.FAILED: "The accurate model could not be prepared: the {name} one answers.",
+    ModelState.SETTLED: "The {name} model answers.",
+}
+
+
+def model_note(state: ModelState, manifest: Manifest) -> str:
+    """Which model answers now, and why not a better one."""
+    return MODEL_NOTES[state].format(name=manifest.name)
 
 
 def about_model(manifest: Manifest) -> tuple[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ EXAMPLE = ROOT / "examples" / "synthetic-angry.flac"
 @pytest.fixture(scope="session")
 def model_folder() -> Path:
     """Folder of the model that answers, for the app and for the tests."""
-    return Path(os.environ.get("MOODMIRROR_MODEL", ROOT / "model")).resolve()
+    return Path(os.environ.get("MOODMIRROR_MODEL", ROOT / "model" / "compact")).resolve()
 
 
 @pytest.fixture(scope="session")
@@ -39,25 +40,45 @@ def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app_url(model_folder: Path, app_log: Path) -> Iterator[str]:
-    """Address of the running app, which must leave no clip behind when it is stopped."""
-    clips = app_log.parent / "clips"
+    """Address of the running app."""
+    with run_app([str(ROOT / "app.py")], app_log, MOODMIRROR_MODEL=str(model_folder)) as url:
+        yield url
+
+
+@contextmanager
+def run_app(arguments: list[str], log: Path, **environment: str) -> Iterator[str]:
+    """Run the app in a process of its own, which must leave no clip behind when it ends.
+
+    Args:
+        arguments: Of Python.
+        log: Where all goes that the app prints.
+        **environment: What it sees beside this process's own.
+
+    Yields:
+        The address of the page, once it answers.
+    """
+    clips = log.parent / "clips"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {
+    where = {
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(clips),
-        "MOODMIRROR_MODEL": str(model_folder),
     }
-    command = [sys.executable, str(ROOT / "app.py")]
     with (
-        app_log.open("w") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process,
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=os.environ | where | environment,
+            stdout=output,
+            stderr=output,
+        ) as process,
     ):
         try:
             url = f"http://127.0.0.1:{port}/"
-            _wait_until_ready(url, process, app_log)
+            _wait_until_ready(url, process, log)
             yield url
         finally:
             process.terminate()

@@ -1,5 +1,9 @@
-"""A miniature of the corpora: true names, made-up sound."""
+"""Miniatures of the corpora: true names, made-up sound."""
 
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +14,66 @@ from tests.conftest import RATE_HZ, make_babble
 
 ACTORS = ("01", "02", "03", "04")
 TESS_EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+JL_PRIMARY = ("angry", "happy", "neutral", "sad", "excited")
+JL_SECONDARY = ("anxious", "apologetic", "assertive", "concerned", "encouraging")
+
+NAMES: dict[str, list[str]] = {
+    "ravdess": [f"03-01-{e:02d}-01-01-01-{a}" for e, a in product(range(1, 9), ACTORS)],
+    "ravdess-song": [f"03-02-{e:02d}-01-01-01-{a}" for e, a in product(range(1, 7), ACTORS[:2])],
+    "tess": [f"{a}_back_{e}" for a, e in product(("OAF", "YAF"), TESS_EMOTIONS)],
+    "crema-d": [
+        f"{a}_DFA_{e}_XX"
+        for a, e in product((1001, 1002), ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"))
+    ],
+    "savee": [
+        f"{a}_{e}01" for a, e in product(("DC", "KL"), ("a", "d", "f", "h", "n", "sa", "su"))
+    ],
+    "jl-corpus": [
+        f"{a}_{e}_1a_1" for a, e in product(("female1", "male2"), JL_PRIMARY + JL_SECONDARY)
+    ],
+    "emo-db": [f"{a}a01{e}a" for a, e in product(("03", "08"), "WLEAFTN")],
+}
+"""True names, two speakers or more a corpus, every emotion."""
+
+PUBLISHED: dict[str, Callable[[str], str]] = {
+    "ravdess": lambda name: f"ravdess/Actor_{name[-2:]}/{name}.wav",
+    "ravdess-song": lambda name: f"ravdess/Actor_{name[-2:]}/{name}.wav",
+    "tess": lambda name: f"TESS Toronto emotional speech set data/{name[:3]}_x/{name}.wav",
+    "crema-d": lambda name: f"CREMA-D/AudioWAV/{name}.wav",
+    "savee": lambda name: f"AudioData/{name[:2]}/{name[3:]}.wav",
+    "jl-corpus": lambda name: f"Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/{name}.wav",
+    "emo-db": lambda name: f"emodb/wav/{name}.wav",
+}
+"""Where the publishers put a clip."""
+
+FLAT: dict[str, Callable[[str], str]] = {
+    "ravdess": lambda name: f"ravdess/{name}.opus",
+    "ravdess-song": lambda name: f"ravdess_song/{name}.opus",
+    "tess": lambda name: f"tess/{name}.opus",
+    "crema-d": lambda name: f"crema_d/clips/{name}.opus",
+    "savee": lambda name: f"savee/{name}.opus",
+    "jl-corpus": lambda name: f"jl_corpus/{name}.opus",
+    "emo-db": lambda name: f"emo_db/{name}.opus",
+}
+"""A folder a corpus, one codec."""
+
+
+FORMATS = {".wav": ("WAV", "PCM_16"), ".opus": ("OGG", "OPUS"), ".mp3": ("MP3", None)}
+
+
+@cache
+def _encoded(seed: int, suffix: str) -> bytes:
+    voice = make_babble(seed=seed)[RATE_HZ // 2 : 5 * RATE_HZ // 2]
+    container, subtype = FORMATS[suffix]
+    stream = BytesIO()
+    soundfile.write(stream, voice, RATE_HZ, format=container, subtype=subtype)
+    return stream.getvalue()
 
 
 def write_clip(path: Path, seed: int) -> None:
     """A second of made-up voice between two short silences."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    clip = make_babble(seed=seed)[RATE_HZ // 2 : 5 * RATE_HZ // 2]
-    soundfile.write(path, clip, RATE_HZ)
+    path.write_bytes(_encoded(seed, path.suffix))
 
 
 @pytest.fixture(scope="session")
@@ -35,4 +92,15 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repeated = root / "tess" / "again" / "OAF_back_angry.wav"
     write_clip(repeated, seed=0)
     np.save(root / "tess" / "extra.npy", np.zeros(1))
+    return root
+
+
+@pytest.fixture(scope="session", params=["published", "flat"])
+def every_corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All corpora, once as their publishers lay them out and once a folder each."""
+    root = tmp_path_factory.mktemp(request.param)
+    layout = PUBLISHED if request.param == "published" else FLAT
+    for corpus, names in NAMES.items():
+        for seed, name in enumerate(names):
+            write_clip(root / layout[corpus](name), seed=seed % 8)
     return root

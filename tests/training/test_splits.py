@@ -7,9 +7,12 @@ import pytest
 from ser_core.errors import CorpusError
 from ser_core.training.splits import (
     COLUMNS,
+    CREMA_D_SPLIT,
     RAVDESS_FOLDS,
     SHIPPED_SPLIT,
     SpeakerSplit,
+    list_clips,
+    shipped_split,
     tabulate_clips,
 )
 
@@ -38,11 +41,24 @@ def test_the_shipped_split_tests_fold_one_and_shares_nobody() -> None:
     assert not set(SHIPPED_SPLIT.test) & set(SHIPPED_SPLIT.development)
 
 
+def test_a_shipped_model_holds_out_actors_of_each_corpus_that_it_learns_from() -> None:
+    assert shipped_split(("ravdess", "tess")) == SHIPPED_SPLIT
+    assert shipped_split(("tess",)) == SpeakerSplit((), ())
+    both = shipped_split(("ravdess", "ravdess-song", "tess", "crema-d"))
+    assert both.test == SHIPPED_SPLIT.test + CREMA_D_SPLIT.test
+    assert both.development == SHIPPED_SPLIT.development + CREMA_D_SPLIT.development
+    assert not set(both.test) & set(both.development)
+
+
+def test_no_corpora_give_an_empty_table_of_the_same_columns(miniature: Path) -> None:
+    assert tuple(list_clips(miniature, ()).columns) == COLUMNS[:-1]
+
+
 def test_a_speaker_who_is_not_there_is_named(miniature: Path) -> None:
     with pytest.raises(CorpusError, match="ravdess/24"):
         tabulate_clips(miniature, ("ravdess",), SpeakerSplit(("ravdess/24",), ()))
 
 
 def test_an_unknown_corpus_is_named(miniature: Path) -> None:
-    with pytest.raises(CorpusError, match="'savoy' is no corpus; known: ravdess, tess"):
+    with pytest.raises(CorpusError, match="'savoy' is no corpus; known: ravdess, "):
         tabulate_clips(miniature, ("savoy",), SPLIT)

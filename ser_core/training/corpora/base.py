@@ -9,7 +9,7 @@ from ser_core.errors import CorpusError
 
 AUDIO_SUFFIXES = frozenset({".wav", ".opus", ".flac", ".ogg", ".mp3"})
 
-Sex = Literal["female", "male"]
+Sex = Literal["female", "male", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Clip:
     Attributes:
         path: The file.
         corpus: Name of the corpus.
-        speaker: `corpus/speaker`, unique over all corpora.
+        speaker: `pool/speaker`, one person over all corpora; see `Corpus.speakers`.
         sex: Sex of the speaker.
         emotion: One of `ser_core.labels.LABELS`.
         intensity: As in `NameParts`.
@@ -55,6 +55,24 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True)
+class Archive:
+    """A file that the publisher offers for download.
+
+    Attributes:
+        url: Where it is.
+        md5: Its MD5 as the publisher states it, in hexadecimal digits.
+    """
+
+    url: str
+    md5: str
+
+
+def file_stem(path: Path) -> str:
+    """File name without its suffix: what most publishers put all parts into."""
+    return path.stem
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """A published collection of acted speech.
 
@@ -64,11 +82,16 @@ class Corpus:
         source: Where the publisher keeps it.
         licence: SPDX identifier of its licence.
         citation: Whom to cite.
-        folders: Folder names, below the data folder, that it is known under.
+        folders: Folder names, below the data folder, that it is known under; where a
+            clip lies in several, the earlier folder wins.
         emotions: The publisher's codes, mapped onto ours.
-        parse: File name without suffix to its parts; None if it is no clip of this
-            corpus.
+        parse: Clip name to its parts; None if it is no clip of this corpus.
         dropped: The publisher's codes that have no counterpart, with the reason.
+        speakers: Pool that speaker names are unique in; the corpus's own name where
+            empty. Two corpora recorded with the same people share one, so that nobody
+            is trained on under one name and tested on under another.
+        archives: Downloads whose checksum the publisher states.
+        clip_name: A file's clip name, what `parse` reads.
     """
 
     name: str
@@ -80,6 +103,9 @@ class Corpus:
     emotions: Mapping[str, str]
     parse: Callable[[str], NameParts | None]
     dropped: Mapping[str, str] = field(default_factory=dict)
+    speakers: str = ""
+    archives: tuple[Archive, ...] = ()
+    clip_name: Callable[[Path], str] = file_stem
 
     def is_present(self, data: Path) -> bool:
         """Whether the data folder holds this corpus under one of its names."""
@@ -92,11 +118,12 @@ class Corpus:
             data: Folder that holds a folder for each corpus.
 
         Returns:
-            The clips sorted by file name; a name that stands twice, as in some
-            re-packed downloads, counts once.
+            The clips sorted by name; a name that stands twice, as in some re-packed
+            downloads, counts once, and the first by folder and path is taken.
 
         Raises:
-            CorpusError: The corpus is not there, or none of its files is a clip of it.
+            CorpusError: The corpus is not there, none of its files is a clip of it, or
+                a name has an emotion code that the corpus does not know.
         """
         roots = [data / folder for folder in self.folders if (data / folder).is_dir()]
         if not roots:
@@ -104,13 +131,12 @@ class Corpus:
                 f"{self.name} is not in {data}: no folder {' or '.join(self.folders)}. "
                 f"Fetch it from {self.source}."
             )
-        files = {
-            path.stem: path
-            for root in roots
-            for path in sorted(root.rglob("*"))
-            if path.suffix.lower() in AUDIO_SUFFIXES
-        }
-        clips = [clip for stem in sorted(files) if (clip := self._clip(files[stem]))]
+        files: dict[str, Path] = {}
+        for root in roots:
+            for path in sorted(root.rglob("*")):
+                if path.suffix.lower() in AUDIO_SUFFIXES:
+                    files.setdefault(self.clip_name(path), path)
+        clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
         if not clips:
             raise CorpusError(
                 f"{roots[0]} holds {len(files)} sound files, and none is named as {self.name}'s. "
@@ -118,14 +144,20 @@ class Corpus:
             )
         return clips
 
-    def _clip(self, path: Path) -> Clip | None:
-        parts = self.parse(path.stem)
+    def _clip(self, name: str, path: Path) -> Clip | None:
+        parts = self.parse(name)
         if parts is None or parts.emotion_code in self.dropped:
             return None
+        if parts.emotion_code not in self.emotions:
+            known = ", ".join([*self.emotions, *self.dropped])
+            raise CorpusError(
+                f"{path} has the emotion code {parts.emotion_code!r}; {self.name} knows {known}. "
+                "Correct the name, or take the file out of the folder."
+            )
         return Clip(
             path=path,
             corpus=self.name,
-            speaker=f"{self.name}/{parts.speaker}",
+            speaker=f"{self.speakers or self.name}/{parts.speaker}",
             sex=parts.sex,
             emotion=self.emotions[parts.emotion_code],
             intensity=parts.intensity,

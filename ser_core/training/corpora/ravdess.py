@@ -1,28 +1,30 @@
 """RAVDESS speech: 24 actors, two sentences, eight emotions, 1,440 clips."""
 
 import re
+from functools import partial
 
-from ser_core.training.corpora.base import Corpus, NameParts
+from ser_core.training.corpora.base import Archive, Corpus, NameParts
 
 _NAME = re.compile(
-    r"03-01-(?P<emotion>0[1-8])-(?P<intensity>0[12])"
-    r"-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>[0-2]\d)"
+    r"03-(?P<channel>0[12])-(?P<emotion>\d\d)-(?P<intensity>0[12])"
+    r"-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>0[1-9]|1\d|2[0-4])"
 )
 _INTENSITIES = {"01": "normal", "02": "strong"}
 _STATEMENTS = {"01": "kids", "02": "dogs"}
 
 
-def parse_name(stem: str) -> NameParts | None:
+def parse_fields(stem: str, *, channel: str) -> NameParts | None:
     """Read a name such as `03-01-05-02-01-01-12`: sound alone, speech, angry, strong.
 
     Args:
         stem: File name without its suffix.
+        channel: `01` for speech, `02` for song.
 
     Returns:
-        Its parts; None for song, video or any other file.
+        Its parts; None for the other channel, video or any other file.
     """
     match = _NAME.fullmatch(stem)
-    if match is None:
+    if match is None or match["channel"] != channel:
         return None
     return NameParts(
         speaker=match["actor"],
@@ -53,5 +55,11 @@ RAVDESS = Corpus(
         "07": "disgust",
         "08": "surprised",
     },
-    parse=parse_name,
+    parse=partial(parse_fields, channel="01"),
+    archives=(
+        Archive(
+            url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+            md5="bc696df654c87fed845eb13823edef8a",
+        ),
+    ),
 )

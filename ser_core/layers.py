@@ -1,0 +1,117 @@
+"""Our own Keras layers, written once for every backend, found by any loader of our networks."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+MASKED_SCORE = -1e9
+"""Score of a frame that attention must not see."""
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class FrameMask(keras.layers.Layer):  # type: ignore[misc]
+    """Which frames of a padded batch are real."""
+
+    def call(self, frames: Any, n_frames: Any) -> Any:
+        """Compare positions with lengths.
+
+        Args:
+            frames: (n_clips, max_frames, n_features).
+            n_frames: (n_clips,) int32.
+
+        Returns:
+            (n_clips, max_frames) bool.
+        """
+        positions = ops.arange(ops.shape(frames)[1], dtype="int32")
+        return positions[None, :] < n_frames[:, None]
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class BlockDropout(keras.layers.Layer):  # type: ignore[misc]
+    """Hides whole groups of columns from a clip while training, never all of them.
+
+    The upper blocks of an encoder win on voices like those of the training and lose on
+    strangers; a network that cannot count on any one block leans on all.
+    """
+
+    def __init__(self, n_blocks: int, rate: float, **options: Any) -> None:
+        """Prepare the layer.
+
+        Args:
+            n_blocks: Groups that the columns fall into, of equal width.
+            rate: Chance of each group to be hidden.
+            **options: Keras's own.
+        """
+        super().__init__(**options)
+        self.n_blocks = n_blocks
+        self.rate = rate
+        self.draws = keras.random.SeedGenerator()
+
+    def call(self, vectors: Any, training: bool = False) -> Any:
+        """Hide groups of (n_clips, n_vectors, n_columns), and scale up what is left."""
+        if not training or self.rate == 0.0:
+            return vectors
+        n_clips, n_columns = ops.shape(vectors)[0], vectors.shape[-1]
+        draws = keras.random.uniform((n_clips, self.n_blocks), seed=self.draws)
+        # The luckiest group always stays.
+        kept = ops.logical_or(draws > self.rate, draws == ops.max(draws, axis=1, keepdims=True))
+        kept = ops.cast(kept, vectors.dtype)
+        kept = kept * self.n_blocks / ops.sum(kept, axis=1, keepdims=True)
+        return vectors * ops.repeat(kept, n_columns // self.n_blocks, axis=1)[:, None, :]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return dict(super().get_config(), n_blocks=self.n_blocks, rate=self.rate)
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class AttentivePooling(keras.layers.Layer):  # type: ignore[misc]
+    """A clip as one vector: attention-weighted mean, plain mean and deviation over time.
+
+    Source: Okabe et al. 2018, Attentive statistics pooling.
+    """
+
+    def __init__(self, width: int, **options: Any) -> None:
+        """Prepare the layer.
+
+        Args:
+            width: Hidden units of the attention.
+            **options: Keras's own.
+        """
+        super().__init__(**options)
+        self.supports_masking = True  # the mask is an argument; Keras's implicit one ends here
+        self.width = width
+        self.hidden = keras.layers.Dense(width, activation="tanh")
+        self.score = keras.layers.Dense(1)
+
+    def build(self, shape: Any) -> None:
+        """Make the weights for (n_clips, n_frames, n_columns)."""
+        self.hidden.build(shape)
+        self.score.build((*shape[:-1], self.width))
+        super().build(shape)
+
+    def call(self, frames: Any, mask: Any) -> Any:
+        """Pool over real frames.
+
+        Args:
+            frames: (n_clips, n_frames, n_columns).
+            mask: (n_clips, n_frames) bool.
+
+        Returns:
+            (n_clips, 3 * n_columns).
+        """
+        real = ops.cast(mask, frames.dtype)[:, :, None]
+        scores = self.score(self.hidden(frames)) + (1.0 - real) * MASKED_SCORE
+        attended = ops.sum(ops.softmax(scores, axis=1) * frames, axis=1)
+        count = ops.maximum(ops.sum(real, axis=1), 1.0)
+        mean = ops.sum(frames * real, axis=1) / count
+        square = ops.sum(ops.square(frames - mean[:, None, :]) * real, axis=1) / count
+        return ops.concatenate([attended, mean, ops.sqrt(square + 1e-5)], axis=-1)
+
+    def compute_mask(self, *_: Any) -> None:
+        """A pooled clip has no frames left to mask."""
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return dict(super().get_config(), width=self.width)

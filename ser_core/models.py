@@ -1,0 +1,179 @@
+"""Which model answers: chosen by `MOODMIRROR_MODEL`, and exchanged while the app runs."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from enum import Enum, auto
+from pathlib import Path
+from typing import Self
+
+from ser_core.assembly import find_assembly
+from ser_core.audio import AudioSource
+from ser_core.config import PipelineConfig
+from ser_core.errors import SerError
+from ser_core.hub import OfflineError, fetch_encoder, find_encoder
+from ser_core.manifest import FILE_NAME, Manifest
+from ser_core.predictor import Analysis, Prediction, Predictor
+
+logger = logging.getLogger(__name__)
+
+MODEL_VARIABLE = "MOODMIRROR_MODEL"
+"""Environment variable with the choice: `auto`, `accurate`, `compact` or a folder."""
+AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
+BUNDLED = Path(__file__).resolve().parents[1] / "model"
+"""Where the project's own models lie."""
+
+
+def chosen_model() -> str:
+    """What `MOODMIRROR_MODEL` says, `auto` where it says nothing."""
+    return os.environ.get(MODEL_VARIABLE) or AUTO
+
+
+def open_predictor(choice: str) -> Predictor:
+    """Open a model for good.
+
+    `auto` never waits for the network: it is the accurate model where this machine has
+    all that it needs, and the compact one elsewhere.
+
+    Args:
+        choice: `auto`, `accurate`, `compact` or a model folder.
+
+    Raises:
+        OfflineError: The accurate model was asked for by name, its encoder is not on
+            this machine, and the Hub cannot be reached.
+        ModelError: The model's folder does not match its manifest.
+    """
+    if choice != AUTO:
+        return Predictor.from_folder(_folder(choice))
+    try:
+        if _is_at_hand(_folder(ACCURATE)):
+            return Predictor.from_folder(_folder(ACCURATE))
+    except SerError as error:
+        logger.warning("The accurate model cannot be used: %s", error)
+    return Predictor.from_folder(_folder(COMPACT))
+
+
+def fetch_parts(choice: str) -> None:
+    """Fetch what a choice needs from the Hub, so that opening it needs no network.
+
+    Args:
+        choice: `auto`, which fetches nothing, `accurate`, `compact` or a model folder.
+
+    Raises:
+        OfflineError: The encoder is not on this machine and the Hub cannot be reached.
+        ModelError: The model's folder does not match its manifest.
+    """
+    if choice == AUTO:
+        return
+    manifest = Manifest.read(_folder(choice))
+    if manifest.encoder is not None and find_assembly(manifest) is None:
+        fetch_encoder(manifest.encoder)
+
+
+def _folder(choice: str) -> Path:
+    return BUNDLED / choice if choice in (ACCURATE, COMPACT) else Path(choice)
+
+
+def _is_at_hand(folder: Path) -> bool:
+    """Whether a model can be opened without the network."""
+    if not (folder / FILE_NAME).is_file():
+        return False
+    manifest = Manifest.read(folder)
+    return (
+        manifest.encoder is None
+        or find_assembly(manifest) is not None
+        or find_encoder(manifest.encoder) is not None
+    )
+
+
+class ModelState(Enum):
+    """How the model that answers stands to the one that was wanted."""
+
+    SETTLED = auto()
+    FETCHING = auto()
+    OFFLINE = auto()
+    FAILED = auto()
+
+
+class ModelSwitch:
+    """Answers like a `Predictor`, and passes to a better one as soon as that is ready.
+
+    Each clip is judged by one model from beginning to end, whenever the change comes.
+
+    Attributes:
+        state: `FETCHING` until the better model is ready, then `SETTLED`; `OFFLINE` or
+            `FAILED` where it stays away.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Begin with a predictor."""
+        self._predictor = predictor
+        self.state = ModelState.SETTLED
+
+    @classmethod
+    def open(cls, choice: str) -> Self:
+        """What an app answers with.
+
+        `auto` begins with the compact model at once and fetches the accurate one behind
+        it; every other choice is opened for good.
+
+        Args:
+            choice: `auto`, `accurate`, `compact` or a model folder.
+
+        Raises:
+            ModelError: The model cannot be opened; under `auto`, the compact one.
+        """
+        if choice != AUTO:
+            return cls(open_predictor(choice))
+        switch = cls(open_predictor(COMPACT))
+        better = _folder(ACCURATE)
+        if better.is_dir():
+            switch.upgrade(lambda: Predictor.from_folder(better))
+        return switch
+
+    def upgrade(self, open_better: Callable[[], Predictor]) -> None:
+        """Pass to another model once it is open and warm, without making anyone wait.
+
+        Args:
+            open_better: Opens it, in a thread of its own, however long that takes.
+        """
+        self.state = ModelState.FETCHING
+        threading.Thread(target=self._pass_to, args=(open_better,), daemon=True).start()
+
+    def _pass_to(self, open_better: Callable[[], Predictor]) -> None:
+        try:
+            self._predictor = open_better()
+            self.state = ModelState.SETTLED
+        except OfflineError as error:
+            logger.warning("The %s model goes on answering. %s", self.manifest.name, error)
+            self.state = ModelState.OFFLINE
+        except Exception as error:
+            is_bug = not isinstance(error, SerError)
+            logger.warning(
+                "The %s model goes on answering. %s", self.manifest.name, error, exc_info=is_bug
+            )
+            self.state = ModelState.FAILED
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model that answers now says of itself."""
+        return self._predictor.manifest
+
+    @property
+    def config(self) -> PipelineConfig:
+        """Settings of the model that answers now."""
+        return self._predictor.config
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Emotions in the order of the probabilities."""
+        return self._predictor.labels
+
+    def predict(self, source: AudioSource) -> Prediction:
+        """See `Predictor.predict`."""
+        return self._predictor.predict(source)
+
+    def analyse(self, source: AudioSource) -> Analysis:
+        """See `Predictor.analyse`."""
+        return self._predictor.analyse(source)

@@ -1,0 +1,98 @@
+"""A user's own recordings: a CSV with the columns path, label, speaker, and sex if known."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser_core.errors import CorpusError
+from ser_core.labels import LABELS
+from ser_core.training.corpora.base import Clip, Sex
+
+_NEEDED = ("path", "label", "speaker")
+_SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
+_N_SHOWN = 10
+"""A message names no more faulty lines than this."""
+
+
+def clips_from_csv(csv_path: Path) -> list[Clip]:
+    """Read a table of recordings.
+
+    Args:
+        csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
+            to the table; `label`, one of `LABELS`; `speaker`, any name; and, where
+            known, `sex`, female or male. Other columns are ignored.
+
+    Returns:
+        The clips in the table's order. Their corpus is the table's name without suffix.
+
+    Raises:
+        CorpusError: The table cannot be read, lacks a column or has no row; or some
+            rows have another label, no speaker, a file that is not there, or one that
+            stood before: all of them are told, by line.
+    """
+    clips: list[Clip] = []
+    faults: list[str] = []
+    listed: set[Path] = set()
+    for line, row in _read_rows(csv_path):
+        path = csv_path.parent / row["path"]
+        found = _faults(row, is_file=path.is_file(), is_repeated=path in listed)
+        faults += [f"line {line}: {fault}" for fault in found]
+        listed.add(path)
+        if not found:
+            clips.append(_clip(row, path, corpus=csv_path.stem))
+    if faults:
+        more = f"; and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else ""
+        raise CorpusError(
+            f"{csv_path}: {'; '.join(faults[:_N_SHOWN])}{more}. "
+            f"Each row needs a file, a speaker and one label of {', '.join(LABELS)}."
+        )
+    if not clips:
+        raise CorpusError(f"{csv_path} names no recording; a row for each is needed.")
+    return clips
+
+
+def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each row with the number of its line, cells stripped, absent ones empty."""
+    try:
+        with csv_path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, restval="")
+            columns = reader.fieldnames or ()
+            if missing := [column for column in _NEEDED if column not in columns]:
+                raise CorpusError(
+                    f"{csv_path} has the columns {', '.join(columns) or 'none'}; "
+                    f"{', '.join(missing)} must be among them, parted by commas."
+                )
+            for row in reader:
+                yield reader.line_num, {column: row[column].strip() for column in columns}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(
+            f"{csv_path} cannot be read as a table in UTF-8: {error}. "
+            f"A CSV with the columns {', '.join(_NEEDED)} is needed."
+        ) from error
+
+
+def _faults(row: dict[str, str], *, is_file: bool, is_repeated: bool) -> list[str]:
+    faults = []
+    if not is_file:
+        faults.append(f"no file {row['path']!r}")
+    if is_repeated:
+        faults.append(f"{row['path']!r} is listed again")
+    if row["label"] not in LABELS:
+        faults.append(f"unknown label {row['label']!r}")
+    if not row["speaker"]:
+        faults.append("no speaker")
+    if row.get("sex", "") not in _SEXES:
+        faults.append(f"sex {row['sex']!r} is neither female nor male nor empty")
+    return faults
+
+
+def _clip(row: dict[str, str], path: Path, *, corpus: str) -> Clip:
+    return Clip(
+        path=path,
+        corpus=corpus,
+        speaker=f"{corpus}/{row['speaker']}",
+        sex=_SEXES[row.get("sex", "")],
+        emotion=row["label"],
+        intensity="",
+        statement="",
+    )

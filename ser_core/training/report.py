@@ -1,0 +1,197 @@
+"""The report: our figures beside published ones, written from the committed records alone."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ser_core.errors import SerError
+from ser_core.training.anchors import ANCHORS, Anchor
+from ser_core.training.figures import System, plot_calibration, plot_confusion, plot_systems
+from ser_core.training.protocols import PROTOCOLS, Protocol
+from ser_core.training.records import read_json, write_text
+from ser_core.training.runs import SUMMARY
+
+REPORT = "figures.md"
+PICTURES = "figures"
+
+Summary = dict[str, Any]
+
+_INTRODUCTION = """\
+# Figures
+
+Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never by hand.
+UAR is the mean of the per-emotion recalls, WAR the share of clips that are right, ECE the
+expected calibration error over 15 bins. Lines in bold are ours: the mean over seeds, ± its
+standard deviation over them, and the 95 % interval of that mean when clips are drawn anew. Unless
+a heading says otherwise, no speaker of a test clip was trained on, tuned on or calibrated on.
+
+`python -m ser_core evaluate PROTOCOL --recipe SYSTEM --seeds N` repeats a line; a line of a
+`-shipped` model is repeated by `python -m ser_core evaluate PROTOCOL --model FOLDER`.
+"""
+_SHARED = (
+    "**Speakers shared:** the voices of the test were trained on, so this says nothing of a voice "
+    "never heard. It stands here beside the papers that measured so."
+)
+_MEAN_OF_FOLDS = " Each figure is the mean over the corpora that are tested."
+
+
+def write_report(runs_folder: Path, out: Path) -> Path:
+    """Write `figures.md` and its pictures.
+
+    Args:
+        runs_folder: Folder of all records.
+        out: Folder that the report goes to.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        SerError: There is no record.
+    """
+    sections = [
+        _section(protocol, summaries, out=out, runs=_relative(runs_folder, out))
+        for protocol in PROTOCOLS.values()
+        if (summaries := read_summaries(runs_folder / protocol.id))
+    ]
+    if not sections:
+        raise SerError(
+            f"{runs_folder} holds no summary of a run. Make one with "
+            "«python -m ser_core evaluate PROTOCOL --recipe NAME»."
+        )
+    head = _INTRODUCTION.format(runs=_relative(runs_folder, out))
+    write_text(out / REPORT, "\n".join([head, *sections]))
+    return out / REPORT
+
+
+def read_summaries(folder: Path) -> list[Summary]:
+    """Summaries of all recipes in one protocol, by name.
+
+    Raises:
+        SerError: One cannot be read.
+    """
+    return [read_json(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))]
+
+
+def _relative(folder: Path, start: Path) -> str:
+    return Path(os.path.relpath(folder, start)).as_posix()
+
+
+def _section(protocol: Protocol, summaries: Sequence[Summary], *, out: Path, runs: str) -> str:
+    figure = protocol.figure
+    parts = {
+        s["recipe"]: {
+            name: part[figure]
+            for group in ("by_fold", "by_corpus", "by_sex")
+            for name, part in s[group].items()
+            if len(s[group]) > 1
+        }
+        for s in summaries
+    }
+    recalls = {
+        s["recipe"]: {name: row["recall"] for name, row in s["per_emotion"].items()}
+        for s in summaries
+    }
+    paragraphs = [
+        f"## `{protocol.id}`",
+        f"{protocol.title}.{'' if protocol.pooled else _MEAN_OF_FOLDS}",
+        *([_SHARED] if protocol.speakers_shared else []),
+        _systems_table(protocol, summaries, runs),
+        *(_listeners(s) for s in summaries if "listeners" in s),
+        "Recall of each emotion:",
+        _shares_table(recalls),
+        *([f"{figure.upper()} of each part:", _shares_table(parts)] if any(parts.values()) else []),
+        *(f"![{title}]({PICTURES}/{name})" for name, title in _draw(protocol, summaries, out)),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _draw(protocol: Protocol, summaries: Sequence[Summary], out: Path) -> Iterator[tuple[str, str]]:
+    """Draw the pictures of a section; give the file name and title of each."""
+    folder, figure = out / PICTURES, protocol.figure
+    folder.mkdir(parents=True, exist_ok=True)
+    systems = [
+        System(s["recipe"], s[figure]["mean"], tuple(s[figure]["interval"]), ours=True)
+        for s in summaries
+    ] + [System(a.system, a.value) for a in ANCHORS if a.protocol == protocol.id]
+    shared = ", speakers shared" if protocol.speakers_shared else ""
+    title = f"{figure.upper()} in {protocol.id}{shared}"
+    plot_systems(systems, title, folder / f"{protocol.id}.png")
+    yield f"{protocol.id}.png", title
+    curves = {s["recipe"]: s["calibration"] for s in summaries}
+    title = f"Calibration in {protocol.id}{shared}"
+    plot_calibration(curves, title, folder / f"{protocol.id}_calibration.png")
+    yield f"{protocol.id}_calibration.png", title
+    for s in summaries:
+        name = f"{protocol.id}_{s['recipe']}.png"
+        title = f"Confusions of {s['recipe']} in {protocol.id}{shared}"
+        plot_confusion(s["confusion"], s["classes"], title, folder / name)
+        yield name, title
+
+
+def _systems_table(protocol: Protocol, summaries: Sequence[Summary], runs: str) -> str:
+    ours = [
+        (summary[protocol.figure]["mean"], _our_line(summary, f"{runs}/{protocol.id}"))
+        for summary in summaries
+    ]
+    theirs = [
+        (anchor.value, _their_line(protocol, anchor))
+        for anchor in ANCHORS
+        if anchor.protocol == protocol.id
+    ]
+    ranked = sorted([*ours, *theirs], key=lambda line: -line[0])
+    heads = ["system", "UAR", "95 %", "WAR", "95 %", "ECE", "source"]
+    return _table(heads, [cells for _, cells in ranked])
+
+
+def _our_line(summary: Summary, records: str) -> list[str]:
+    name, seeds = summary["recipe"], len(summary["seeds"])
+    clips = f"{summary['n_clips']:,} clips of {summary['n_speakers']} speakers"
+    source = f"[{seeds} seed{'s' if seeds > 1 else ''}]({records}/{name}), {clips}"
+    uar, war, ece = summary["uar"], summary["war"], summary["ece"]
+    shares = [f"**{_spread(uar)}**", _interval(uar), _spread(war), _interval(war)]
+    return [f"**{name}**", *shares, f"{ece['mean']:.3f}", source]
+
+
+def _their_line(protocol: Protocol, anchor: Anchor) -> list[str]:
+    value = _percent(anchor.value)
+    uar, war = (value, "") if protocol.figure == "uar" else ("", value)
+    return [anchor.system, uar, "", war, "", "", anchor.source]
+
+
+def _listeners(summary: Summary) -> str:
+    heard = summary["listeners"]
+    return (
+        f"Against what most listeners heard instead of what was acted, {summary['recipe']} has a "
+        f"UAR of {_spread(heard)} on the {heard['n_clips']:,} clips where one emotion led."
+    )
+
+
+def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
+    """A line for each system, a column for each name that any of them has."""
+    names = list(dict.fromkeys(name for row in shares.values() for name in row))
+    lines = [
+        [system, *(_percent(row[name]) if name in row else "" for name in names)]
+        for system, row in shares.items()
+    ]
+    return _table(["system", *names], lines)
+
+
+def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _spread(figure: Summary) -> str:
+    if figure["sd"] is None:
+        return _percent(figure["mean"])
+    return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f} %"
+
+
+def _interval(figure: Summary) -> str:
+    low, high = figure["interval"]
+    return f"{100 * low:.1f} to {100 * high:.1f}"

@@ -1,0 +1,109 @@
+"""An encoder's vectors of many clips, computed once per clip and setting."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from ser_core import encoder as encoder_module
+from ser_core.cache import default_cache
+from ser_core.config import PipelineConfig
+from ser_core.encoder import WhisperEncoder, encode
+from ser_core.features import Features, pad_features
+from ser_core.hub import Tensors
+from ser_core.training.fit_head import Vectors
+from ser_core.training.store import load_features, shard_key, store_key
+from ser_core.whisper import N_MELS, EncoderConfig
+
+logger = logging.getLogger(__name__)
+
+SHARD_CLIPS = 256
+BATCH_CLIPS = 16
+
+
+def load_vectors(
+    paths: Sequence[Path],
+    pipeline: PipelineConfig,
+    config: EncoderConfig,
+    tensors: Tensors,
+    *,
+    cache: Path | None = None,
+) -> list[Vectors | None]:
+    """Pooled block outputs of each clip, from the store or computed now.
+
+    Args:
+        paths: The clips.
+        pipeline: Settings of the path from file to Whisper's log-mel frames.
+        config: Which blocks, and how many vectors are averaged.
+        tensors: The encoder's weights.
+        cache: Folder of all stores; `default_cache()` where None.
+
+    Returns:
+        For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
+        holds no speech.
+    """
+    store = (cache or default_cache()) / "vectors" / _key(pipeline, config)
+    store.mkdir(parents=True, exist_ok=True)
+    shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
+    files = [store / f"{shard_key(shard)}.npz" for shard in shards]
+    missing = [(s, f) for s, f in zip(shards, files, strict=True) if not f.exists()]
+    if missing:
+        run = _encoding(config, tensors)
+        for shard, file in track(missing, "Encoding"):
+            _write_shard(load_features(shard, pipeline, cache=cache), run, file)
+    return [clip for file in files for clip in _read_shard(file)]
+
+
+def _key(pipeline: PipelineConfig, config: EncoderConfig) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    digest.update(store_key(pipeline).encode())
+    digest.update(Path(encoder_module.__file__).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.PolymorphicFunction:
+    encoder = WhisperEncoder(config.n_blocks)
+    encoder.set_tensors(tensors)
+
+    def run(log_mel: tf.Tensor, n_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return encode(encoder, log_mel, n_frames, blocks=config.blocks, pool=config.pool)
+
+    signature = [tf.TensorSpec((None, None, N_MELS)), tf.TensorSpec((None,), tf.int32)]
+    return tf.function(run, input_signature=signature)
+
+
+def _write_shard(
+    clips: Sequence[Features | None],
+    run: tf.types.experimental.PolymorphicFunction,
+    file: Path,
+) -> None:
+    vectors: list[Vectors] = [np.empty((0, 0), np.float16)] * len(clips)
+    spoken = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
+    by_length = [i for _, i in sorted(spoken)]
+    for start in range(0, len(by_length), BATCH_CLIPS):
+        rows = by_length[start : start + BATCH_CLIPS]
+        pooled, n_pooled = run(
+            *pad_features([clip for i in rows if (clip := clips[i]) is not None])
+        )
+        for row, clip, length in zip(rows, pooled.numpy(), n_pooled.numpy(), strict=True):
+            vectors[row] = clip[:length].astype(np.float16)
+    n_vectors = np.array([len(clip) for clip in vectors])
+    draft = file.with_suffix(f".{os.getpid()}.tmp")
+    with draft.open("wb") as stream:
+        np.savez(
+            stream, vectors=np.concatenate([v for v in vectors if len(v)]), n_vectors=n_vectors
+        )
+    draft.replace(file)
+
+
+def _read_shard(file: Path) -> list[Vectors | None]:
+    with np.load(file) as shard:
+        parts = np.split(shard["vectors"], np.cumsum(shard["n_vectors"])[:-1])
+    return [part if len(part) else None for part in parts]

@@ -1,0 +1,53 @@
+"""Whisper tiny.en in figures: its front end, its encoder, and where its weights are.
+
+Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
+the Hugging Face Hub's repository `openai/whisper-tiny.en`.
+"""
+
+from dataclasses import dataclass
+
+SAMPLE_RATE_HZ = 16_000
+FRAME_LENGTH = 400
+HOP_LENGTH = 160
+N_MELS = 80
+
+WIDTH = 384
+N_HEADS = 6
+N_BLOCKS = 4
+MAX_VECTORS = 1_500
+"""Longest clip after the second convolution, which halves the frames: 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """The encoder in front of a model's head: whose weights, and what of it is used.
+
+    Attributes:
+        blocks: Blocks whose outputs the head sees, joined in this order; the first is 1.
+        pool: How many of the encoder's 50 vectors a second are averaged to one.
+        deltas: File of the model folder with low-rank changes of the encoder's kernels;
+            None where the encoder is as published.
+        repo: Repository of the Hugging Face Hub with the encoder's weights.
+        file: Their file in it.
+        revision: Commit of the repository.
+        tensors_sha256: What `hub.tensors_sha256` gives for the true weights.
+    """
+
+    blocks: tuple[int, ...]
+    pool: int = 4
+    deltas: str | None = None
+    repo: str = "openai/whisper-tiny.en"
+    file: str = "model.safetensors"
+    revision: str = "87c7102498dcde7456f24cfd30239ca606ed9063"
+    tensors_sha256: str = "fd90ee4c86bf0519d7e266dc195b66889a2c5ca8934e3ca51ebd5e025754f827"
+
+    def __post_init__(self) -> None:
+        if not self.blocks or not set(self.blocks) <= set(range(1, N_BLOCKS + 1)):
+            raise ValueError(f"blocks is {self.blocks}; some of 1 to {N_BLOCKS} are needed.")
+        if self.pool < 1:
+            raise ValueError(f"pool is {self.pool}; at least 1 is needed.")
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks have to be computed."""
+        return max(self.blocks)

@@ -1,0 +1,55 @@
+"""Our own layers: masks, pooling, dropout of whole blocks."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from ser_core.layers import AttentivePooling, BlockDropout, FrameMask
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def test_frame_mask_marks_the_real_frames() -> None:
+    mask = ops.convert_to_numpy(FrameMask()(numbers(2, 4, 3), np.array([1, 4], np.int32)))
+    assert mask.tolist() == [[True, False, False, False], [True] * 4]
+
+
+def test_pooling_gives_attention_mean_and_deviation() -> None:
+    frames = numbers(2, 5, 3)
+    pooling = AttentivePooling(8)
+    pooled = ops.convert_to_numpy(pooling(frames, np.ones((2, 5), bool)))
+    np.testing.assert_allclose(pooled[:, 3:6], frames.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(pooled[:, 6:], frames.std(axis=1), atol=1e-3)
+    assert (pooled[:, :3] <= frames.max(axis=1)).all()
+    assert (pooled[:, :3] >= frames.min(axis=1)).all()
+
+
+def test_pooling_sees_no_padding() -> None:
+    frames = numbers(1, 5, 3)
+    padded = np.concatenate([frames, np.full((1, 4, 3), 50, np.float32)], axis=1)
+    pooling = AttentivePooling(8)
+    alone = pooling(frames, np.ones((1, 5), bool))
+    mask = np.arange(9)[None] < 5
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(pooling(padded, mask)), ops.convert_to_numpy(alone), atol=1e-5
+    )
+
+
+def test_block_dropout_hides_whole_blocks_of_a_clip_and_never_all() -> None:
+    ones = np.ones((500, 2, 12), np.float32)
+    dropped = ops.convert_to_numpy(BlockDropout(4, 0.5)(ones, training=True))
+    blocks = dropped.reshape(500, 2, 4, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    n_kept = (blocks[:, 0, :, 0] > 0).sum(axis=1)
+    assert n_kept.min() >= 1
+    assert n_kept.mean() == pytest.approx(4 * 0.5 + 0.5**4, abs=0.2)
+    np.testing.assert_allclose(dropped.mean(axis=(1, 2)), 1.0, rtol=1e-5)
+
+
+def test_block_dropout_rests_while_serving() -> None:
+    clips = numbers(3, 2, 12)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(BlockDropout(4, 0.5)(clips, training=False)), clips
+    )

@@ -1,0 +1,103 @@
+"""The head of the accurate model: its draws, its targets, its training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ser_core.training.accurate import draw_weights
+from ser_core.training.architectures import HeadConfig
+from ser_core.training.fit_head import (
+    HeadTraining,
+    VectorBatches,
+    head_logits,
+    soft_targets,
+    train_head,
+)
+
+SMALL = HeadTraining(
+    head=HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),
+    steps=60,
+    batch_size=16,
+    crop=10,
+    learning_rate=1e-2,
+    vote_share=0.5,
+)
+
+
+def clips(n_clips: int = 120) -> tuple[list[np.ndarray], np.ndarray]:
+    """Two easy emotions: the first column lies higher in one of them."""
+    random = np.random.default_rng(0)
+    truth = np.arange(n_clips) % 2
+    vectors = [
+        (random.normal(size=(random.integers(4, 16), 8)) + 2 * label * (np.arange(8) == 0)).astype(
+            np.float16
+        )
+        for label in truth
+    ]
+    return vectors, truth
+
+
+def batches(config: HeadTraining = SMALL, *, seed: int = 0) -> VectorBatches:
+    vectors, truth = clips()
+    return VectorBatches(
+        vectors, np.eye(2, dtype=np.float32)[truth], np.ones(120), config, mean=[7.0] * 8, seed=seed
+    )
+
+
+def test_batches_have_one_shape_and_distributions_as_targets() -> None:
+    for index in range(5):
+        inputs, targets = batches()[index]
+        assert inputs["vectors"].shape == (16, 10, 8)
+        assert inputs["n_vectors"].max() <= 10
+        np.testing.assert_allclose(targets.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_batches_repeat_by_seed_and_differ_by_index() -> None:
+    first, again, other = batches()[0], batches()[0], batches()[1]
+    np.testing.assert_array_equal(first[0]["vectors"], again[0]["vectors"])
+    assert not np.array_equal(first[0]["vectors"], other[0]["vectors"])
+
+
+def test_what_is_hidden_is_filled_with_the_mean() -> None:
+    inputs, _ = batches(replace(SMALL, hidden_share=0.9, mixup=1e-3))[0]
+    filled = (np.abs(inputs["vectors"] - 7.0) < 0.1).all(axis=2).sum()
+    assert filled > 0.1 * inputs["n_vectors"].sum()
+
+
+def test_draws_follow_the_weights() -> None:
+    vectors, truth = clips()
+    only = np.where(truth == 1, 1.0, 0.0)
+    drawn = VectorBatches(
+        vectors, np.eye(2, dtype=np.float32)[truth], only, SMALL, mean=[0.0] * 8, seed=0
+    )
+    assert (drawn[0][1][:, 1] == 1.0).all()
+
+
+def test_soft_targets_mix_intent_votes_and_indifference() -> None:
+    config = replace(SMALL, label_smoothing=0.1, vote_share=0.5)
+    targets = soft_targets(np.array([0, 0]), np.array([[0.0, 4.0], [0.0, 0.0]]), config)
+    np.testing.assert_allclose(targets, [[0.5, 0.5], [0.95, 0.05]], rtol=1e-5)
+
+
+def test_corpora_are_drawn_by_share_and_their_emotions_alike() -> None:
+    table = pd.DataFrame(
+        {
+            "path": list("abcdef"),
+            "corpus": ["x", "x", "x", "y", "y", "y"],
+            "emotion": ["sad", "sad", "happy", "sad", "sad", "sad"],
+        }
+    )
+    weights = draw_weights(table, {"x": 0.8, "y": 0.2})
+    assert weights == pytest.approx([0.2, 0.2, 0.4, 0.2 / 3, 0.2 / 3, 0.2 / 3])
+
+
+def test_a_head_learns_what_can_be_learned_and_repeats_by_seed() -> None:
+    vectors, truth = clips()
+    targets = soft_targets(truth, np.zeros((120, 2)), SMALL)
+    head = train_head(vectors, targets, np.ones(120), SMALL, seed=0)
+    logits = head_logits(head, vectors)
+    assert (logits.argmax(axis=1) == truth).mean() > 0.9
+    again = train_head(vectors, targets, np.ones(120), SMALL, seed=0)
+    np.testing.assert_allclose(head_logits(again, vectors), logits, atol=1e-3)
