@@ -56,12 +56,14 @@ class Lineage:
     """Where a shipped model comes from.
 
     Attributes:
+        name: What the model is called.
         table: The clips, each with its side of the split.
         split: The speakers that were held out.
         seed: Seed of the shipped run.
         commit: Commit of the code when training began.
     """
 
+    name: str
     table: pd.DataFrame
     split: SpeakerSplit
     seed: int
@@ -122,7 +124,6 @@ def export_head(
     manifest = _manifest(fitted.head, folder, recipe.pipeline, lineage)
     manifest = replace(
         manifest,
-        name=recipe.name,
         architecture={"training": asdict(recipe.training), "shares": dict(recipe.shares)},
         temperature=fitted.temperature,
         encoder=recipe.encoder,
@@ -152,7 +153,7 @@ def _manifest(
     """All that the manifests of the two kinds of model share."""
     split = lineage.split
     return Manifest(
-        name=network.name,
+        name=lineage.name,
         version=ser_core.__version__,
         labels=LABELS,
         columns=pipeline.features.columns,

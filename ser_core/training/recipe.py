@@ -43,12 +43,14 @@ class Recipe:
         split: Speakers held out.
         pipeline: Settings of the path from file to features.
         training: Network and schedule.
+        name: What the model is called where it ships.
     """
 
     corpora: tuple[str, ...] = ("ravdess", "tess")
     split: SpeakerSplit = SHIPPED_SPLIT
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    name: str = "compact"
 
 
 BASELINE = Recipe()
@@ -81,7 +83,7 @@ def train_and_export(
         for seed in seeds
     ]
     shipped = max(trained, key=lambda run: run.development_accuracy)
-    lineage = Lineage(table, recipe.split, shipped.seed, commit)
+    lineage = Lineage(recipe.name, table, recipe.split, shipped.seed, commit)
     export_model(
         shipped, folder, pipeline=recipe.pipeline, settings=recipe.training, lineage=lineage
     )
@@ -121,7 +123,12 @@ def train_and_export_accurate(
     }
     seed_uars = {seed: recipe.score(run, table, vectors, test).uar for seed, run in fitted.items()}
     seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
-    export_head(shipped, folder, recipe=recipe, lineage=Lineage(table, recipe.split, seed, commit))
+    export_head(
+        shipped,
+        folder,
+        recipe=recipe,
+        lineage=Lineage(recipe.name, table, recipe.split, seed, commit),
+    )
     figures = _new_folder(folder / FIGURES)
     _plot("development", recipe.score(shipped, table, vectors, development), figures)
     return _measure(folder, data, seed_uars, runs)
