@@ -82,7 +82,7 @@ def train(
 ) -> None:
     """Train a model and write a model folder with its figures and card."""
     with _errors_as_one_line(), _needs_extra("train"):
-        from ser_core.training.recipe import SHIPPERS
+        from ser_core.training.ship import SHIPPERS
 
         if recipe not in SHIPPERS:
             raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPERS)}.")

@@ -11,7 +11,7 @@ from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.evaluate import evaluate_test
 from ser_core.training.fit_head import HeadTraining
-from ser_core.training.recipe import train_and_export_accurate
+from ser_core.training.ship import train_and_export_accurate
 from ser_core.training.splits import SpeakerSplit
 from ser_core.whisper import EncoderConfig
 from tests.accurate import made_up_tensors, write_weights

@@ -12,7 +12,7 @@ from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.evaluate import evaluate_test
 from ser_core.training.fit import fit_temperature
-from ser_core.training.recipe import BASELINE, train_and_export
+from ser_core.training.ship import BASELINE, train_and_export
 from ser_core.training.splits import SpeakerSplit
 
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",))
