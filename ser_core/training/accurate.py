@@ -26,6 +26,7 @@ from ser_core.training.fit_head import (
 from ser_core.training.metrics import Scores, score
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit, shipped_split
+from ser_core.training.store import load_by_corpus
 from ser_core.training.vectors import load_vectors
 from ser_core.whisper import EncoderConfig
 
@@ -103,16 +104,11 @@ class AccurateRecipe:
         return _answer(fitted, vectors, fold.test)
 
     def load(self, table: pd.DataFrame) -> list[Vectors | None]:
-        """Encoder vectors of each row; corpus by corpus, so that all protocols share the store."""
+        """Encoder vectors of each row."""
         tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)
-        vectors: list[Vectors | None] = [None] * len(table)
-        for corpus in table["corpus"].unique():
-            rows = np.flatnonzero(table["corpus"] == corpus)
-            paths = [Path(path) for path in table["path"].iloc[rows]]
-            clips = load_vectors(paths, self.pipeline, self.encoder, tensors)
-            for row, clip in zip(rows, clips, strict=True):
-                vectors[row] = clip
-        return vectors
+        return load_by_corpus(
+            table, lambda paths: load_vectors(paths, self.pipeline, self.encoder, tensors)
+        )
 
     def fit(
         self,

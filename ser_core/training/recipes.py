@@ -17,7 +17,7 @@ from ser_core.labels import LABELS
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.fit import Examples, TrainConfig, predict_logits, train_network
 from ser_core.training.protocols import Fold, Rows
-from ser_core.training.store import load_features
+from ser_core.training.store import load_by_corpus, load_features
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -85,7 +85,7 @@ class LstmRecipe:
         run_folder: Path,
     ) -> Probabilities:
         """See `TrainingRecipe`; a test clip without speech is answered evenly."""
-        features = _load_by_corpus(table, self.pipeline)
+        features = load_by_corpus(table, lambda paths: load_features(paths, self.pipeline))
         sides = {
             "train": _examples(table, features, fold.train),
             "development": _examples(table, features, fold.development),
@@ -97,17 +97,6 @@ class LstmRecipe:
         logits = predict_logits(trained.network, clips)
         probabilities[heard] = softmax(logits / trained.temperature, axis=1)
         return probabilities
-
-
-def _load_by_corpus(table: pd.DataFrame, pipeline: PipelineConfig) -> list[Features | None]:
-    """Features of each row; corpus by corpus, so that every protocol shares the store."""
-    features: list[Features | None] = [None] * len(table)
-    for corpus in table["corpus"].unique():
-        rows = np.flatnonzero(table["corpus"] == corpus)
-        paths = [Path(path) for path in table["path"].iloc[rows]]
-        for row, clip in zip(rows, load_features(paths, pipeline), strict=True):
-            features[row] = clip
-    return features
 
 
 def _examples(table: pd.DataFrame, features: Sequence[Features | None], rows: Rows) -> Examples:

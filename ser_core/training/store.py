@@ -8,12 +8,15 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 from rich.progress import track
 
 import ser_core
@@ -23,6 +26,8 @@ from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
 from ser_core.preprocess import preprocess
+
+Frames = npt.NDArray[Any]
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +58,10 @@ def load_features(
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            jobs = [pool.submit(_write_shard, shards[i], config, files[i]) for i in missing]
+            jobs = [pool.submit(_write_features, shards[i], config, files[i]) for i in missing]
             for job in track(as_completed(jobs), "Computing features", total=len(jobs)):
                 job.result()
-    return [features for file in files for features in _read_shard(file)]
+    return [features for file in files for features in read_shard(file)]
 
 
 def store_key(config: PipelineConfig) -> str:
@@ -78,17 +83,9 @@ def shard_key(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write_shard(paths: Sequence[Path], config: PipelineConfig, file: Path) -> None:
+def _write_features(paths: Sequence[Path], config: PipelineConfig, file: Path) -> None:
     clips = [_features_of(path, config) for path in paths]
-    width = len(config.features.columns)
-    frames = np.concatenate(
-        [np.empty((0, width), np.float32), *(c for c in clips if c is not None)]
-    )
-    n_frames = np.array([0 if clip is None else len(clip) for clip in clips], dtype=np.int64)
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as stream:
-        np.savez(stream, frames=frames, n_frames=n_frames)
-    draft.replace(file)
+    write_shard(file, clips, n_columns=len(config.features.columns))
 
 
 def _features_of(path: Path, config: PipelineConfig) -> Features | None:
@@ -100,8 +97,43 @@ def _features_of(path: Path, config: PipelineConfig) -> Features | None:
     return extract_features(speech.samples, config)
 
 
-def _read_shard(file: Path) -> list[Features | None]:
+def write_shard(file: Path, clips: Sequence[Frames | None], *, n_columns: int) -> None:
+    """Write the frames of some clips; the file appears only when it is whole.
+
+    Args:
+        file: The shard.
+        clips: (n_frames, n_columns) arrays of one type, None for a clip without any.
+        n_columns: Their width, for a shard of such clips alone.
+    """
+    kept = [clip for clip in clips if clip is not None]
+    frames = np.concatenate(kept) if kept else np.empty((0, n_columns), np.float32)
+    n_frames = np.array([0 if clip is None else len(clip) for clip in clips], dtype=np.int64)
+    draft = file.with_suffix(f".{os.getpid()}.tmp")
+    with draft.open("wb") as stream:
+        np.savez(stream, frames=frames, n_frames=n_frames)
+    draft.replace(file)
+
+
+def read_shard(file: Path) -> list[Frames | None]:
+    """The clips of a shard, as `write_shard` took them."""
     with np.load(file) as shard:
-        n_frames = shard["n_frames"]
-        parts = np.split(shard["frames"], np.cumsum(n_frames)[:-1])
+        parts = np.split(shard["frames"], np.cumsum(shard["n_frames"])[:-1])
     return [part if len(part) else None for part in parts]
+
+
+def load_by_corpus(
+    table: pd.DataFrame, load: Callable[[list[Path]], Sequence[Frames | None]]
+) -> list[Frames | None]:
+    """Load each row of a table corpus by corpus, so that every protocol shares the store.
+
+    Args:
+        table: Clips, with `path` and `corpus`.
+        load: Paths to clips, such as `load_features` with its settings.
+    """
+    clips: list[Frames | None] = [None] * len(table)
+    for corpus in table["corpus"].unique():
+        rows = np.flatnonzero(table["corpus"] == corpus)
+        paths = [Path(path) for path in table["path"].iloc[rows]]
+        for row, clip in zip(rows, load(paths), strict=True):
+            clips[row] = clip
+    return clips

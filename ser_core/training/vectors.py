@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +18,8 @@ from ser_core.encoder import WhisperEncoder, encode
 from ser_core.features import Features, pad_features
 from ser_core.hub import Tensors
 from ser_core.training.fit_head import Vectors
-from ser_core.training.store import load_features, shard_key, store_key
-from ser_core.whisper import N_MELS, EncoderConfig
+from ser_core.training.store import load_features, read_shard, shard_key, store_key, write_shard
+from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +56,9 @@ def load_vectors(
     if missing:
         run = _encoding(config, tensors)
         for shard, file in track(missing, "Encoding"):
-            _write_shard(load_features(shard, pipeline, cache=cache), run, file)
-    return [clip for file in files for clip in _read_shard(file)]
+            vectors = _encode_clips(load_features(shard, pipeline, cache=cache), run)
+            write_shard(file, vectors, n_columns=WIDTH * len(config.blocks))
+    return [clip for file in files for clip in read_shard(file)]
 
 
 def _key(pipeline: PipelineConfig, config: EncoderConfig) -> str:
@@ -79,12 +79,11 @@ def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.
     return tf.function(run, input_signature=signature)
 
 
-def _write_shard(
+def _encode_clips(
     clips: Sequence[Features | None],
     run: tf.types.experimental.PolymorphicFunction,
-    file: Path,
-) -> None:
-    vectors: list[Vectors] = [np.empty((0, 0), np.float16)] * len(clips)
+) -> list[Vectors | None]:
+    vectors: list[Vectors | None] = [None] * len(clips)
     spoken = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
     by_length = [i for _, i in sorted(spoken)]
     for start in range(0, len(by_length), BATCH_CLIPS):
@@ -94,16 +93,4 @@ def _write_shard(
         )
         for row, clip, length in zip(rows, pooled.numpy(), n_pooled.numpy(), strict=True):
             vectors[row] = clip[:length].astype(np.float16)
-    n_vectors = np.array([len(clip) for clip in vectors])
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as stream:
-        np.savez(
-            stream, vectors=np.concatenate([v for v in vectors if len(v)]), n_vectors=n_vectors
-        )
-    draft.replace(file)
-
-
-def _read_shard(file: Path) -> list[Vectors | None]:
-    with np.load(file) as shard:
-        parts = np.split(shard["vectors"], np.cumsum(shard["n_vectors"])[:-1])
-    return [part if len(part) else None for part in parts]
+    return vectors

@@ -63,3 +63,10 @@ def test_a_second_load_encodes_nothing(
     monkeypatch.setattr(vectors_module, "_encoding", None)  # calling it would fail
     again = load_vectors(clips, PIPELINE, CONFIG, made_up_tensors(), cache=cache)
     np.testing.assert_array_equal(again[0], vectors[0])
+
+
+def test_clips_without_any_sound_are_stored_as_none(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    vectors = load_vectors([broken], PIPELINE, CONFIG, made_up_tensors(), cache=tmp_path)
+    assert vectors == [None]
