@@ -95,6 +95,8 @@ class FeatureConfig:
         fmin_hz: Where the mel bands begin; rumble lies below.
         fmax_hz: Where they end: below 8 kHz, so that no resampler's or codec's edge
             shows in the highest band.
+        margin_s: Silence put before and after the speech. Whisper learned on clips
+            that end in it.
     """
 
     groups: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc")
@@ -104,6 +106,7 @@ class FeatureConfig:
     n_mels: int = 64
     fmin_hz: float = 60.0
     fmax_hz: float = 7_000.0
+    margin_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.groups or len(set(self.groups)) != len(self.groups):
@@ -142,7 +145,10 @@ class FeatureConfig:
 
 
 WHISPER_FEATURES = FeatureConfig(
-    groups=(WHISPER_LOG_MEL,), frame_length=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH
+    groups=(WHISPER_LOG_MEL,),
+    frame_length=whisper.FRAME_LENGTH,
+    hop_length=whisper.HOP_LENGTH,
+    margin_s=0.5,
 )
 """The features of every model that begins with Whisper's encoder."""
 

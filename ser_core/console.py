@@ -26,11 +26,12 @@ def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
     """Print one row a recording, under a line of column names."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "emotion", "confidence", *labels, "duration_s", "warnings"])
+    writer.writerow(["file", "emotion", "confidence", "certain", *labels, "duration_s", "warnings"])
     for file, prediction in answers:
         shares = [f"{share:.4f}" for share in prediction.probabilities]
         codes = " ".join(warning.code for warning in prediction.warnings)
-        answer = [prediction.emotion, f"{prediction.confidence:.4f}", *shares]
+        certain = str(prediction.certain).lower()
+        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *shares]
         writer.writerow([file, *answer, f"{prediction.duration_s:.2f}", codes])
 
 
@@ -45,7 +46,7 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
         table.add_row(
             str(file),
             f"{BY_NAME[prediction.emotion].sign} {prediction.emotion}",
-            f"{prediction.confidence:.0%}",
+            f"{prediction.confidence:.0%}" + ("" if prediction.certain else ", uncertain"),
             following,
             f"{prediction.duration_s:.1f} s",
             ", ".join(warning.code for warning in prediction.warnings),

@@ -36,11 +36,13 @@ def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
 
     Returns:
         (n_frames, n_features) float32 with n_frames = 1 + n_samples // hop_length,
-        one less for Whisper's log-mel, columns in the order of
+        margins counted in, one less for Whisper's log-mel, columns in the order of
         `config.features.columns`, not standardised.
 
     Source: librosa.feature; McFee et al. 2015.
     """
+    margin = round(config.features.margin_s * config.audio.sample_rate_hz)
+    samples = np.pad(samples, margin)
     # The matrices are small: threads of BLAS would gain nothing, and wait busily on the
     # cores that the network is about to need.
     with _BLAS.limit(limits=1):

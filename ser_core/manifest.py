@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.config import (
-    WHISPER_FEATURES,
     WHISPER_LOG_MEL,
     PipelineConfig,
     settings_from_json,
@@ -18,7 +17,7 @@ from ser_core.config import (
 from ser_core.errors import ModelError
 from ser_core.whisper import EncoderConfig
 
-FORMAT = 2
+FORMAT = 3
 """Version of the manifest's own layout."""
 FILE_NAME = "manifest.json"
 HEAD = "head.keras"
@@ -54,6 +53,21 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Certainty:
+    """How confident an answer must be to count on it, chosen on development speakers.
+
+    Attributes:
+        confidence: Least confidence of a certain answer.
+        precision: Share of right answers among the certain ones.
+        share: Share of the answers that are certain.
+    """
+
+    confidence: float
+    precision: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything about a model that serving, a card or a stranger needs.
 
@@ -75,6 +89,7 @@ class Manifest:
         files: SHA-256 of each file of the folder, by relative path.
         encoder: Whisper's encoder before the head; None where the folder is complete.
         probe: What an assembled model has to answer; None where nothing is assembled.
+        certainty: Which answers are certain; None where that was not measured.
     """
 
     name: str
@@ -94,6 +109,7 @@ class Manifest:
     files: dict[str, str]
     encoder: EncoderConfig | None = None
     probe: Probe | None = None
+    certainty: Certainty | None = None
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -138,7 +154,7 @@ class Manifest:
         values = {name: stored[name] for name in names}
         values |= {key: tuple(values[key]) for key in ("labels", "columns", "corpora")}
         values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
-        for name, kind in (("encoder", EncoderConfig), ("probe", Probe)):
+        for name, kind in _PARTS:
             if values[name] is not None:
                 values[name] = settings_from_json(kind, values[name], name=name)
         manifest = cls(**values)
@@ -169,11 +185,19 @@ class Manifest:
                 f"{folder.name}/{FILE_NAME} names an encoder, but not the files {absent}. "
                 "Export the model again."
             )
-        if self.pipeline.features != WHISPER_FEATURES or self.probe is None:
+        if self.pipeline.features.groups != (WHISPER_LOG_MEL,) or self.probe is None:
             raise ModelError(
                 f"{folder.name}/{FILE_NAME} names an encoder, but not the features of "
                 f"{WHISPER_LOG_MEL} or no probe. Export the model again."
             )
+
+
+_PARTS: tuple[tuple[str, type[Any]], ...] = (
+    ("encoder", EncoderConfig),
+    ("probe", Probe),
+    ("certainty", Certainty),
+)
+"""Attributes of a manifest that are settings of their own, or None."""
 
 
 def check_files(folder: Path, files: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ class Prediction:
         warnings: What makes the answer less sure.
         timings_ms: Milliseconds of each stage, and of all as `total`.
         model: Name and version of the model that answered.
+        certain: Whether the model is sure enough to count on.
     """
 
     labels: tuple[str, ...]
@@ -42,6 +43,7 @@ class Prediction:
     warnings: tuple[QualityWarning, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     model: str = ""
+    certain: bool = True
 
     @classmethod
     def from_probabilities(
@@ -81,6 +83,7 @@ class Prediction:
         return {
             "emotion": self.emotion,
             "confidence": self.confidence,
+            "certain": self.certain,
             "probabilities": dict(zip(self.labels, self.probabilities, strict=True)),
             "duration_s": self.duration_s,
             "speech_start_s": self.speech_start_s,
@@ -170,6 +173,7 @@ class Predictor:
         with stopwatch.stage("model"):
             batch, n_frames = pad_features(cut_windows(features, config))
             probabilities = self.model(batch, n_frames).mean(axis=0)  # (n_emotions,)
+        certainty = self.manifest.certainty
         prediction = Prediction.from_probabilities(
             probabilities,
             self.labels,
@@ -179,6 +183,7 @@ class Predictor:
             warnings=warnings,
             timings_ms=stopwatch.timings_ms(),
             model=f"{self.manifest.name} {self.manifest.version}",
+            certain=certainty is None or bool(probabilities.max() >= certainty.confidence),
         )
         return Analysis(waveform, config.audio.sample_rate_hz, prediction)
 

@@ -22,7 +22,7 @@ from ser_core.features import cut_windows, extract_features, pad_features
 from tests.conftest import RATE_HZ
 
 PAPERS = PipelineConfig()
-WHISPER = PipelineConfig(features=WHISPER_FEATURES)
+WHISPER = PipelineConfig(features=replace(WHISPER_FEATURES, margin_s=0.0))
 ALL_GROUPS = replace(PAPERS, features=FeatureConfig(groups=FEATURE_GROUPS))
 
 
@@ -100,6 +100,12 @@ def test_whispers_log_mel_has_a_frame_every_10_ms_and_one_range(n_samples: int, 
     assert log_mel.shape == (n_samples // 160, 80)
     assert log_mel.dtype == np.float32
     assert np.ptp(log_mel) == pytest.approx(2.0, abs=1e-5)  # 8 of log10, by 4
+
+
+def test_a_margin_is_silence_around_the_speech(babble: np.ndarray) -> None:
+    with_margin = replace(WHISPER, features=replace(WHISPER.features, margin_s=0.1))
+    expected = extract_features(np.pad(babble, RATE_HZ // 10), WHISPER)
+    np.testing.assert_array_equal(extract_features(babble, with_margin), expected)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import logging
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import app
 from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.errors import AudioError
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
-from ser_core.manifest import Manifest
+from ser_core.manifest import Certainty, Manifest
 from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
@@ -126,13 +127,26 @@ def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) ->
         ({"angry": 0.71, "fearful": 0.16}, "Mostly angry, 71 %; some fear, 16 %."),
         ({"disgust": 0.7, "happy": 0.06}, "Mostly disgusted, 70 %."),
         ({"happy": 0.38, "sad": 0.13}, "Perhaps happy, 38 %; some sadness, 13 %."),
-        ({"calm": 0.31, "neutral": 0.3}, "Undecided: calm, 31 %, or neutral, 30 %."),
+        ({"calm": 0.31, "neutral": 0.3}, "Perhaps calm, 31 %; some neutral tone, 30 %."),
     ],
 )
 def test_the_sentence_grows_less_sure_with_the_answer(
     probabilities: dict[str, float], expected: str
 ) -> None:
     assert words.sentence(prediction(**probabilities)).replace(words.NBSP, " ") == expected
+
+
+def test_an_uncertain_answer_names_two_emotions() -> None:
+    answer = replace(prediction(calm=0.51, neutral=0.3), certain=False)
+    said = words.sentence(answer).replace(words.NBSP, " ")
+    assert said == "Uncertain: calm, 51 %, or neutral, 30 %."
+
+
+def test_the_model_tells_when_it_is_uncertain() -> None:
+    certainty = Certainty(confidence=0.62, precision=0.8, share=0.7)
+    _, points = words.about_model(replace(FakeModels.manifest, certainty=certainty))
+    told = " ".join(points).replace(words.NBSP, " ")
+    assert "best guess stays below 62 %: above that 80 % of its answers were right" in told
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=8, max_size=8))

@@ -9,19 +9,20 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import softmax
 
 from ser_core.config import WHISPER_FEATURES, PipelineConfig
 from ser_core.hub import fetch_encoder, read_tensors
 from ser_core.labels import LABELS
+from ser_core.training.augment import Augmentation, Changes
+from ser_core.training.calibration import Calibration, calibrate
 from ser_core.training.corpora import read_votes
-from ser_core.training.fit import TrainingProgress, fit_temperature
+from ser_core.training.fit import TrainingProgress
 from ser_core.training.fit_head import (
     HeadTraining,
     Vectors,
     head_logits,
     soft_targets,
-    train_head,
+    train_heads,
 )
 from ser_core.training.metrics import Scores, score
 from ser_core.training.protocols import Fold, Rows
@@ -30,7 +31,7 @@ from ser_core.training.store import load_by_corpus
 from ser_core.training.vectors import load_vectors
 from ser_core.whisper import EncoderConfig
 
-SHARES: Mapping[str, float] = {"ravdess": 0.5, "crema-d": 0.25, "ravdess-song": 0.15, "tess": 0.1}
+SHARES: Mapping[str, float] = {"ravdess": 0.4, "crema-d": 0.4, "ravdess-song": 0.1, "tess": 0.1}
 """How often each corpus is drawn; what is absent leaves its share to the others."""
 
 SPLIT = shipped_split(tuple(SHARES))
@@ -39,16 +40,16 @@ SPLIT = shipped_split(tuple(SHARES))
 
 @dataclass(frozen=True, slots=True)
 class FittedHead:
-    """A trained head with its temperature.
+    """A trained head and how sure it may be.
 
     Attributes:
         head: Gives logits.
-        temperature: What they are divided by, fitted on the development rows.
+        calibration: Of its logits, by the development rows.
         development_uar: Mean recall on the development rows.
     """
 
     head: keras.Model
-    temperature: float
+    calibration: Calibration
     development_uar: float
 
 
@@ -59,6 +60,7 @@ class AccurateRecipe:
     Attributes:
         pipeline: Settings of the path from file to Whisper's log-mel frames.
         encoder: Which blocks of the encoder, and how they are pooled.
+        copies: How changed copies of the clips are made.
         training: Head and schedule.
         shares: Pairs of corpus and share.
         split: Speakers held out from the model that ships.
@@ -68,7 +70,10 @@ class AccurateRecipe:
     pipeline: PipelineConfig = field(
         default_factory=lambda: PipelineConfig(features=WHISPER_FEATURES)
     )
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4)))
+    encoder: EncoderConfig = field(
+        default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4), pool=8)
+    )
+    copies: tuple[Augmentation, ...] = (Augmentation(),)
     training: HeadTraining = field(default_factory=HeadTraining)
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
@@ -85,6 +90,7 @@ class AccurateRecipe:
         return {
             "pipeline": self.pipeline.to_dict(),
             "encoder": asdict(self.encoder),
+            "copies": [asdict(copy) for copy in self.copies],
             "training": asdict(self.training),
             "shares": dict(self.shares),
         }
@@ -99,21 +105,28 @@ class AccurateRecipe:
         run_folder: Path,  # noqa: ARG002
     ) -> npt.NDArray[np.floating[Any]]:
         """See `TrainingRecipe`; a test clip without speech is answered evenly."""
-        vectors = self.load(table)
-        fitted = self.fit(table, vectors, fold.train, fold.development, data=data, seed=seed)
-        return _answer(fitted, vectors, fold.test)
+        copies = self.load(table, data)
+        fitted = self.fit(table, copies, fold.train, fold.development, data=data, seed=seed)
+        return _answer(fitted, copies[0], fold.test)
 
-    def load(self, table: pd.DataFrame) -> list[Vectors | None]:
-        """Encoder vectors of each row."""
+    def load(self, table: pd.DataFrame, data: Path) -> list[list[Vectors | None]]:
+        """Encoder vectors of each row, as recorded and in each changed copy."""
         tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)
-        return load_by_corpus(
-            table, lambda paths: load_vectors(paths, self.pipeline, self.encoder, tensors)
-        )
+
+        def load(changes: Changes | None) -> list[Vectors | None]:
+            return load_by_corpus(
+                table,
+                lambda paths: load_vectors(
+                    paths, self.pipeline, self.encoder, tensors, changes=changes
+                ),
+            )
+
+        return [load(None), *(load(Changes(settings, data)) for settings in self.copies)]
 
     def fit(
         self,
         table: pd.DataFrame,
-        vectors: Sequence[Vectors | None],
+        copies: Sequence[Sequence[Vectors | None]],
         train: Rows,
         development: Rows,
         *,
@@ -124,22 +137,24 @@ class AccurateRecipe:
 
         Args:
             table: Clips.
-            vectors: Their vectors, as `load` gives them.
+            copies: Their vectors, as `load` gives them.
             train: Rows to learn from.
-            development: Rows for the temperature.
+            development: Rows to calibrate on.
             data: Folder of the corpora, for the listeners' votes.
             seed: Seed of everything that is drawn.
         """
+        vectors = copies[0]
         heard = np.array([row for row in train if vectors[row] is not None])
         targets = soft_targets(
             _truth(table, heard), votes_of(table.iloc[heard], data), self.training
         )
-        head = train_head(
+        head = train_heads(
             _spoken(vectors, heard),
             targets,
             draw_weights(table.iloc[heard], dict(self.shares)),
             self.training,
             seed=seed,
+            copies=[[copy[row] for row in heard] for copy in copies[1:]],
             callbacks=[TrainingProgress(self.training.steps, f"Seed {seed}", by_step=True)],
         )
         rows = np.array([row for row in development if vectors[row] is not None])
@@ -147,7 +162,7 @@ class AccurateRecipe:
         right = logits.argmax(axis=1) == truth
         return FittedHead(
             head=head,
-            temperature=fit_temperature(logits, truth),
+            calibration=calibrate(logits, truth),
             development_uar=float(np.mean([right[truth == t].mean() for t in np.unique(truth)])),
         )
 
@@ -169,7 +184,7 @@ def _answer(
     probabilities = np.full((len(rows), len(LABELS)), 1.0 / len(LABELS))
     heard = [i for i, row in enumerate(rows) if vectors[row] is not None]
     logits = head_logits(fitted.head, _spoken(vectors, rows))
-    probabilities[heard] = softmax(logits / fitted.temperature, axis=1)
+    probabilities[heard] = fitted.calibration.probabilities(logits)
     return probabilities
 
 

@@ -46,7 +46,7 @@ class HeadConfig:
     units: int = 96
     attention: int = 64
     dropout: float = 0.4
-    block_dropout: float = 0.3
+    block_dropout: float = 0.4
 
 
 def build_lstm(
@@ -104,13 +104,29 @@ def build_head(
     level = layers.Normalization(mean=list(mean), variance=list(variance))(vectors)
     level = ops.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION)
     hidden = BlockDropout(config.n_blocks, config.block_dropout)(level)
-    hidden = layers.Dropout(config.dropout)(hidden)
+    # A column hidden from a whole clip cannot be read off the neighbouring vectors.
+    hidden = layers.Dropout(config.dropout, noise_shape=(None, 1, len(mean)))(hidden)
     hidden = layers.Dense(config.projection, activation="gelu")(hidden)
     lstm = layers.LSTM(config.units, return_sequences=True, use_cudnn=False)
     memory = layers.Bidirectional(lstm)(layers.Dropout(config.dropout)(hidden), mask=mask)
     pooled = AttentivePooling(config.attention)(layers.Concatenate()([hidden, memory]), mask)
     logits = layers.Dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
     return keras.Model([vectors, n_vectors], logits, name="head")
+
+
+def join_heads(members: Sequence[keras.Model]) -> keras.Model:
+    """One head that answers with the mean of its members' logits.
+
+    Args:
+        members: As `build_head` returns them, all of the same inputs.
+    """
+    inputs = [keras.Input(i.shape[1:], dtype=i.dtype, name=i.name) for i in members[0].inputs]
+    logits = []
+    for i, member in enumerate(members):
+        member.name = f"member_{i}"
+        logits.append(member(inputs))
+    mean = keras.layers.Average(name="logits")(logits) if len(logits) > 1 else logits[0]
+    return keras.Model(inputs, mean, name="head")
 
 
 def frame_statistics(

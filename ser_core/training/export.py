@@ -81,7 +81,7 @@ def export_model(
     """Write `saved_model/`, `network.keras` and `manifest.json`.
 
     Args:
-        trained: The network and its temperature.
+        trained: The network and its calibration.
         folder: The model folder; an older model in it is replaced.
         pipeline: Settings of the path from file to features.
         settings: Network and schedule.
@@ -91,13 +91,19 @@ def export_model(
         The manifest, its `metrics` still empty.
     """
     _clear(folder)
-    served = _Served(trained.network, trained.temperature, len(pipeline.features.columns))
+    calibration = trained.calibration
+    served = _Served(trained.network, calibration.temperature, len(pipeline.features.columns))
     tf.saved_model.save(
         served, str(folder / SAVED_MODEL), signatures={"serving_default": served.serve}
     )
     _save_bare(trained.network, folder / NETWORK)
     manifest = _manifest(trained.network, folder, pipeline, lineage)
-    manifest = replace(manifest, architecture=asdict(settings), temperature=trained.temperature)
+    manifest = replace(
+        manifest,
+        architecture=asdict(settings),
+        temperature=calibration.temperature,
+        certainty=calibration.certainty,
+    )
     manifest.write(folder)
     return manifest
 
@@ -108,7 +114,7 @@ def export_head(
     """Write `head.keras` and `manifest.json` of a model that begins with Whisper's encoder.
 
     Args:
-        fitted: The head and its temperature.
+        fitted: The head and its calibration.
         folder: The model folder; an older model in it is replaced.
         recipe: How it was trained.
         lineage: Where it comes from.
@@ -125,7 +131,8 @@ def export_head(
     manifest = replace(
         manifest,
         architecture={"training": asdict(recipe.training), "shares": dict(recipe.shares)},
-        temperature=fitted.temperature,
+        temperature=fitted.calibration.temperature,
+        certainty=fitted.calibration.certainty,
         encoder=recipe.encoder,
     )
     probe = record_probe(folder, manifest, fetch_encoder(recipe.encoder))

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from ser_core.config import PipelineConfig
 from ser_core.errors import CorpusError
@@ -19,6 +17,7 @@ from ser_core.features import Features, pad_features
 from ser_core.labels import LABELS
 from ser_core.training.architectures import NetworkConfig, build_lstm, frame_statistics
 from ser_core.training.batches import LengthBatches
+from ser_core.training.calibration import Calibration, calibrate
 from ser_core.training.store import load_features
 
 logger = logging.getLogger(__name__)
@@ -66,14 +65,14 @@ class TrainedNetwork:
     Attributes:
         network: Gives logits.
         history: One row an epoch: loss, accuracy, val_loss, val_accuracy.
-        temperature: What the logits are divided by before the softmax.
+        calibration: Of its logits, by the development speakers.
         seed: Seed of the run.
         development_accuracy: Accuracy on the development speakers at that epoch.
     """
 
     network: keras.Model
     history: pd.DataFrame
-    temperature: float
+    calibration: Calibration
     seed: int
     development_accuracy: float
 
@@ -120,7 +119,7 @@ def train_network(
         run_folder: Where `best.keras` and `log.csv` are written while training.
 
     Returns:
-        The best network, its temperature fitted on the development speakers.
+        The best network, calibrated on the development speakers.
     """
     keras.utils.set_random_seed(seed)
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +144,7 @@ def train_network(
     return TrainedNetwork(
         network=network,
         history=pd.DataFrame(history.history),
-        temperature=fit_temperature(logits, sides["development"].truth),
+        calibration=calibrate(logits, sides["development"].truth),
         seed=seed,
         development_accuracy=accuracy,
     )
@@ -228,20 +227,3 @@ def predict_logits(
         logits = network({"features": batch, "n_frames": n_frames}, training=False)
         rows.append(keras.ops.convert_to_numpy(logits))
     return np.concatenate(rows)
-
-
-def fit_temperature(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.int64]) -> float:
-    """Temperature with the least cross-entropy.
-
-    Args:
-        logits: (n_clips, n_labels).
-        truth: (n_clips,) indices of emotions.
-
-    Source: Guo et al. 2017, On calibration of modern neural networks.
-    """
-
-    def cross_entropy(log_temperature: float) -> float:
-        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return float(-log_probabilities[np.arange(len(truth)), truth].mean())
-
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3.0, 3.0), method="bounded").x))

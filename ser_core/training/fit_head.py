@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.features import Features, pad_features
-from ser_core.training.architectures import HeadConfig, build_head, frame_statistics
+from ser_core.training.architectures import (
+    HeadConfig,
+    build_head,
+    frame_statistics,
+    join_heads,
+)
 
 Vectors = npt.NDArray[np.float16]
 Batch = tuple[dict[str, npt.NDArray[np.generic]], Features]
@@ -27,26 +32,30 @@ class HeadTraining:
         weight_decay: Of AdamW.
         mixup: Both parameters of the beta distribution that mixes pairs of clips.
         label_smoothing: Share of the target that all labels share.
+        changed_share: Share of the draws that see a changed copy of the clip, if any.
+        members: Heads that answer together.
         vote_share: Share of the target that the listeners' votes give, where known.
         hidden_share: Most of a clip's vectors that one update hides, in one stretch.
         averaging: Momentum of the average over the weights of the last updates.
     """
 
     head: HeadConfig = field(default_factory=HeadConfig)
-    steps: int = 800
+    steps: int = 600
     batch_size: int = 64
-    crop: int = 36
-    learning_rate: float = 1e-3
+    crop: int = 18
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     mixup: float = 0.3
     label_smoothing: float = 0.1
+    changed_share: float = 0.5
+    members: int = 3
     vote_share: float = 0.0
     hidden_share: float = 0.2
     averaging: float = 0.99
 
 
 class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Clips drawn by weight, cropped, partly hidden, and mixed in pairs."""
+    """Clips and their copies drawn by weight, cropped, partly hidden, and mixed in pairs."""
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         mean: Sequence[float],
         seed: int,
+        copies: Sequence[Sequence[Vectors | None]] = (),
     ) -> None:
         """Prepare the draws.
 
@@ -67,9 +77,18 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
             config: Batch size and how clips are changed.
             mean: Mean of each column, which stands for what is hidden.
             seed: Seed of all draws.
+            copies: Changed copies of the clips, each in their order, None where there
+                is none.
         """
         super().__init__()
-        self._vectors = vectors
+        clips = [*vectors]
+        for changed in copies:
+            pairs = zip(changed, vectors, strict=True)
+            clips += [clip if copy is None else copy for copy, clip in pairs]
+        self._vectors = np.concatenate(clips)
+        self._lengths = np.array([len(clip) for clip in clips])
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._n_copies = len(copies)
         self._targets = targets
         self._chances = np.cumsum(weights) / np.sum(weights)
         self._config = config
@@ -81,13 +100,13 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._config.steps
 
     def __getitem__(self, index: int) -> Batch:
-        """Draw one batch: `vectors` with `n_vectors`, and targets."""
+        """Draw one batch, always of one shape: `vectors` with `n_vectors`, and targets."""
         config = self._config
         random = np.random.default_rng([self._seed, index])
         rows = np.searchsorted(self._chances, random.random(config.batch_size))
-        crops = [self._crop(self._vectors[row], random) for row in rows]
-        vectors, n_vectors = pad_features([*crops, self._frame()])
-        vectors, n_vectors, targets = vectors[:-1], n_vectors[:-1], self._targets[rows]
+        clips = rows + len(self._targets) * self._draw_copies(random)
+        vectors, n_vectors = self._crop(clips, random)
+        targets = self._targets[rows]
         drawn = random.beta(config.mixup, config.mixup, size=len(rows))
         share: Features = np.maximum(drawn, 1.0 - drawn).astype(np.float32)  # the clip outweighs
         partner = random.permutation(len(rows))
@@ -97,19 +116,30 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
             _mix(targets, targets[partner], share[:, None]),
         )
 
-    def _frame(self) -> Features:
-        """A clip of full length, so that every batch has one shape."""
-        return np.zeros((self._config.crop, self._vectors[0].shape[1]), np.float32)
+    def _draw_copies(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Which copy of each clip of a batch; 0 is the clip as recorded."""
+        size = self._config.batch_size
+        if self._n_copies == 0:
+            return np.zeros(size, np.int64)
+        changed = random.random(size) < self._config.changed_share
+        return np.where(changed, random.integers(1, self._n_copies + 1, size), 0)
 
-    def _crop(self, clip: Vectors, random: np.random.Generator) -> Features:
-        """A random stretch of a clip with a stretch of it hidden."""
-        length = min(len(clip), self._config.crop)
-        start = random.integers(len(clip) - length + 1)
-        cropped = clip[start : start + length].astype(np.float32)
-        n_hidden = random.integers(int(self._config.hidden_share * length) + 1)
-        first = random.integers(length - n_hidden + 1)
-        cropped[first : first + n_hidden] = self._fill
-        return cropped
+    def _crop(
+        self, clips: npt.NDArray[np.int64], random: np.random.Generator
+    ) -> tuple[Features, npt.NDArray[np.int32]]:
+        """A random stretch of each clip, with a stretch of it hidden."""
+        crop = self._config.crop
+        n_vectors = np.minimum(self._lengths[clips], crop)
+        first = self._starts[clips] + random.integers(self._lengths[clips] - n_vectors + 1)
+        n_hidden = random.integers((self._config.hidden_share * n_vectors).astype(int) + 1)
+        hidden_from = random.integers(n_vectors - n_hidden + 1)
+        step = np.arange(crop)
+        real = step < n_vectors[:, None]
+        hidden = (step >= hidden_from[:, None]) & (step < (hidden_from + n_hidden)[:, None])
+        vectors = self._vectors[np.where(real, first[:, None] + step, 0)].astype(np.float32)
+        vectors[hidden] = self._fill
+        vectors[~real] = 0.0
+        return vectors, n_vectors.astype(np.int32)
 
 
 def _mix(own: Features, other: Features, share: Features) -> Features:
@@ -140,6 +170,35 @@ def soft_targets(
     return np.asarray((1.0 - smoothing) * targets + smoothing / n_labels, dtype=np.float32)
 
 
+def train_heads(
+    vectors: Sequence[Vectors],
+    targets: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    config: HeadTraining,
+    *,
+    seed: int,
+    copies: Sequence[Sequence[Vectors | None]] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> keras.Model:
+    """Train `config.members` heads, each from a seed of its own, and join them to one.
+
+    Args and return as in `train_head`; the answer is the mean of the members' logits.
+    """
+    members = [
+        train_head(
+            vectors,
+            targets,
+            weights,
+            config,
+            seed=config.members * seed + i,
+            copies=copies,
+            callbacks=callbacks,
+        )
+        for i in range(config.members)
+    ]
+    return join_heads(members)
+
+
 def train_head(
     vectors: Sequence[Vectors],
     targets: npt.NDArray[np.float32],
@@ -147,6 +206,7 @@ def train_head(
     config: HeadTraining,
     *,
     seed: int,
+    copies: Sequence[Sequence[Vectors | None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Train a head for a fixed number of updates and average its last weights.
@@ -157,6 +217,7 @@ def train_head(
         weights: (n_clips,) chances of a clip to be drawn.
         config: Network and schedule.
         seed: Seeds weights, dropout and draws.
+        copies: Changed copies of the clips, as `VectorBatches` takes them.
         callbacks: Keras callbacks, for progress.
 
     Returns:
@@ -183,7 +244,7 @@ def train_head(
         ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
     )
-    batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed)
+    batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed, copies=copies)
     head.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
     return head
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import softmax
 
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
@@ -95,7 +94,7 @@ class LstmRecipe:
         heard = [i for i, row in enumerate(fold.test) if features[row] is not None]
         clips = [clip for row in fold.test if (clip := features[row]) is not None]
         logits = predict_logits(trained.network, clips)
-        probabilities[heard] = softmax(logits / trained.temperature, axis=1)
+        probabilities[heard] = trained.calibration.probabilities(logits)
         return probabilities
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from ser_core.config import PipelineConfig
 from ser_core.labels import LABELS
@@ -115,11 +114,12 @@ def train_and_export_accurate(
     """
     commit = current_commit()
     table = _tabulate(recipe.corpora, recipe.split, data, runs)
-    vectors = recipe.load(table)
+    copies = recipe.load(table, data)
+    vectors = copies[0]
     train, development = (np.flatnonzero(table["split"] == s) for s in ("train", "development"))
     test = np.flatnonzero((table["split"] == "test") & (table["corpus"] != "ravdess-song"))
     fitted = {
-        seed: recipe.fit(table, vectors, train, development, data=data, seed=seed) for seed in seeds
+        seed: recipe.fit(table, copies, train, development, data=data, seed=seed) for seed in seeds
     }
     seed_uars = {seed: recipe.score(run, table, vectors, test).uar for seed, run in fitted.items()}
     seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
@@ -156,7 +156,7 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[int, float], runs: Pat
 
 def _scores(run: TrainedNetwork, examples: Examples) -> Scores:
     logits = predict_logits(run.network, examples.features)
-    return score(examples.truth, softmax(logits / run.temperature, axis=1), LABELS)
+    return score(examples.truth, run.calibration.probabilities(logits), LABELS)
 
 
 def _new_folder(folder: Path) -> Path:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from rich.progress import track
+from threadpoolctl import threadpool_limits
 
 import ser_core
 from ser_core.audio import load_audio
@@ -25,7 +27,9 @@ from ser_core.cache import default_cache
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
-from ser_core.preprocess import preprocess
+from ser_core.preprocess import normalise_level, preprocess
+from ser_core.training import augment as augment_module
+from ser_core.training.augment import Changes
 
 Frames = npt.NDArray[Any]
 
@@ -38,39 +42,49 @@ CODE_MODULES = ("audio", "ffmpeg", "stream", "preprocess", "features")
 
 
 def load_features(
-    paths: Sequence[Path], config: PipelineConfig, *, cache: Path | None = None
+    paths: Sequence[Path],
+    config: PipelineConfig,
+    *,
+    changes: Changes | None = None,
+    cache: Path | None = None,
 ) -> list[Features | None]:
     """Features of each clip, from the store or computed now.
 
     Args:
         paths: The clips.
         config: Settings of the path from file to features.
+        changes: Where set, a changed copy of each clip is what is described.
         cache: Folder of all stores; `default_cache()` where None.
 
     Returns:
         For each clip (n_frames, n_features) float32, or None where it cannot be read
         or holds no speech, which is logged.
     """
-    store = (cache or default_cache()) / "features" / store_key(config)
+    store = (cache or default_cache()) / "features" / store_key(config, changes)
     store.mkdir(parents=True, exist_ok=True)
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
         with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-            jobs = [pool.submit(_write_features, shards[i], config, files[i]) for i in missing]
+            jobs = [
+                pool.submit(_write_features, shards[i], config, changes, files[i]) for i in missing
+            ]
             for job in track(as_completed(jobs), "Computing features", total=len(jobs)):
                 job.result()
     return [features for file in files for features in read_shard(file)]
 
 
-def store_key(config: PipelineConfig) -> str:
+def store_key(config: PipelineConfig, changes: Changes | None = None) -> str:
     """Hash of the settings, the code between file and features, and librosa's version."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     digest.update(version("librosa").encode())
     for module in CODE_MODULES:
         path = Path(ser_core.__file__).with_name(f"{module}.py")
         digest.update(path.read_bytes())
+    if changes is not None:
+        digest.update(json.dumps(asdict(changes.settings), sort_keys=True).encode())
+        digest.update(Path(augment_module.__file__).read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -83,18 +97,27 @@ def shard_key(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _write_features(paths: Sequence[Path], config: PipelineConfig, file: Path) -> None:
-    clips = [_features_of(path, config) for path in paths]
+def _write_features(
+    paths: Sequence[Path], config: PipelineConfig, changes: Changes | None, file: Path
+) -> None:
+    with threadpool_limits(1):  # the workers already share the cores
+        clips = [_features_of(path, config, changes) for path in paths]
     write_shard(file, clips, n_columns=len(config.features.columns))
 
 
-def _features_of(path: Path, config: PipelineConfig) -> Features | None:
+def _features_of(path: Path, config: PipelineConfig, changes: Changes | None) -> Features | None:
     try:
         speech = preprocess(load_audio(path, config.audio), config)
     except SerError as error:
         logger.warning("%s is left out: %s", path.name, error)
         return None
-    return extract_features(speech.samples, config)
+    samples = speech.samples
+    if changes is not None:
+        changed = changes.apply(samples, path.stem, sample_rate_hz=config.audio.sample_rate_hz)
+        samples = normalise_level(
+            changed, config.preprocess, sample_rate_hz=config.audio.sample_rate_hz
+        )
+    return extract_features(samples, config)
 
 
 def write_shard(file: Path, clips: Sequence[Frames | None], *, n_columns: int) -> None:

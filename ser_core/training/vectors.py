@@ -17,6 +17,7 @@ from ser_core.config import PipelineConfig
 from ser_core.encoder import WhisperEncoder, encode
 from ser_core.features import Features, pad_features
 from ser_core.hub import Tensors
+from ser_core.training.augment import Changes
 from ser_core.training.fit_head import Vectors
 from ser_core.training.store import load_features, read_shard, shard_key, store_key, write_shard
 from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
@@ -33,6 +34,7 @@ def load_vectors(
     config: EncoderConfig,
     tensors: Tensors,
     *,
+    changes: Changes | None = None,
     cache: Path | None = None,
 ) -> list[Vectors | None]:
     """Pooled block outputs of each clip, from the store or computed now.
@@ -42,28 +44,31 @@ def load_vectors(
         pipeline: Settings of the path from file to Whisper's log-mel frames.
         config: Which blocks, and how many vectors are averaged.
         tensors: The encoder's weights.
+        changes: Where set, a changed copy of each clip is what is encoded.
         cache: Folder of all stores; `default_cache()` where None.
 
     Returns:
         For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
         holds no speech.
     """
-    store = (cache or default_cache()) / "vectors" / _key(pipeline, config)
+    store = (cache or default_cache()) / "vectors" / _key(pipeline, config, changes)
     store.mkdir(parents=True, exist_ok=True)
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
-    missing = [(s, f) for s, f in zip(shards, files, strict=True) if not f.exists()]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
+        features = load_features(paths, pipeline, changes=changes, cache=cache)
         run = _encoding(config, tensors)
-        for shard, file in track(missing, "Encoding"):
-            vectors = _encode_clips(load_features(shard, pipeline, cache=cache), run)
-            write_shard(file, vectors, n_columns=WIDTH * len(config.blocks))
+        for i in track(missing, "Encoding"):
+            clips = features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS]
+            vectors = _encode_clips(clips, run)
+            write_shard(files[i], vectors, n_columns=WIDTH * len(config.blocks))
     return [clip for file in files for clip in read_shard(file)]
 
 
-def _key(pipeline: PipelineConfig, config: EncoderConfig) -> str:
+def _key(pipeline: PipelineConfig, config: EncoderConfig, changes: Changes | None) -> str:
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    digest.update(store_key(pipeline).encode())
+    digest.update(store_key(pipeline, changes).encode())
     digest.update(Path(encoder_module.__file__).read_bytes())
     return digest.hexdigest()[:16]
 

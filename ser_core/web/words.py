@@ -64,8 +64,6 @@ CLEAR_FROM = 0.85
 """Probability from which an answer is called clear."""
 MOSTLY_FROM = 0.5
 """Probability from which one emotion outweighs all others together."""
-UNDECIDED_BELOW = 0.1
-"""Lead over the second below which, without a majority, neither is preferred."""
 MENTION_FROM = 0.1
 """Probability from which the second emotion is worth a word."""
 
@@ -92,12 +90,12 @@ def seconds(duration_s: float) -> str:
 def sentence(prediction: Prediction) -> str:
     """The answer in words, such as «Mostly angry, 71 %; some fear, 16 %.».
 
-    The smaller the probability and its lead, the less sure the words.
+    The smaller the probability, the less sure the words.
     """
     (first, p_first), (second, p_second) = prediction.ranked()[:2]
     leader = _pair(ADJECTIVES.get(first, first), p_first)
-    if p_first < MOSTLY_FROM and p_first - p_second < UNDECIDED_BELOW:
-        return f"Undecided: {leader}, or {_pair(ADJECTIVES.get(second, second), p_second)}."
+    if not prediction.certain:
+        return f"Uncertain: {leader}, or {_pair(ADJECTIVES.get(second, second), p_second)}."
     adverb = "Perhaps"
     if p_first >= MOSTLY_FROM:
         adverb = "Clearly" if p_first >= CLEAR_FROM else "Mostly"
@@ -194,7 +192,7 @@ def about_model(manifest: Manifest) -> tuple[str, tuple[str, ...]]:
         f"licence {manifest.licence}.",
         f"Learnt from {corpora}.",
     )
-    return "The model that answers", (*_measured(manifest), *points)
+    return "The model that answers", (*_measured(manifest), *_certainty(manifest), *points)
 
 
 def _measured(manifest: Manifest) -> tuple[str, ...]:
@@ -205,4 +203,15 @@ def _measured(manifest: Manifest) -> tuple[str, ...]:
         f"Right for {percent(test['uar'])} of {test['n_clips']} clips by "
         f"{len(manifest.split['test'])} people it had never heard, each emotion counting the "
         f"same. Guessing is right for {percent(1 / len(manifest.labels))}.",
+    )
+
+
+def _certainty(manifest: Manifest) -> tuple[str, ...]:
+    certainty = manifest.certainty
+    if certainty is None:
+        return ()
+    return (
+        f"It says «Uncertain» where its best guess stays below {percent(certainty.confidence)}: "
+        f"above that {percent(certainty.precision)} of its answers were right, for people it had "
+        "never heard.",
     )

@@ -14,6 +14,7 @@ from ser_core.training.fit_head import (
     head_logits,
     soft_targets,
     train_head,
+    train_heads,
 )
 
 SMALL = HeadTraining(
@@ -75,6 +76,32 @@ def test_draws_follow_the_weights() -> None:
     assert (drawn[0][1][:, 1] == 1.0).all()
 
 
+def test_changed_copies_take_their_share_of_the_draws() -> None:
+    vectors, truth = clips()
+    copy = [None if i < 60 else np.full_like(clip, 50.0) for i, clip in enumerate(vectors)]
+    drawn = VectorBatches(
+        vectors,
+        np.eye(2, dtype=np.float32)[truth],
+        np.where(np.arange(120) < 60, 0.0, 1.0),
+        replace(SMALL, changed_share=0.5, batch_size=400, hidden_share=0.0, mixup=1e-3),
+        mean=[0.0] * 8,
+        seed=0,
+        copies=[copy],
+    )
+    inputs, _ = drawn[0]
+    assert (inputs["vectors"][:, 0, 0] == 50.0).mean() == pytest.approx(0.5, abs=0.1)
+    only_missing = VectorBatches(
+        vectors[:60],
+        np.eye(2, dtype=np.float32)[truth[:60]],
+        np.ones(60),
+        replace(SMALL, changed_share=1.0),
+        mean=[0.0] * 8,
+        seed=0,
+        copies=[copy[:60]],
+    )
+    assert only_missing[0][0]["vectors"].max() < 20.0
+
+
 def test_soft_targets_mix_intent_votes_and_indifference() -> None:
     config = replace(SMALL, label_smoothing=0.1, vote_share=0.5)
     targets = soft_targets(np.array([0, 0]), np.array([[0.0, 4.0], [0.0, 0.0]]), config)
@@ -101,3 +128,13 @@ def test_a_head_learns_what_can_be_learned_and_repeats_by_seed() -> None:
     assert (logits.argmax(axis=1) == truth).mean() > 0.9
     again = train_head(vectors, targets, np.ones(120), SMALL, seed=0)
     np.testing.assert_allclose(head_logits(again, vectors), logits, atol=1e-3)
+
+
+def test_heads_answer_together_with_the_mean_of_their_logits() -> None:
+    vectors, truth = clips()
+    targets = soft_targets(truth, np.zeros((120, 2)), SMALL)
+    config = replace(SMALL, steps=5, members=2)
+    joined = train_heads(vectors, targets, np.ones(120), config, seed=3)
+    alone = [train_head(vectors, targets, np.ones(120), config, seed=seed) for seed in (6, 7)]
+    mean = np.mean([head_logits(head, vectors) for head in alone], axis=0)
+    np.testing.assert_allclose(head_logits(joined, vectors), mean, atol=1e-3)

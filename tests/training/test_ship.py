@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_core.manifest import Manifest
+from ser_core.manifest import Certainty, Manifest
 from ser_core.predictor import Predictor
+from ser_core.training.calibration import find_certainty, fit_temperature
 from ser_core.training.evaluate import evaluate_test
-from ser_core.training.fit import fit_temperature
 from ser_core.training.ship import BASELINE, train_and_export
 from ser_core.training.splits import SpeakerSplit
 
@@ -74,3 +74,12 @@ def test_temperature_undoes_a_known_sharpening() -> None:
     logits = random.normal(0, 2, (20_000, 8))
     truth = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
     assert fit_temperature(3 * logits, truth) == pytest.approx(3.0, rel=0.05)
+
+
+def test_certain_answers_reach_the_precision_and_are_as_many_as_can_be() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.6])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    certainty = find_certainty(probabilities, np.array([0, 1, 0, 1]), precision=0.6)
+    assert certainty == Certainty(confidence=0.7, precision=pytest.approx(2 / 3), share=0.75)
+    nothing = find_certainty(probabilities, np.ones(4, int), precision=0.6)
+    assert nothing == Certainty(confidence=1.0, precision=1.0, share=0.0)
