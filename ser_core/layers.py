@@ -66,6 +66,41 @@ class BlockDropout(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("moodmirror")
+class BandDropout(keras.layers.Layer):  # type: ignore[misc]
+    """Hides a run of neighbouring columns from a clip while training.
+
+    Source: Park et al. 2019, SpecAugment, frequency masking.
+    """
+
+    def __init__(self, most: int, **options: Any) -> None:
+        """Prepare the layer.
+
+        Args:
+            most: How many columns at most.
+            **options: Keras's own.
+        """
+        super().__init__(**options)
+        self.most = most
+        self.draws = keras.random.SeedGenerator()
+
+    def call(self, frames: Any, training: bool = False) -> Any:
+        """Set columns of (n_clips, n_frames, n_columns) to zero."""
+        if not training or self.most == 0:
+            return frames
+        n_clips, n_columns = ops.shape(frames)[0], frames.shape[-1]
+        draws = keras.random.uniform((n_clips, 2), seed=self.draws)
+        width = draws[:, :1] * self.most
+        first = draws[:, 1:] * (n_columns - width)
+        column = ops.arange(n_columns, dtype="float32")[None, :]
+        hidden = ops.logical_and(column >= first, column < first + width)
+        return frames * ops.cast(ops.logical_not(hidden), frames.dtype)[:, None, :]
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return dict(super().get_config(), most=self.most)
+
+
+@keras.saving.register_keras_serializable("moodmirror")
 class AttentivePooling(keras.layers.Layer):  # type: ignore[misc]
     """A clip as one vector: attention-weighted mean, plain mean and deviation over time.
 

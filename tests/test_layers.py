@@ -1,10 +1,11 @@
 """Our own layers: masks, pooling, dropout of whole blocks."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from ser_core.layers import AttentivePooling, BlockDropout, FrameMask
+from ser_core.layers import AttentivePooling, BandDropout, BlockDropout, FrameMask
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -53,3 +54,17 @@ def test_block_dropout_rests_while_serving() -> None:
     np.testing.assert_array_equal(
         ops.convert_to_numpy(BlockDropout(4, 0.5)(clips, training=False)), clips
     )
+
+
+def test_band_dropout_hides_a_run_of_columns_of_a_clip() -> None:
+    keras.utils.set_random_seed(0)
+    layer = BandDropout(most=6)
+    frames = np.ones((200, 3, 20), np.float32)
+    hidden = np.array(layer(frames, training=True)) == 0.0
+    assert (hidden == hidden[:, :1]).all()  # alike in all frames of a clip
+    widths = hidden[:, 0].sum(axis=1)
+    assert 1 < widths.mean() < 5
+    assert widths.max() <= 7
+    edges = np.abs(np.diff(hidden[:, 0].astype(int), axis=1)).sum(axis=1)
+    assert edges.max() <= 2  # in one run
+    assert (np.array(layer(frames, training=False)) == frames).all()

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from ser_core.layers import AttentivePooling, BlockDropout, FrameMask
+from ser_core.layers import AttentivePooling, BandDropout, BlockDropout, FrameMask
 
 LARGEST_DEVIATION = 6.0
 """Standard deviations beyond which a column says nothing more."""
@@ -26,6 +26,25 @@ class NetworkConfig:
 
     units: tuple[int, ...] = (64, 64)
     dropout: float = 0.3
+
+
+class NetworkPlan(Protocol):
+    """A network's size, from which it can be built."""
+
+    def build(
+        self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+    ) -> keras.Model:
+        """Build the network.
+
+        Args:
+            mean: Mean of each column over the training clips.
+            variance: Variance of each column over them.
+            n_labels: How many emotions.
+
+        Returns:
+            A model from (n_clips, n_frames, n_columns) float32 and (n_clips,) int32 lengths
+            to logits (n_clips, n_labels).
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +66,39 @@ class HeadConfig:
     attention: int = 64
     dropout: float = 0.4
     block_dropout: float = 0.4
+
+    def build(
+        self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+    ) -> keras.Model:
+        """See `NetworkPlan`."""
+        return build_head(self, mean=mean, variance=variance, n_labels=n_labels)
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """Size of the compact model's network.
+
+    Attributes:
+        filters: Filters of each convolution over time; each halves the frames.
+        kernel: Frames that a filter spans, an odd number.
+        units: Width of each LSTM layer in each direction.
+        attention: Hidden units of the attention.
+        dropout: Share of each layer's outputs that training hides.
+        hidden_bands: Most neighbouring bands that training hides from a clip.
+    """
+
+    filters: tuple[int, ...] = (128, 192)
+    kernel: int = 5
+    units: tuple[int, ...] = (128, 128)
+    attention: int = 64
+    dropout: float = 0.3
+    hidden_bands: int = 12
+
+    def build(
+        self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+    ) -> keras.Model:
+        """See `NetworkPlan`."""
+        return build_student(self, mean=mean, variance=variance, n_labels=n_labels)
 
 
 def build_lstm(
@@ -114,19 +166,62 @@ def build_head(
     return keras.Model([vectors, n_vectors], logits, name="head")
 
 
-def join_heads(members: Sequence[keras.Model]) -> keras.Model:
-    """One head that answers with the mean of its members' logits.
+def build_student(
+    config: StudentConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+) -> keras.Model:
+    """Convolutions over time under stacked BiLSTM layers with attentive pooling.
 
     Args:
-        members: As `build_head` returns them, all of the same inputs.
+        config: Size of the network.
+        mean: Mean of each band over the training frames.
+        variance: Variance of each band over the training frames.
+        n_labels: How many emotions.
+
+    Returns:
+        A model from `features` (n_clips, n_frames, n_bands) float32 and `n_frames`
+        (n_clips,) int32 to logits (n_clips, n_labels). Padding changes nothing: after each
+        convolution the frames past the end of a clip are zero again.
     """
+    layers = keras.layers
+    features = keras.Input((None, len(mean)), name="features")
+    n_frames = keras.Input((), dtype="int32", name="n_frames")
+    length = n_frames
+    mask = FrameMask()(features, length)
+    hidden = layers.Normalization(mean=list(mean), variance=list(variance))(features)
+    hidden = BandDropout(config.hidden_bands)(hidden)
+    hidden = hidden * ops.cast(mask, "float32")[:, :, None]
+    for filters in config.filters:
+        # Keras's own «same» would shift the frames with the parity of the padded length.
+        hidden = layers.ZeroPadding1D(config.kernel // 2)(hidden)
+        hidden = layers.Conv1D(filters, config.kernel, strides=2)(hidden)
+        hidden = layers.LayerNormalization()(hidden)
+        hidden = layers.Dropout(config.dropout)(keras.activations.gelu(hidden))
+        length = (length + 1) // 2
+        mask = FrameMask()(hidden, length)
+        hidden = hidden * ops.cast(mask, "float32")[:, :, None]
+    for units in config.units:
+        lstm = layers.LSTM(units, return_sequences=True, use_cudnn=False)
+        hidden = layers.Bidirectional(lstm)(hidden, mask=mask)
+        hidden = layers.Dropout(config.dropout)(hidden)
+    pooled = AttentivePooling(config.attention)(hidden, mask)
+    logits = layers.Dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
+    return keras.Model([features, n_frames], logits, name="student")
+
+
+def join_members(members: Sequence[keras.Model]) -> keras.Model:
+    """One network that answers with the mean of its members' logits.
+
+    Args:
+        members: Networks of one plan.
+    """
+    if len(members) == 1:
+        return members[0]
     inputs = [keras.Input(i.shape[1:], dtype=i.dtype, name=i.name) for i in members[0].inputs]
     logits = []
     for i, member in enumerate(members):
         member.name = f"member_{i}"
         logits.append(member(inputs))
-    mean = keras.layers.Average(name="logits")(logits) if len(logits) > 1 else logits[0]
-    return keras.Model(inputs, mean, name="head")
+    return keras.Model(inputs, keras.layers.Average(name="logits")(logits), name="committee")
 
 
 def frame_statistics(

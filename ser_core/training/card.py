@@ -150,9 +150,15 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
 def _network(manifest: Manifest) -> str:
     """The network in a line."""
     if manifest.encoder is None:
-        network = manifest.architecture["network"]
+        network = manifest.architecture.get("training", manifest.architecture)["network"]
+        if "filters" in network:
+            return (
+                f"convolutions of {network['filters']} filters over time under BiLSTM layers of "
+                f"{network['units']} units each way with attentive pooling, taught by the "
+                "accurate model"
+            )
         return f"LSTM layers of {network['units']} units, dropout {network['dropout']}"
-    head = manifest.architecture["training"]["head"]
+    head = manifest.architecture["training"]["network"]
     blocks = ", ".join(str(block) for block in manifest.encoder.blocks)
     return (
         f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, 8.2 million "

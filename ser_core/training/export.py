@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
 from ser_core.manifest import HEAD, Manifest, sha256_of
 from ser_core.saved_model import SAVED_MODEL
-from ser_core.training.accurate import AccurateRecipe, FittedHead
+from ser_core.training.accurate import AccurateRecipe
+from ser_core.training.calibration import Calibration
 from ser_core.training.corpora import CORPORA
-from ser_core.training.fit import TrainConfig, TrainedNetwork
 from ser_core.training.splits import SpeakerSplit
 
 NETWORK = "network.keras"
@@ -71,36 +71,36 @@ class Lineage:
 
 
 def export_model(
-    trained: TrainedNetwork,
+    network: keras.Model,
+    calibration: Calibration,
     folder: Path,
     *,
     pipeline: PipelineConfig,
-    settings: TrainConfig,
+    architecture: dict[str, Any],
     lineage: Lineage,
 ) -> Manifest:
     """Write `saved_model/`, `network.keras` and `manifest.json`.
 
     Args:
-        trained: The network and its calibration.
+        network: From `features` and `n_frames` to logits.
+        calibration: Of its logits.
         folder: The model folder; an older model in it is replaced.
         pipeline: Settings of the path from file to features.
-        settings: Network and schedule.
+        architecture: Network and training settings, for the reader.
         lineage: Where the network comes from.
 
     Returns:
         The manifest, its `metrics` still empty.
     """
     _clear(folder)
-    calibration = trained.calibration
-    served = _Served(trained.network, calibration.temperature, len(pipeline.features.columns))
+    served = _Served(network, calibration.temperature, len(pipeline.features.columns))
     tf.saved_model.save(
         served, str(folder / SAVED_MODEL), signatures={"serving_default": served.serve}
     )
-    _save_bare(trained.network, folder / NETWORK)
-    manifest = _manifest(trained.network, folder, pipeline, lineage)
+    _save_bare(network, folder / NETWORK)
     manifest = replace(
-        manifest,
-        architecture=asdict(settings),
+        _manifest(network, folder, pipeline, lineage),
+        architecture=architecture,
         temperature=calibration.temperature,
         certainty=calibration.certainty,
     )
@@ -109,12 +109,18 @@ def export_model(
 
 
 def export_head(
-    fitted: FittedHead, folder: Path, *, recipe: AccurateRecipe, lineage: Lineage
+    head: keras.Model,
+    calibration: Calibration,
+    folder: Path,
+    *,
+    recipe: AccurateRecipe,
+    lineage: Lineage,
 ) -> Manifest:
     """Write `head.keras` and `manifest.json` of a model that begins with Whisper's encoder.
 
     Args:
-        fitted: The head and its calibration.
+        head: From `vectors` and `n_vectors` to logits.
+        calibration: Of its logits.
         folder: The model folder; an older model in it is replaced.
         recipe: How it was trained.
         lineage: Where it comes from.
@@ -126,13 +132,12 @@ def export_head(
         ModelError: Whisper's weights cannot be had.
     """
     _clear(folder)
-    _save_bare(fitted.head, folder / HEAD)
-    manifest = _manifest(fitted.head, folder, recipe.pipeline, lineage)
+    _save_bare(head, folder / HEAD)
     manifest = replace(
-        manifest,
-        architecture={"training": asdict(recipe.training), "shares": dict(recipe.shares)},
-        temperature=fitted.calibration.temperature,
-        certainty=fitted.calibration.certainty,
+        _manifest(head, folder, recipe.pipeline, lineage),
+        architecture=recipe.settings,
+        temperature=calibration.temperature,
+        certainty=calibration.certainty,
         encoder=recipe.encoder,
     )
     probe = record_probe(folder, manifest, fetch_encoder(recipe.encoder))

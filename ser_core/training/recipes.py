@@ -14,6 +14,7 @@ from ser_core.errors import SerError
 from ser_core.features import Features
 from ser_core.labels import LABELS
 from ser_core.training.accurate import AccurateRecipe
+from ser_core.training.compact import CompactRecipe
 from ser_core.training.fit import Examples, TrainConfig, predict_logits, train_network
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.store import load_by_corpus, load_features
@@ -108,7 +109,7 @@ def _examples(table: pd.DataFrame, features: Sequence[Features | None], rows: Ro
 
 
 RECIPES: dict[str, TrainingRecipe] = {
-    recipe.name: recipe for recipe in (LstmRecipe(), AccurateRecipe())
+    recipe.name: recipe for recipe in (LstmRecipe(), AccurateRecipe(), CompactRecipe())
 }
 """Every recipe by its name."""
 

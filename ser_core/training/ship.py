@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.card import FIGURES, write_card
+from ser_core.training.compact import CompactRecipe
 from ser_core.training.evaluate import evaluate_test, record_test, score_by_corpus
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_confusion, plot_curves
@@ -49,7 +50,7 @@ class Recipe:
     split: SpeakerSplit = SHIPPED_SPLIT
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = "compact"
+    name: str = "lstm"
 
 
 BASELINE = Recipe()
@@ -84,7 +85,12 @@ def train_and_export(
     shipped = max(trained, key=lambda run: run.development_accuracy)
     lineage = Lineage(recipe.name, table, recipe.split, shipped.seed, commit)
     export_model(
-        shipped, folder, pipeline=recipe.pipeline, settings=recipe.training, lineage=lineage
+        shipped.network,
+        shipped.calibration,
+        folder,
+        pipeline=recipe.pipeline,
+        architecture=asdict(recipe.training),
+        lineage=lineage,
     )
     figures = _new_folder(folder / FIGURES)
     plot_curves(shipped.history, figures / "curves.png")
@@ -93,10 +99,15 @@ def train_and_export(
     return _measure(folder, data, seed_uars, runs)
 
 
-def train_and_export_accurate(
-    recipe: AccurateRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+def train_and_export_drawn(
+    recipe: AccurateRecipe | CompactRecipe,
+    data: Path,
+    folder: Path,
+    *,
+    seeds: Sequence[int],
+    runs: Path,
 ) -> Manifest:
-    """Train the accurate model's head once a seed, ship the one best on development speakers.
+    """Train a flagship once a seed, ship the one best on development speakers.
 
     Args:
         recipe: What is trained.
@@ -115,22 +126,27 @@ def train_and_export_accurate(
     commit = current_commit()
     table = _tabulate(recipe.corpora, recipe.split, data, runs)
     copies = recipe.load(table, data)
-    vectors = copies[0]
     train, development = (np.flatnonzero(table["split"] == s) for s in ("train", "development"))
     test = np.flatnonzero((table["split"] == "test") & (table["corpus"] != "ravdess-song"))
     fitted = {
         seed: recipe.fit(table, copies, train, development, data=data, seed=seed) for seed in seeds
     }
-    seed_uars = {seed: recipe.score(run, table, vectors, test).uar for seed, run in fitted.items()}
+    seed_uars = {seed: run.score(table, copies[0], test).uar for seed, run in fitted.items()}
     seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
-    export_head(
-        shipped,
-        folder,
-        recipe=recipe,
-        lineage=Lineage(recipe.name, table, recipe.split, seed, commit),
-    )
+    lineage = Lineage(recipe.name, table, recipe.split, seed, commit)
+    if isinstance(recipe, AccurateRecipe):
+        export_head(shipped.network, shipped.calibration, folder, recipe=recipe, lineage=lineage)
+    else:
+        export_model(
+            shipped.network,
+            shipped.calibration,
+            folder,
+            pipeline=recipe.pipeline,
+            architecture=recipe.settings,
+            lineage=lineage,
+        )
     figures = _new_folder(folder / FIGURES)
-    _plot("development", recipe.score(shipped, table, vectors, development), figures)
+    _plot("development", shipped.score(table, copies[0], development), figures)
     return _measure(folder, data, seed_uars, runs)
 
 
@@ -172,6 +188,7 @@ def _plot(side: str, scores: Scores, folder: Path) -> None:
 
 SHIPPERS = {
     "lstm": partial(train_and_export, BASELINE),
-    "accurate": partial(train_and_export_accurate, AccurateRecipe()),
+    "accurate": partial(train_and_export_drawn, AccurateRecipe()),
+    "compact": partial(train_and_export_drawn, CompactRecipe()),
 }
 """What the command line trains for shipping, by name."""

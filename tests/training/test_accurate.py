@@ -10,8 +10,8 @@ from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.evaluate import evaluate_test
-from ser_core.training.fit_head import HeadTraining
-from ser_core.training.ship import train_and_export_accurate
+from ser_core.training.fit_drawn import DrawnTraining
+from ser_core.training.ship import train_and_export_drawn
 from ser_core.training.splits import SpeakerSplit
 from ser_core.whisper import EncoderConfig
 from tests.accurate import made_up_tensors, write_weights
@@ -26,8 +26,8 @@ def trained(
     root = tmp_path_factory.mktemp("accurate")
     recipe = AccurateRecipe(
         encoder=EncoderConfig(blocks=(1,), tensors_sha256=tensors_sha256(tensors)),
-        training=HeadTraining(
-            head=HeadConfig(n_blocks=1, projection=8, units=4, attention=4),
+        training=DrawnTraining(
+            network=HeadConfig(n_blocks=1, projection=8, units=4, attention=4),
             steps=12,
             batch_size=8,
             crop=8,
@@ -39,7 +39,7 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
         patch.setenv("MOODMIRROR_ENCODER", str(write_weights(root / "w.safetensors", tensors)))
-        manifest = train_and_export_accurate(
+        manifest = train_and_export_drawn(
             recipe, miniature, root / "model", seeds=(0, 1), runs=root / "runs"
         )
         scores, _ = evaluate_test(Predictor.from_folder(root / "model"), miniature)

@@ -6,24 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_core.training.accurate import draw_weights
-from ser_core.training.architectures import HeadConfig
-from ser_core.training.fit_head import (
-    HeadTraining,
+from ser_core.training.architectures import HeadConfig, StudentConfig
+from ser_core.training.drawn import draw_weights
+from ser_core.training.fit_drawn import (
+    DrawnTraining,
     VectorBatches,
-    head_logits,
+    committee_logits,
     soft_targets,
-    train_head,
-    train_heads,
+    train_committee,
+    train_member,
 )
 
-SMALL = HeadTraining(
-    head=HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),
-    steps=60,
+SMALL = DrawnTraining(
+    network=HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),
+    steps=150,
     batch_size=16,
     crop=10,
     learning_rate=1e-2,
-    vote_share=0.5,
 )
 
 
@@ -40,7 +39,7 @@ def clips(n_clips: int = 120) -> tuple[list[np.ndarray], np.ndarray]:
     return vectors, truth
 
 
-def batches(config: HeadTraining = SMALL, *, seed: int = 0) -> VectorBatches:
+def batches(config: DrawnTraining = SMALL, *, seed: int = 0) -> VectorBatches:
     vectors, truth = clips()
     return VectorBatches(
         vectors, np.eye(2, dtype=np.float32)[truth], np.ones(120), config, mean=[7.0] * 8, seed=seed
@@ -50,21 +49,21 @@ def batches(config: HeadTraining = SMALL, *, seed: int = 0) -> VectorBatches:
 def test_batches_have_one_shape_and_distributions_as_targets() -> None:
     for index in range(5):
         inputs, targets = batches()[index]
-        assert inputs["vectors"].shape == (16, 10, 8)
-        assert inputs["n_vectors"].max() <= 10
+        assert inputs[0].shape == (16, 10, 8)
+        assert inputs[1].max() <= 10
         np.testing.assert_allclose(targets.sum(axis=1), 1.0, rtol=1e-5)
 
 
 def test_batches_repeat_by_seed_and_differ_by_index() -> None:
     first, again, other = batches()[0], batches()[0], batches()[1]
-    np.testing.assert_array_equal(first[0]["vectors"], again[0]["vectors"])
-    assert not np.array_equal(first[0]["vectors"], other[0]["vectors"])
+    np.testing.assert_array_equal(first[0][0], again[0][0])
+    assert not np.array_equal(first[0][0], other[0][0])
 
 
 def test_what_is_hidden_is_filled_with_the_mean() -> None:
     inputs, _ = batches(replace(SMALL, hidden_share=0.9, mixup=1e-3))[0]
-    filled = (np.abs(inputs["vectors"] - 7.0) < 0.1).all(axis=2).sum()
-    assert filled > 0.1 * inputs["n_vectors"].sum()
+    filled = (np.abs(inputs[0] - 7.0) < 0.1).all(axis=2).sum()
+    assert filled > 0.1 * inputs[1].sum()
 
 
 def test_draws_follow_the_weights() -> None:
@@ -89,7 +88,7 @@ def test_changed_copies_take_their_share_of_the_draws() -> None:
         copies=[copy],
     )
     inputs, _ = drawn[0]
-    assert (inputs["vectors"][:, 0, 0] == 50.0).mean() == pytest.approx(0.5, abs=0.1)
+    assert (inputs[0][:, 0, 0] == 50.0).mean() == pytest.approx(0.5, abs=0.1)
     only_missing = VectorBatches(
         vectors[:60],
         np.eye(2, dtype=np.float32)[truth[:60]],
@@ -99,13 +98,13 @@ def test_changed_copies_take_their_share_of_the_draws() -> None:
         seed=0,
         copies=[copy[:60]],
     )
-    assert only_missing[0][0]["vectors"].max() < 20.0
+    assert only_missing[0][0][0].max() < 20.0
 
 
-def test_soft_targets_mix_intent_votes_and_indifference() -> None:
-    config = replace(SMALL, label_smoothing=0.1, vote_share=0.5)
-    targets = soft_targets(np.array([0, 0]), np.array([[0.0, 4.0], [0.0, 0.0]]), config)
-    np.testing.assert_allclose(targets, [[0.5, 0.5], [0.95, 0.05]], rtol=1e-5)
+def test_soft_targets_lie_between_the_emotion_and_indifference() -> None:
+    (target,) = soft_targets(np.array([2]), 0.8)
+    assert target[2] == pytest.approx(0.3)
+    assert np.delete(target, 2) == pytest.approx([0.1] * 7)
 
 
 def test_corpora_are_drawn_by_share_and_their_emotions_alike() -> None:
@@ -122,19 +121,31 @@ def test_corpora_are_drawn_by_share_and_their_emotions_alike() -> None:
 
 def test_a_head_learns_what_can_be_learned_and_repeats_by_seed() -> None:
     vectors, truth = clips()
-    targets = soft_targets(truth, np.zeros((120, 2)), SMALL)
-    head = train_head(vectors, targets, np.ones(120), SMALL, seed=0)
-    logits = head_logits(head, vectors)
+    targets = soft_targets(truth, 0.1)
+    head = train_member(vectors, targets, np.ones(120), SMALL, seed=0)
+    logits = committee_logits(head, vectors)
     assert (logits.argmax(axis=1) == truth).mean() > 0.9
-    again = train_head(vectors, targets, np.ones(120), SMALL, seed=0)
-    np.testing.assert_allclose(head_logits(again, vectors), logits, atol=1e-3)
+    again = train_member(vectors, targets, np.ones(120), SMALL, seed=0)
+    np.testing.assert_allclose(committee_logits(again, vectors), logits, atol=1e-3)
 
 
 def test_heads_answer_together_with_the_mean_of_their_logits() -> None:
     vectors, truth = clips()
-    targets = soft_targets(truth, np.zeros((120, 2)), SMALL)
+    targets = soft_targets(truth, 0.1)
     config = replace(SMALL, steps=5, members=2)
-    joined = train_heads(vectors, targets, np.ones(120), config, seed=3)
-    alone = [train_head(vectors, targets, np.ones(120), config, seed=seed) for seed in (6, 7)]
-    mean = np.mean([head_logits(head, vectors) for head in alone], axis=0)
-    np.testing.assert_allclose(head_logits(joined, vectors), mean, atol=1e-3)
+    joined = train_committee(vectors, targets, np.ones(120), config, seed=3)
+    alone = [train_member(vectors, targets, np.ones(120), config, seed=seed) for seed in (6, 7)]
+    mean = np.mean([committee_logits(head, vectors) for head in alone], axis=0)
+    np.testing.assert_allclose(committee_logits(joined, vectors), mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("n_padded", [37, 38, 64])
+def test_the_student_sees_no_padding(n_padded: int) -> None:
+    config = StudentConfig(filters=(8, 8), units=(4,), attention=4)
+    network = config.build(mean=[0.5] * 6, variance=[2.0] * 6, n_labels=3)
+    clip = np.random.default_rng(0).normal(size=(1, 37, 6)).astype(np.float32)
+    padded = np.full((1, n_padded, 6), 9.0, np.float32)
+    padded[:, :37] = clip
+    n_frames = np.array([37], np.int32)
+    alone, with_padding = (np.array(network([x, n_frames])) for x in (clip, padded))
+    np.testing.assert_allclose(with_padding, alone, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Training the head of the accurate model on an encoder's stored vectors."""
+"""Training a head or a whole network on clips, and changed copies, drawn by weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,23 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.features import Features, pad_features
+from ser_core.labels import LABELS
 from ser_core.training.architectures import (
     HeadConfig,
-    build_head,
+    NetworkPlan,
     frame_statistics,
-    join_heads,
+    join_members,
 )
 
 Vectors = npt.NDArray[np.float16]
-Batch = tuple[dict[str, npt.NDArray[np.generic]], Features]
+Batch = tuple[tuple[Features, npt.NDArray[np.int32]], Features]
 
 
 @dataclass(frozen=True, slots=True)
-class HeadTraining:
-    """How the head is trained.
+class DrawnTraining:
+    """How a network is trained on draws.
 
     Attributes:
-        head: Size of the network.
+        network: What is trained.
         steps: Updates in all.
         batch_size: Clips an update.
         crop: Vectors of a clip that one update sees, a random stretch.
@@ -33,13 +34,12 @@ class HeadTraining:
         mixup: Both parameters of the beta distribution that mixes pairs of clips.
         label_smoothing: Share of the target that all labels share.
         changed_share: Share of the draws that see a changed copy of the clip, if any.
-        members: Heads that answer together.
-        vote_share: Share of the target that the listeners' votes give, where known.
+        members: Networks that answer together.
         hidden_share: Most of a clip's vectors that one update hides, in one stretch.
         averaging: Momentum of the average over the weights of the last updates.
     """
 
-    head: HeadConfig = field(default_factory=HeadConfig)
+    network: NetworkPlan = field(default_factory=HeadConfig)
     steps: int = 600
     batch_size: int = 64
     crop: int = 18
@@ -49,7 +49,6 @@ class HeadTraining:
     label_smoothing: float = 0.1
     changed_share: float = 0.5
     members: int = 3
-    vote_share: float = 0.0
     hidden_share: float = 0.2
     averaging: float = 0.99
 
@@ -62,7 +61,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         vectors: Sequence[Vectors],
         targets: npt.NDArray[np.float32],
         weights: npt.NDArray[np.float64],
-        config: HeadTraining,
+        config: DrawnTraining,
         *,
         mean: Sequence[float],
         seed: int,
@@ -100,7 +99,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._config.steps
 
     def __getitem__(self, index: int) -> Batch:
-        """Draw one batch, always of one shape: `vectors` with `n_vectors`, and targets."""
+        """Draw one batch, always of one shape: vectors with their lengths, and targets."""
         config = self._config
         random = np.random.default_rng([self._seed, index])
         rows = np.searchsorted(self._chances, random.random(config.batch_size))
@@ -111,10 +110,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         share: Features = np.maximum(drawn, 1.0 - drawn).astype(np.float32)  # the clip outweighs
         partner = random.permutation(len(rows))
         vectors = _mix(vectors, vectors[partner], share[:, None, None])
-        return (
-            {"vectors": vectors, "n_vectors": n_vectors},
-            _mix(targets, targets[partner], share[:, None]),
-        )
+        return (vectors, n_vectors), _mix(targets, targets[partner], share[:, None])
 
     def _draw_copies(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
         """Which copy of each clip of a batch; 0 is the clip as recorded."""
@@ -146,46 +142,37 @@ def _mix(own: Features, other: Features, share: Features) -> Features:
     return share * own + (1.0 - share) * other
 
 
-def soft_targets(
-    truth: npt.NDArray[np.int64],
-    votes: npt.NDArray[np.float64],
-    config: HeadTraining,
-) -> npt.NDArray[np.float32]:
-    """Targets between the intended emotion, the listeners' votes and indifference.
+def soft_targets(truth: npt.NDArray[np.int64], smoothing: float) -> npt.NDArray[np.float32]:
+    """Targets between the acted emotion and indifference.
 
     Args:
         truth: (n_clips,) indices into the labels.
-        votes: (n_clips, n_labels) counts; a row of zeros where nobody voted.
-        config: The shares.
+        smoothing: Share of the target that all labels share.
 
     Returns:
         (n_clips, n_labels), each row a distribution.
     """
-    n_labels = votes.shape[1]
-    targets = np.eye(n_labels)[truth]
-    n_votes = votes.sum(axis=1, keepdims=True)
-    share = np.where(n_votes > 0, config.vote_share, 0.0)
-    targets = (1.0 - share) * targets + share * votes / np.maximum(n_votes, 1.0)
-    smoothing = config.label_smoothing
-    return np.asarray((1.0 - smoothing) * targets + smoothing / n_labels, dtype=np.float32)
+    n_labels = len(LABELS)
+    targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
+    return np.asarray(targets, dtype=np.float32)
 
 
-def train_heads(
+def train_committee(
     vectors: Sequence[Vectors],
     targets: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float64],
-    config: HeadTraining,
+    config: DrawnTraining,
     *,
     seed: int,
     copies: Sequence[Sequence[Vectors | None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Train `config.members` heads, each from a seed of its own, and join them to one.
+    """Train `config.members` networks, each from a seed of its own, and join them to one.
 
-    Args and return as in `train_head`; the answer is the mean of the members' logits.
+    Args and return as in `train_member`; the answer is the mean of the members' logits.
     """
     members = [
-        train_head(
+        train_member(
             vectors,
             targets,
             weights,
@@ -196,20 +183,20 @@ def train_heads(
         )
         for i in range(config.members)
     ]
-    return join_heads(members)
+    return join_members(members)
 
 
-def train_head(
+def train_member(
     vectors: Sequence[Vectors],
     targets: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float64],
-    config: HeadTraining,
+    config: DrawnTraining,
     *,
     seed: int,
     copies: Sequence[Sequence[Vectors | None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Train a head for a fixed number of updates and average its last weights.
+    """Train a network for a fixed number of updates and average its last weights.
 
     Args:
         vectors: One (n_vectors, n_columns) array a training clip.
@@ -221,11 +208,11 @@ def train_head(
         callbacks: Keras callbacks, for progress.
 
     Returns:
-        The head; it gives logits.
+        The network; it gives logits.
     """
     keras.utils.set_random_seed(seed)
     mean, variance = frame_statistics(vectors)
-    head = build_head(config.head, mean=mean, variance=variance, n_labels=targets.shape[1])
+    network = config.network.build(mean=mean, variance=variance, n_labels=targets.shape[1])
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,
@@ -234,7 +221,7 @@ def train_head(
         warmup_target=config.learning_rate,
         warmup_steps=warmup,
     )
-    head.compile(
+    network.compile(
         optimizer=keras.optimizers.AdamW(
             rate,
             weight_decay=config.weight_decay,
@@ -245,25 +232,25 @@ def train_head(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
     )
     batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed, copies=copies)
-    head.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
-    return head
+    network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
+    return network
 
 
-def head_logits(head: keras.Model, vectors: Sequence[Vectors]) -> npt.NDArray[np.float32]:
+def committee_logits(network: keras.Model, vectors: Sequence[Vectors]) -> npt.NDArray[np.float32]:
     """Logits of many clips, batch by batch.
 
     Args:
-        head: As `train_head` returns it.
+        network: As `train_committee` returns it.
         vectors: One (n_vectors, n_columns) array a clip.
 
     Returns:
         (n_clips, n_labels) float32 in the order given.
     """
-    logits = np.empty((len(vectors), head.output_shape[1]), np.float32)
+    logits = np.empty((len(vectors), network.output_shape[1]), np.float32)
     by_length = np.argsort([len(clip) for clip in vectors], kind="stable")
     for start in range(0, len(vectors), 128):
         rows = by_length[start : start + 128]
         batch, n_vectors = pad_features([vectors[row].astype(np.float32) for row in rows])
-        answer = head({"vectors": batch, "n_vectors": n_vectors}, training=False)
+        answer = network([batch, n_vectors], training=False)
         logits[rows] = keras.ops.convert_to_numpy(answer)
     return logits

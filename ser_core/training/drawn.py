@@ -1,0 +1,82 @@
+"""What recipes that train on draws share: which clips are heard, how often, and the answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ser_core.labels import LABELS
+from ser_core.training.calibration import Calibration, calibrate
+from ser_core.training.fit_drawn import Vectors, committee_logits
+from ser_core.training.metrics import Scores, score, unweighted_recall
+from ser_core.training.protocols import Rows
+
+Clips = Sequence[Vectors | None]
+"""One array of (n_vectors, n_columns) a row of a table; None where nobody speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A trained network and how sure it may be.
+
+    Attributes:
+        network: Gives logits.
+        calibration: Of its logits, by the development rows.
+        development_uar: Mean recall on the development rows.
+    """
+
+    network: keras.Model
+    calibration: Calibration
+    development_uar: float
+
+    @classmethod
+    def on(cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows) -> Self:
+        """Calibrate and judge a network on development rows."""
+        rows = heard_rows(clips, rows)
+        logits, truth = committee_logits(network, spoken(clips, rows)), truth_of(table, rows)
+        uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
+        return cls(network, calibrate(logits, truth), uar)
+
+    def answer(self, clips: Clips, rows: Rows) -> npt.NDArray[np.floating[Any]]:
+        """Probabilities (n_rows, n_labels); a clip without speech is answered evenly."""
+        probabilities = np.full((len(rows), len(LABELS)), 1.0 / len(LABELS))
+        heard = [i for i, row in enumerate(rows) if clips[row] is not None]
+        logits = committee_logits(self.network, spoken(clips, rows))
+        probabilities[heard] = self.calibration.probabilities(logits)
+        return probabilities
+
+    def score(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
+        """Figures on some rows."""
+        return score(truth_of(table, rows), self.answer(clips, rows), LABELS)
+
+
+def heard_rows(clips: Clips, rows: Rows) -> Rows:
+    """Those of some rows in which somebody speaks."""
+    return np.array([row for row in rows if clips[row] is not None], dtype=np.intp)
+
+
+def spoken(clips: Clips, rows: Rows) -> list[Vectors]:
+    """The clips of some rows, those without speech left out."""
+    return [clip for row in rows if (clip := clips[row]) is not None]
+
+
+def truth_of(table: pd.DataFrame, rows: Rows) -> npt.NDArray[np.int64]:
+    """Indices of the acted emotions."""
+    return np.array([LABELS.index(emotion) for emotion in table["emotion"].iloc[rows]])
+
+
+def draw_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """Chance of each clip so that corpora are drawn by share, and emotions of a corpus alike.
+
+    Args:
+        table: The training clips.
+        shares: Share of each corpus.
+    """
+    n_clips = table.groupby(["corpus", "emotion"])["path"].transform("size")
+    n_emotions = table.groupby("corpus")["emotion"].transform("nunique")
+    weights = table["corpus"].map(shares) / (n_clips * n_emotions)
+    return weights.to_numpy(dtype=np.float64)
