@@ -54,7 +54,7 @@ class HeadConfig:
     Attributes:
         n_blocks: Encoder blocks whose outputs stand side by side.
         projection: Width that they are brought to.
-        units: Width of the LSTM in each direction.
+        units: Width of the LSTM in each direction; 0 leaves it out.
         attention: Hidden units of the attention.
         dropout: Share of each layer's outputs that training hides.
         block_dropout: Chance of each block to be hidden from a clip.
@@ -62,7 +62,7 @@ class HeadConfig:
 
     n_blocks: int = 4
     projection: int = 128
-    units: int = 96
+    units: int = 64
     attention: int = 64
     dropout: float = 0.4
     block_dropout: float = 0.4
@@ -135,7 +135,7 @@ def build_lstm(
 def build_head(
     config: HeadConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
 ) -> keras.Model:
-    """Attention-pooled BiLSTM over encoder vectors, ending in one logit a label.
+    """Attentive pooling over encoder vectors and a BiLSTM on them, ending in one logit a label.
 
     Args:
         config: Size of the network.
@@ -159,9 +159,11 @@ def build_head(
     # A column hidden from a whole clip cannot be read off the neighbouring vectors.
     hidden = layers.Dropout(config.dropout, noise_shape=(None, 1, len(mean)))(hidden)
     hidden = layers.Dense(config.projection, activation="gelu")(hidden)
-    lstm = layers.LSTM(config.units, return_sequences=True, use_cudnn=False)
-    memory = layers.Bidirectional(lstm)(layers.Dropout(config.dropout)(hidden), mask=mask)
-    pooled = AttentivePooling(config.attention)(layers.Concatenate()([hidden, memory]), mask)
+    if config.units:
+        lstm = layers.LSTM(config.units, return_sequences=True, use_cudnn=False)
+        memory = layers.Bidirectional(lstm)(layers.Dropout(config.dropout)(hidden), mask=mask)
+        hidden = layers.Concatenate()([hidden, memory])
+    pooled = AttentivePooling(config.attention)(hidden, mask)
     logits = layers.Dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
     return keras.Model([vectors, n_vectors], logits, name="head")
 

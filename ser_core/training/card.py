@@ -149,21 +149,27 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
 
 def _network(manifest: Manifest) -> str:
     """The network in a line."""
-    if manifest.encoder is None:
-        network = manifest.architecture.get("training", manifest.architecture)["network"]
-        if "filters" in network:
-            return (
-                f"convolutions of {network['filters']} filters over time under BiLSTM layers of "
-                f"{network['units']} units each way with attentive pooling, taught by the "
-                "accurate model"
-            )
+    architecture = manifest.architecture
+    if "network" in architecture:
+        network = architecture["network"]
         return f"LSTM layers of {network['units']} units, dropout {network['dropout']}"
-    head = manifest.architecture["training"]["network"]
+    networks = architecture["training"]["networks"]
+    if manifest.encoder is None:
+        (network,) = networks
+        return (
+            f"convolutions of {network['filters']} filters over time under BiLSTM layers of "
+            f"{network['units']} units each way with attentive pooling, taught by the accurate "
+            "model"
+        )
     blocks = ", ".join(str(block) for block in manifest.encoder.blocks)
+    heads = ", ".join(
+        f"a BiLSTM of {head['units']} units each way" if head["units"] else "none"
+        for head in networks
+    )
     return (
         f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, 8.2 million "
-        f"parameters, as published), under a BiLSTM of {head['units']} units each way with "
-        "attentive pooling; the parameters below are the head's"
+        f"parameters, as published), under {len(networks)} heads with attentive pooling whose "
+        f"logits are averaged (memory: {heads}); the parameters below are the heads'"
     )
 
 

@@ -42,7 +42,7 @@ class CompactRecipe:
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
     training: DrawnTraining = field(
         default_factory=lambda: DrawnTraining(
-            network=StudentConfig(), steps=2_500, crop=128, members=1, changed_share=0.6
+            networks=(StudentConfig(),), steps=2_500, crop=128, changed_share=0.6
         )
     )
     teacher: AccurateRecipe = field(default_factory=AccurateRecipe)

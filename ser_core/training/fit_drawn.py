@@ -1,7 +1,7 @@
 """Training a head or a whole network on clips, and changed copies, drawn by weight."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ class DrawnTraining:
     """How a network is trained on draws.
 
     Attributes:
-        network: What is trained.
+        networks: What is trained, each from a seed of its own; they answer together.
         steps: Updates in all.
         batch_size: Clips an update.
         crop: Vectors of a clip that one update sees, a random stretch.
@@ -34,13 +34,12 @@ class DrawnTraining:
         mixup: Both parameters of the beta distribution that mixes pairs of clips.
         label_smoothing: Share of the target that all labels share.
         changed_share: Share of the draws that see a changed copy of the clip, if any.
-        members: Networks that answer together.
         hidden_share: Most of a clip's vectors that one update hides, in one stretch.
         averaging: Momentum of the average over the weights of the last updates.
     """
 
-    network: NetworkPlan = field(default_factory=HeadConfig)
-    steps: int = 600
+    networks: tuple[NetworkPlan, ...] = (HeadConfig(),)
+    steps: int = 800
     batch_size: int = 64
     crop: int = 18
     learning_rate: float = 2e-3
@@ -48,7 +47,6 @@ class DrawnTraining:
     mixup: float = 0.3
     label_smoothing: float = 0.1
     changed_share: float = 0.5
-    members: int = 3
     hidden_share: float = 0.2
     averaging: float = 0.99
 
@@ -167,26 +165,28 @@ def train_committee(
     copies: Sequence[Sequence[Vectors | None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
-    """Train `config.members` networks, each from a seed of its own, and join them to one.
+    """Train each of `config.networks` and join them to one.
 
     Args and return as in `train_member`; the answer is the mean of the members' logits.
     """
     members = [
         train_member(
+            plan,
             vectors,
             targets,
             weights,
             config,
-            seed=config.members * seed + i,
+            seed=len(config.networks) * seed + i,
             copies=copies,
             callbacks=callbacks,
         )
-        for i in range(config.members)
+        for i, plan in enumerate(config.networks)
     ]
     return join_members(members)
 
 
 def train_member(
+    plan: NetworkPlan,
     vectors: Sequence[Vectors],
     targets: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float64],
@@ -199,10 +199,11 @@ def train_member(
     """Train a network for a fixed number of updates and average its last weights.
 
     Args:
+        plan: The network.
         vectors: One (n_vectors, n_columns) array a training clip.
         targets: (n_clips, n_labels), as `soft_targets` makes them.
         weights: (n_clips,) chances of a clip to be drawn.
-        config: Network and schedule.
+        config: Schedule, and how clips are changed.
         seed: Seeds weights, dropout and draws.
         copies: Changed copies of the clips, as `VectorBatches` takes them.
         callbacks: Keras callbacks, for progress.
@@ -212,7 +213,7 @@ def train_member(
     """
     keras.utils.set_random_seed(seed)
     mean, variance = frame_statistics(vectors)
-    network = config.network.build(mean=mean, variance=variance, n_labels=targets.shape[1])
+    network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,

@@ -18,7 +18,7 @@ from ser_core.training.splits import SpeakerSplit
 from ser_core.whisper import EncoderConfig
 from tests.accurate import made_up_tensors, write_weights
 
-FEW = DrawnTraining(steps=12, batch_size=8, crop=8, members=1)
+FEW = DrawnTraining(steps=12, batch_size=8, crop=8)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,12 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     head = HeadConfig(n_blocks=1, projection=8, units=4, attention=4)
     teacher = AccurateRecipe(
         encoder=EncoderConfig(blocks=(1,), tensors_sha256=tensors_sha256(tensors)),
-        training=replace(FEW, network=head),
+        training=replace(FEW, networks=(head,)),
         shares=(("ravdess", 0.7), ("tess", 0.3)),
         split=SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",)),
     )
     student = StudentConfig(filters=(8,), units=(4,), attention=4)
-    recipe = CompactRecipe(
-        teacher=teacher, training=replace(FEW, network=student, crop=40, members=2)
-    )
+    recipe = CompactRecipe(teacher=teacher, training=replace(FEW, networks=(student,), crop=40))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
         patch.setenv("MOODMIRROR_ENCODER", str(write_weights(root / "w.safetensors", tensors)))

@@ -18,7 +18,7 @@ from ser_core.training.fit_drawn import (
 )
 
 SMALL = DrawnTraining(
-    network=HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),
+    networks=(HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),),
     steps=150,
     batch_size=16,
     crop=10,
@@ -122,19 +122,20 @@ def test_corpora_are_drawn_by_share_and_their_emotions_alike() -> None:
 def test_a_head_learns_what_can_be_learned_and_repeats_by_seed() -> None:
     vectors, truth = clips()
     targets = soft_targets(truth, 0.1)
-    head = train_member(vectors, targets, np.ones(120), SMALL, seed=0)
+    head = train_member(SMALL.networks[0], vectors, targets, np.ones(120), SMALL, seed=0)
     logits = committee_logits(head, vectors)
     assert (logits.argmax(axis=1) == truth).mean() > 0.9
-    again = train_member(vectors, targets, np.ones(120), SMALL, seed=0)
+    again = train_member(SMALL.networks[0], vectors, targets, np.ones(120), SMALL, seed=0)
     np.testing.assert_allclose(committee_logits(again, vectors), logits, atol=1e-3)
 
 
 def test_heads_answer_together_with_the_mean_of_their_logits() -> None:
     vectors, truth = clips()
-    targets = soft_targets(truth, 0.1)
-    config = replace(SMALL, steps=5, members=2)
-    joined = train_committee(vectors, targets, np.ones(120), config, seed=3)
-    alone = [train_member(vectors, targets, np.ones(120), config, seed=seed) for seed in (6, 7)]
+    plans = (SMALL.networks[0], replace(SMALL.networks[0], units=0))
+    config = replace(SMALL, steps=5, networks=plans)
+    training = (vectors, soft_targets(truth, 0.1), np.ones(120), config)
+    joined = train_committee(*training, seed=3)
+    alone = [train_member(plan, *training, seed=6 + i) for i, plan in enumerate(plans)]
     mean = np.mean([committee_logits(head, vectors) for head in alone], axis=0)
     np.testing.assert_allclose(committee_logits(joined, vectors), mean, atol=1e-3)
 
