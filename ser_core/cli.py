@@ -74,7 +74,9 @@ def predict(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="lstm, the baseline; or accurate.")] = "lstm",
+    recipe: Annotated[
+        str, typer.Argument(help="accurate, compact or the baseline, lstm.")
+    ] = "lstm",
     data: DataOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Logs and checkpoints.")] = None,

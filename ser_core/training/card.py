@@ -1,18 +1,25 @@
 """The model card: written from the manifest, so that it says what was measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ser_core.manifest import Manifest
+from ser_core.training.records import read_json
+from ser_core.training.runs import SUMMARY
 
 CARD = "README.md"
 FIGURES = "figures"
+RUNS = Path("docs", "runs")
+"""Folder of all run records, from the project's root."""
+PROTOCOL_COMMAND = "python -m ser_core evaluate"
 
 _CAPTIONS = {
     "confusion_test": "Confusion on the test speakers",
     "confusion_development": "Confusion on the development speakers",
+    "calibration": "Share of right answers by confidence, test speakers",
     "curves": "Loss and accuracy by epoch",
 }
 
@@ -41,6 +48,10 @@ Hears one recording of speech and gives probabilities for {labels}.
 | input | {columns} per frame of {frame_ms:.0f} ms every {hop_ms:.0f} ms, at {rate_hz:,} Hz |
 | seed of this file | {seed}, the best of {n_seeds} on the development speakers |
 | temperature | {temperature:.3f}, fitted on the development speakers |
+| certain | from a confidence of {certainty} |
+| size | {size_mb:.1f} MB in this folder{encoder_size} |
+| speed | {median_ms:.0f} ms from file to answer, median of {n_timed} clips of about \
+{median_clip_s:.1f} s on {machine} |
 | code | commit `{commit}` |
 | licence of the weights | {licence} |
 
@@ -66,8 +77,12 @@ Test speakers, never seen before the figures below: {test}.
 |---|---|---|---|---|---|
 {by_corpus}
 
+| test speakers of | clips | UAR | WAR |
+|---|---|---|---|
+{by_sex}
+
 The upper table takes all clips together among {n_labels} emotions, of which guessing gets
-{chance:.1%}; the lower one takes each corpus among the emotions that it has. Repeat with:
+{chance:.1%}; the lower ones take each corpus among the emotions that it has. Repeat with:
 
 ```
 {command}
@@ -82,6 +97,13 @@ The upper table takes all clips together among {n_labels} emotions, of which gue
 The interval draws clips with replacement; the spread over seeds is a standard deviation over
 {n_seeds} runs of the same recipe. Four test actors of RAVDESS are few: another four may move the
 figure by ten points.
+
+## Figures by protocol
+
+Not of this file: the same recipe trained anew in each fold, its test speakers or corpus never
+heard. Settings, records and published systems beside it: `docs/figures.md` of the repository.
+
+{protocols}
 
 ## Limits
 
@@ -101,11 +123,12 @@ a person.
 """
 
 
-def write_card(folder: Path) -> None:
-    """Write `README.md` of a model folder from its manifest.
+def write_card(folder: Path, *, runs: Path = RUNS) -> None:
+    """Write `README.md` of a model folder from its manifest and its recipe's run records.
 
     Args:
         folder: A model folder whose manifest holds test figures.
+        runs: Folder of all records.
     """
     manifest = Manifest.read(folder)
     pictures = "\n".join(
@@ -113,7 +136,13 @@ def write_card(folder: Path) -> None:
         for name, caption in _CAPTIONS.items()
         if (folder / FIGURES / f"{name}.png").exists()
     )
-    card = _CARD.format(**_fields(manifest), **_figures(manifest), pictures=pictures)
+    card = _CARD.format(
+        **_fields(manifest),
+        **_figures(manifest),
+        **_size(manifest, folder),
+        pictures=pictures,
+        protocols=_protocols(manifest, runs),
+    )
     (folder / CARD).write_text(card, encoding="utf-8")
 
 
@@ -184,6 +213,12 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         "seed_list": ", ".join(f"{uar:.1%}" for uar in uars),
         "low": test["uar_interval"][0],
         "high": test["uar_interval"][1],
+        **_speed(test["speed"]),
+        "certainty": _certainty(manifest),
+        "by_sex": "\n".join(
+            f"| {name} | {part['n_clips']:,} | {part['uar']:.1%} | {part['war']:.1%} |"
+            for name, part in test["by_sex"].items()
+        ),
         "chance": 1.0 / len(manifest.labels),
         "per_emotion": "\n".join(
             f"| {label} | {row['precision']:.1%} | {row['recall']:.1%} | {row['f1']:.1%} "
@@ -197,3 +232,45 @@ def _figures(manifest: Manifest) -> dict[str, Any]:
         ),
         **{key: test[key] for key in ("n_clips", "uar", "war", "ece", "command")},
     }
+
+
+def _speed(speed: Mapping[str, Any]) -> dict[str, Any]:
+    machine = speed["machine"]
+    return {
+        "median_ms": speed["median_ms"],
+        "median_clip_s": speed["median_clip_s"],
+        "n_timed": speed["n_clips"],
+        "machine": f"{machine['cores']} cores of {machine['cpu']}",
+    }
+
+
+def _certainty(manifest: Manifest) -> str:
+    certainty = manifest.certainty
+    if certainty is None:
+        return "0; this model calls no answer uncertain"
+    return (
+        f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers to development "
+        f"speakers, {certainty.precision:.0%} of them right"
+    )
+
+
+def _size(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    size = sum((folder / path).stat().st_size for path in manifest.files)
+    encoder = "" if manifest.encoder is None else ", beside the encoder's 33 MB in float32"
+    return {"size_mb": size / 1e6, "encoder_size": encoder}
+
+
+def _protocols(manifest: Manifest, runs: Path) -> str:
+    """A line for each protocol that the model's recipe has been through."""
+    lines = ["| protocol | UAR | 95 % | seeds | WAR | ECE | repeat |", "|" + "---|" * 7]
+    for path in sorted(runs.glob(f"*/{manifest.name}/{SUMMARY}")):
+        figures = read_json(path)
+        low, high = figures["uar"]["interval"]
+        n_seeds = len(figures["seeds"])
+        command = f"{PROTOCOL_COMMAND} {figures['protocol']} --recipe {manifest.name}"
+        lines.append(
+            f"| `{figures['protocol']}` | {figures['uar']['mean']:.1%} | {low:.1%} to {high:.1%} "
+            f"| {n_seeds} | {figures['war']['mean']:.1%} | {figures['ece']['mean']:.3f} "
+            f"| `{command} --seeds {n_seeds}` |"
+        )
+    return "\n".join(lines) if len(lines) > 2 else "None yet."

@@ -16,6 +16,7 @@ from ser_core.predictor import Predictor
 from ser_core.training.corpora import CORPORA
 from ser_core.training.metrics import Floats, Scores, narrow, score
 from ser_core.training.protocols import Fold, Protocol
+from ser_core.training.records import describe_machine
 from ser_core.training.runs import run_protocol
 from ser_core.training.splits import SpeakerSplit, list_clips, tabulate_clips
 
@@ -61,19 +62,21 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     return score(truth, probabilities, LABELS), answers
 
 
-def score_by_corpus(answers: pd.DataFrame) -> dict[str, Scores]:
+def score_by_corpus(answers: pd.DataFrame, *, by_sex: bool = False) -> dict[str, Scores]:
     """Figures of each tested corpus, among the emotions that it has.
 
     Args:
         answers: The table that `evaluate_test` gives.
+        by_sex: Whether men and women have a figure each, as `ravdess, female`.
     """
     scores = {}
-    for corpus, rows in answers.groupby("corpus", sort=False):
-        known = set(CORPORA[str(corpus)].emotions.values())
+    parts = answers["corpus"] + (", " + answers["sex"] if by_sex else "")
+    for part, rows in answers.groupby(parts, sort=False):
+        known = set(CORPORA[rows["corpus"].iloc[0]].emotions.values())
         classes = tuple(label for label in LABELS if label in known)
         truth = np.array([classes.index(emotion) for emotion in rows["emotion"]])
         probabilities = narrow(rows[list(LABELS)].to_numpy(), LABELS, classes)
-        scores[str(corpus)] = score(truth, probabilities, classes)
+        scores[str(part)] = score(truth, probabilities, classes)
     return scores
 
 
@@ -186,26 +189,50 @@ def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
     return np.stack(rows)
 
 
+def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
+    """Median milliseconds from file to answer, and what it ran on.
+
+    Args:
+        predictor: The model as it serves, warm.
+        paths: Clips with speech.
+    """
+    answers = [predictor.predict(path) for path in paths]
+    return {
+        "median_ms": float(np.median([answer.timings_ms["total"] for answer in answers])),
+        "median_clip_s": float(np.median([answer.duration_s for answer in answers])),
+        "n_clips": len(paths),
+        "machine": describe_machine(),
+    }
+
+
 def record_test(
     folder: Path,
     scores: Scores,
+    answers: pd.DataFrame,
     *,
     seed_uars: Mapping[int, float],
-    by_corpus: Mapping[str, Scores] | None = None,
+    speed: Mapping[str, Any],
 ) -> Manifest:
     """Write measured test figures into a model's manifest.
 
     Args:
         folder: The model folder.
         scores: Figures of the shipped model.
+        answers: The table that `evaluate_test` gives.
         seed_uars: Test UAR by seed, of all runs of the same recipe.
-        by_corpus: Figures of each tested corpus, where there are several.
+        speed: What `time_answers` gives.
     """
     manifest = Manifest.read(folder)
+    by_corpus, by_sex = (score_by_corpus(answers, by_sex=by_sex) for by_sex in (False, True))
     figures = asdict(scores) | {
         "command": f"{TEST_COMMAND} --model {manifest.name}",
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
-        "by_corpus": {corpus: asdict(part) for corpus, part in (by_corpus or {}).items()},
+        "by_corpus": {corpus: asdict(part) for corpus, part in by_corpus.items()},
+        "by_sex": {
+            name: {"uar": part.uar, "war": part.war, "n_clips": part.n_clips}
+            for name, part in by_sex.items()
+        },
+        "speed": dict(speed),
     }
     replace(manifest, metrics=manifest.metrics | {"test": figures}).write(folder)
     return Manifest.read(folder)

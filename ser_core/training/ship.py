@@ -17,9 +17,9 @@ from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.card import FIGURES, write_card
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.evaluate import evaluate_test, record_test, score_by_corpus
+from ser_core.training.evaluate import evaluate_test, record_test, time_answers
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
-from ser_core.training.figures import plot_confusion, plot_curves
+from ser_core.training.figures import plot_calibration, plot_confusion, plot_curves
 from ser_core.training.fit import (
     Examples,
     TrainConfig,
@@ -28,10 +28,13 @@ from ser_core.training.fit import (
     predict_logits,
     train_network,
 )
-from ser_core.training.metrics import Scores, score
+from ser_core.training.metrics import Scores, calibration_bins, score
 from ser_core.training.splits import SHIPPED_SPLIT, SpeakerSplit, tabulate_clips
 
 logger = logging.getLogger(__name__)
+
+N_TIMED = 60
+"""Test clips whose answers are timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Recipe:
     split: SpeakerSplit = SHIPPED_SPLIT
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = "lstm"
+    name: str = "compact"
 
 
 BASELINE = Recipe()
@@ -161,11 +164,20 @@ def _tabulate(corpora: Sequence[str], split: SpeakerSplit, data: Path, runs: Pat
 def _measure(folder: Path, data: Path, seed_uars: Mapping[int, float], runs: Path) -> Manifest:
     """Test an exported model as it serves; complete its manifest, pictures and card."""
     logger.info("test UAR by seed: %s", seed_uars)
-    scores, answers = evaluate_test(Predictor.from_folder(folder), data)
+    predictor = Predictor.from_folder(folder)
+    scores, answers = evaluate_test(predictor, data)
     answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)
-    by_corpus = score_by_corpus(answers)
-    manifest = record_test(folder, scores, seed_uars=seed_uars, by_corpus=by_corpus)
+    timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
+    speed = time_answers(predictor, [Path(path) for path in timed["path"]])
+    manifest = record_test(folder, scores, answers, seed_uars=seed_uars, speed=speed)
     _plot("test", scores, folder / FIGURES)
+    right = (answers["predicted"] == answers["emotion"]).to_numpy()
+    confidence = answers[list(LABELS)].max(axis=1).to_numpy()
+    plot_calibration(
+        {"test speakers": [asdict(b) for b in calibration_bins(confidence, right)]},
+        f"Calibration on {scores.n_clips:,} clips",
+        folder / FIGURES / "calibration.png",
+    )
     write_card(folder)
     return manifest
 

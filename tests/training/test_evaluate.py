@@ -89,6 +89,7 @@ def test_who_was_heard_singing_is_known() -> None:
 def test_each_tested_corpus_is_scored_among_its_own_emotions() -> None:
     answers = pd.DataFrame(np.full((3, 8), 0.01), columns=list(LABELS))
     answers["corpus"] = ["ravdess", "crema-d", "crema-d"]
+    answers["sex"] = ["female", "male", "female"]
     answers["emotion"] = ["calm", "sad", "angry"]
     answers.loc[0, "calm"] = answers.loc[1, "calm"] = answers.loc[2, "angry"] = 0.9
     answers.loc[1, "sad"] = 0.05
@@ -97,3 +98,5 @@ def test_each_tested_corpus_is_scored_among_its_own_emotions() -> None:
     assert (scores["ravdess"].n_clips, scores["crema-d"].n_clips) == (1, 2)
     assert "calm" not in scores["crema-d"].per_emotion
     assert scores["crema-d"].uar == 1.0  # no calm in CREMA-D: sad is the likeliest left
+    by_sex = score_by_corpus(answers, by_sex=True)
+    assert list(by_sex) == ["ravdess, female", "crema-d, male", "crema-d, female"]

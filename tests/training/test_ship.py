@@ -64,7 +64,7 @@ def test_the_card_and_its_pictures_are_there(trained: tuple[Path, Path, Manifest
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"**{manifest.metrics['test']['uar']:.1%}**" in card
     assert "license: cc-by-nc-sa-4.0" in card
-    for picture in ("curves", "confusion_test", "confusion_development"):
+    for picture in ("curves", "calibration", "confusion_test", "confusion_development"):
         assert f"figures/{picture}.png" in card
         assert (folder / "figures" / f"{picture}.png").stat().st_size > 5_000
 
