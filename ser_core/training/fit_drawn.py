@@ -131,8 +131,8 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         real = step < n_vectors[:, None]
         hidden = (step >= hidden_from[:, None]) & (step < (hidden_from + n_hidden)[:, None])
         vectors = self._vectors[np.where(real, first[:, None] + step, 0)].astype(np.float32)
-        vectors[hidden] = self._fill
-        vectors[~real] = 0.0
+        # Past a clip's end, too: a longer clip that it is mixed with must hear nothing there.
+        vectors[hidden | ~real] = self._fill
         return vectors, n_vectors.astype(np.int32)
 
 

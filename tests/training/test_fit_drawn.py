@@ -66,6 +66,15 @@ def test_what_is_hidden_is_filled_with_the_mean() -> None:
     assert filled > 0.1 * inputs[1].sum()
 
 
+def test_what_lies_past_a_clips_end_is_the_mean() -> None:
+    (vectors, n_vectors), _ = batches(replace(SMALL, hidden_share=0.0, mixup=1e-3))[0]
+    short = int(n_vectors.argmin())
+    assert n_vectors[short] < 10
+    np.testing.assert_allclose(vectors[short, n_vectors.max() :], 7.0, atol=0.1)
+    past = np.arange(10) >= n_vectors[:, None]
+    assert (np.abs(vectors[past] - 7.0) < 0.1).all(axis=1).mean() > 0.9
+
+
 def test_draws_follow_the_weights() -> None:
     vectors, truth = clips()
     only = np.where(truth == 1, 1.0, 0.0)
