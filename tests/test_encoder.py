@@ -46,8 +46,8 @@ def test_every_block_answers_as_the_reference(whisper_folder: Path) -> None:
     )
     outputs = alone(encoder, reference["log_mel"][np.newaxis])
     for i, output in enumerate(outputs, start=1):
-        # A few columns are in the hundreds, where float32 itself is no finer than 1e-5 of that.
-        np.testing.assert_allclose(output, reference[f"block_{i}"], atol=1e-3, rtol=1e-5)
+        # A few columns are in the hundreds, where sums in float32 differ by more between processors.
+        np.testing.assert_allclose(output, reference[f"block_{i}"], atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 59, 120])
