@@ -46,7 +46,7 @@ def test_every_block_answers_as_the_reference(whisper_folder: Path) -> None:
     )
     outputs = alone(encoder, reference["log_mel"][np.newaxis])
     for i, output in enumerate(outputs, start=1):
-        # A few columns are in the hundreds, where sums in float32 differ by more between processors.
+        # Some columns are in the hundreds: there, processors differ by more in float32.
         np.testing.assert_allclose(output, reference[f"block_{i}"], atol=1e-3, rtol=1e-4)
 
 
