@@ -13,13 +13,8 @@ from ser_core.config import WHISPER_FEATURES, PipelineConfig
 from ser_core.hub import fetch_encoder, read_tensors
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.augment import Augmentation, Changes
-from ser_core.training.drawn import Clips, Fitted, draw_weights, heard_rows, spoken, truth_of
-from ser_core.training.fit import TrainingProgress
-from ser_core.training.fit_drawn import (
-    DrawnTraining,
-    soft_targets,
-    train_committee,
-)
+from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
+from ser_core.training.fit_drawn import DrawnTraining, soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit, shipped_split
 from ser_core.training.store import load_by_corpus
@@ -127,13 +122,13 @@ class AccurateRecipe:
             seed: Seed of everything that is drawn.
         """
         heard = heard_rows(copies[0], train)
-        network = train_committee(
-            spoken(copies[0], heard),
-            soft_targets(truth_of(table, heard), self.training.label_smoothing),
-            draw_weights(table.iloc[heard], dict(self.shares)),
-            self.training,
+        return fit_rows(
+            table,
+            copies,
+            heard,
+            development,
+            targets=soft_targets(truth_of(table, heard), self.training.label_smoothing),
+            shares=dict(self.shares),
+            training=self.training,
             seed=seed,
-            copies=[[copy[row] for row in heard] for copy in copies[1:]],
-            callbacks=[TrainingProgress(self.training.steps, f"Seed {seed}", by_step=True)],
         )
-        return Fitted.on(network, table, copies[0], development)

@@ -13,9 +13,8 @@ from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import StudentConfig
 from ser_core.training.augment import Changes
-from ser_core.training.drawn import Clips, Fitted, draw_weights, heard_rows, spoken, truth_of
-from ser_core.training.fit import TrainingProgress
-from ser_core.training.fit_drawn import DrawnTraining, soft_targets, train_committee
+from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
+from ser_core.training.fit_drawn import DrawnTraining, soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit
 from ser_core.training.store import load_by_corpus, load_features
@@ -112,13 +111,13 @@ class CompactRecipe:
         lessons = np.mean([teacher.answer(copy, heard) for copy in vectors], axis=0)
         targets = soft_targets(truth_of(table, heard), self.training.label_smoothing)
         targets = (1.0 - self.taught_share) * targets + self.taught_share * lessons
-        network = train_committee(
-            spoken(copies[0], heard),
-            targets.astype(np.float32),
-            draw_weights(table.iloc[heard], dict(self.teacher.shares)),
-            self.training,
+        return fit_rows(
+            table,
+            copies,
+            heard,
+            development,
+            targets=targets.astype(np.float32),
+            shares=dict(self.teacher.shares),
+            training=self.training,
             seed=seed,
-            copies=[[copy[row] for row in heard] for copy in copies[1:]],
-            callbacks=[TrainingProgress(self.training.steps, f"Seed {seed}", by_step=True)],
         )
-        return Fitted.on(network, table, copies[0], development)

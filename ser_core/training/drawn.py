@@ -11,7 +11,8 @@ import pandas as pd
 
 from ser_core.labels import LABELS
 from ser_core.training.calibration import Calibration, calibrate
-from ser_core.training.fit_drawn import Vectors, committee_logits
+from ser_core.training.fit import TrainingProgress, predict_logits
+from ser_core.training.fit_drawn import DrawnTraining, Vectors, train_committee
 from ser_core.training.metrics import Scores, score, unweighted_recall
 from ser_core.training.protocols import Rows
 
@@ -37,21 +38,63 @@ class Fitted:
     def on(cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows) -> Self:
         """Calibrate and judge a network on development rows."""
         rows = heard_rows(clips, rows)
-        logits, truth = committee_logits(network, spoken(clips, rows)), truth_of(table, rows)
+        logits, truth = predict_logits(network, spoken(clips, rows)), truth_of(table, rows)
         uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
         return cls(network, calibrate(logits, truth), uar)
 
     def answer(self, clips: Clips, rows: Rows) -> npt.NDArray[np.floating[Any]]:
-        """Probabilities (n_rows, n_labels); a clip without speech is answered evenly."""
-        probabilities = np.full((len(rows), len(LABELS)), 1.0 / len(LABELS))
-        heard = [i for i, row in enumerate(rows) if clips[row] is not None]
-        logits = committee_logits(self.network, spoken(clips, rows))
-        probabilities[heard] = self.calibration.probabilities(logits)
-        return probabilities
+        """See `answer_rows`."""
+        return answer_rows(self.network, self.calibration, clips, rows)
 
     def score(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
         """Figures on some rows."""
         return score(truth_of(table, rows), self.answer(clips, rows), LABELS)
+
+
+def fit_rows(
+    table: pd.DataFrame,
+    copies: Sequence[Clips],
+    heard: Rows,
+    development: Rows,
+    *,
+    targets: npt.NDArray[np.float32],
+    shares: Mapping[str, float],
+    training: DrawnTraining,
+    seed: int,
+) -> Fitted:
+    """Train on some rows and calibrate on others.
+
+    Args:
+        table: Clips.
+        copies: The clips as recorded, then changed copies of them.
+        heard: Rows to learn from, in all of which somebody speaks.
+        development: Rows to calibrate on.
+        targets: (n_heard, n_labels), each row a distribution.
+        shares: Share of each corpus.
+        training: Networks and schedule.
+        seed: Seed of everything that is drawn.
+    """
+    network = train_committee(
+        spoken(copies[0], heard),
+        targets,
+        draw_weights(table.iloc[heard], shares),
+        training,
+        seed=seed,
+        copies=[[copy[row] for row in heard] for copy in copies[1:]],
+        callbacks=[TrainingProgress(training.steps, f"Seed {seed}", by_step=True)],
+    )
+    return Fitted.on(network, table, copies[0], development)
+
+
+def answer_rows(
+    network: keras.Model, calibration: Calibration, clips: Clips, rows: Rows
+) -> npt.NDArray[np.floating[Any]]:
+    """Probabilities (n_rows, n_labels); a clip without speech is answered evenly."""
+    probabilities = np.full((len(rows), len(LABELS)), 1.0 / len(LABELS))
+    heard = [i for i, row in enumerate(rows) if clips[row] is not None]
+    logits = predict_logits(network, spoken(clips, rows))
+    probabilities[heard] = calibration.probabilities(logits)
+    return probabilities
 
 
 def heard_rows(clips: Clips, rows: Rows) -> Rows:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -210,20 +211,21 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def predict_logits(
-    network: Callable[..., object], features: Sequence[Features]
+    network: Callable[..., object], clips: Sequence[npt.NDArray[np.floating[Any]]]
 ) -> npt.NDArray[np.float32]:
-    """Logits of many clips, batch by batch.
+    """Logits of many clips, batch by batch, those of like length together.
 
     Args:
-        network: Takes `features` and `n_frames`, as `build_lstm` makes it.
-        features: One (n_frames, n_features) array a clip.
+        network: Takes frames and their counts, as `architectures` makes it.
+        clips: One (n_frames, n_features) array a clip.
 
     Returns:
         (n_clips, n_labels) float32 in the order given.
     """
-    rows = []
-    for start in range(0, len(features), PREDICT_BATCH):
-        batch, n_frames = pad_features(features[start : start + PREDICT_BATCH])
-        logits = network({"features": batch, "n_frames": n_frames}, training=False)
-        rows.append(keras.ops.convert_to_numpy(logits))
-    return np.concatenate(rows)
+    logits = np.empty((len(clips), len(LABELS)), np.float32)
+    by_length = np.argsort([len(clip) for clip in clips], kind="stable")
+    for start in range(0, len(clips), PREDICT_BATCH):
+        rows = by_length[start : start + PREDICT_BATCH]
+        batch = pad_features([clips[row] for row in rows])
+        logits[rows] = keras.ops.convert_to_numpy(network([*batch], training=False))
+    return logits

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from ser_core.features import Features, pad_features
+from ser_core.features import Features
 from ser_core.labels import LABELS
 from ser_core.training.architectures import (
     HeadConfig,
@@ -167,8 +167,10 @@ def train_committee(
 ) -> keras.Model:
     """Train each of `config.networks` and join them to one.
 
-    Args and return as in `train_member`; the answer is the mean of the members' logits.
+    Args and return as in `train_member`, plan and statistics apart; the answer is the mean
+    of the members' logits.
     """
+    statistics = frame_statistics(vectors)
     members = [
         train_member(
             plan,
@@ -176,6 +178,7 @@ def train_committee(
             targets,
             weights,
             config,
+            statistics=statistics,
             seed=len(config.networks) * seed + i,
             copies=copies,
             callbacks=callbacks,
@@ -192,6 +195,7 @@ def train_member(
     weights: npt.NDArray[np.float64],
     config: DrawnTraining,
     *,
+    statistics: tuple[list[float], list[float]],
     seed: int,
     copies: Sequence[Sequence[Vectors | None]] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -204,6 +208,7 @@ def train_member(
         targets: (n_clips, n_labels), as `soft_targets` makes them.
         weights: (n_clips,) chances of a clip to be drawn.
         config: Schedule, and how clips are changed.
+        statistics: Mean and variance of each column, from `frame_statistics`.
         seed: Seeds weights, dropout and draws.
         copies: Changed copies of the clips, as `VectorBatches` takes them.
         callbacks: Keras callbacks, for progress.
@@ -212,7 +217,7 @@ def train_member(
         The network; it gives logits.
     """
     keras.utils.set_random_seed(seed)
-    mean, variance = frame_statistics(vectors)
+    mean, variance = statistics
     network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
@@ -235,23 +240,3 @@ def train_member(
     batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed, copies=copies)
     network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
     return network
-
-
-def committee_logits(network: keras.Model, vectors: Sequence[Vectors]) -> npt.NDArray[np.float32]:
-    """Logits of many clips, batch by batch.
-
-    Args:
-        network: As `train_committee` returns it.
-        vectors: One (n_vectors, n_columns) array a clip.
-
-    Returns:
-        (n_clips, n_labels) float32 in the order given.
-    """
-    logits = np.empty((len(vectors), network.output_shape[1]), np.float32)
-    by_length = np.argsort([len(clip) for clip in vectors], kind="stable")
-    for start in range(0, len(vectors), 128):
-        rows = by_length[start : start + 128]
-        batch, n_vectors = pad_features([vectors[row].astype(np.float32) for row in rows])
-        answer = network([batch, n_vectors], training=False)
-        logits[rows] = keras.ops.convert_to_numpy(answer)
-    return logits

@@ -12,10 +12,10 @@ import pandas as pd
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features
-from ser_core.labels import LABELS
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.fit import Examples, TrainConfig, predict_logits, train_network
+from ser_core.training.drawn import answer_rows, truth_of
+from ser_core.training.fit import Examples, TrainConfig, train_network
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.store import load_by_corpus, load_features
 
@@ -91,12 +91,7 @@ class LstmRecipe:
             "development": _examples(table, features, fold.development),
         }
         trained = train_network(sides, self.training, seed=seed, run_folder=run_folder)
-        probabilities = np.full((len(fold.test), len(LABELS)), 1.0 / len(LABELS))
-        heard = [i for i, row in enumerate(fold.test) if features[row] is not None]
-        clips = [clip for row in fold.test if (clip := features[row]) is not None]
-        logits = predict_logits(trained.network, clips)
-        probabilities[heard] = trained.calibration.probabilities(logits)
-        return probabilities
+        return answer_rows(trained.network, trained.calibration, features, fold.test)
 
 
 def _examples(table: pd.DataFrame, features: Sequence[Features | None], rows: Rows) -> Examples:
@@ -104,7 +99,7 @@ def _examples(table: pd.DataFrame, features: Sequence[Features | None], rows: Ro
     heard = [row for row in rows if features[row] is not None]
     return Examples(
         features=[clip for row in rows if (clip := features[row]) is not None],
-        truth=np.array([LABELS.index(table["emotion"].iloc[row]) for row in heard]),
+        truth=truth_of(table, np.array(heard, dtype=np.intp)),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def load_features(
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
-        with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        # A fork of a process that runs TensorFlow's threads can inherit a lock held for ever.
+        fresh = get_context("spawn")
+        with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=fresh) as pool:
             jobs = [
                 pool.submit(_write_features, shards[i], config, changes, files[i]) for i in missing
             ]
