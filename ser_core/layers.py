@@ -28,44 +28,6 @@ class FrameMask(keras.layers.Layer):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("moodmirror")
-class BlockDropout(keras.layers.Layer):  # type: ignore[misc]
-    """Hides whole groups of columns from a clip while training, never all of them.
-
-    The upper blocks of an encoder win on voices like those of the training and lose on
-    strangers; a network that cannot count on any one block leans on all.
-    """
-
-    def __init__(self, n_blocks: int, rate: float, **options: Any) -> None:
-        """Prepare the layer.
-
-        Args:
-            n_blocks: Groups that the columns fall into, of equal width.
-            rate: Chance of each group to be hidden.
-            **options: Keras's own.
-        """
-        super().__init__(**options)
-        self.n_blocks = n_blocks
-        self.rate = rate
-        self.draws = keras.random.SeedGenerator()
-
-    def call(self, vectors: Any, training: bool = False) -> Any:
-        """Hide groups of (n_clips, n_vectors, n_columns), and scale up what is left."""
-        if not training or self.rate == 0.0:
-            return vectors
-        n_clips, n_columns = ops.shape(vectors)[0], vectors.shape[-1]
-        draws = keras.random.uniform((n_clips, self.n_blocks), seed=self.draws)
-        # The luckiest group always stays.
-        kept = ops.logical_or(draws > self.rate, draws == ops.max(draws, axis=1, keepdims=True))
-        kept = ops.cast(kept, vectors.dtype)
-        kept = kept * self.n_blocks / ops.sum(kept, axis=1, keepdims=True)
-        return vectors * ops.repeat(kept, n_columns // self.n_blocks, axis=1)[:, None, :]
-
-    def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
-        return dict(super().get_config(), n_blocks=self.n_blocks, rate=self.rate)
-
-
-@keras.saving.register_keras_serializable("moodmirror")
 class BandDropout(keras.layers.Layer):  # type: ignore[misc]
     """Hides a run of neighbouring columns from a clip while training.
 

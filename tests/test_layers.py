@@ -2,10 +2,9 @@
 
 import keras
 import numpy as np
-import pytest
 from keras import ops
 
-from ser_core.layers import AttentivePooling, BandDropout, BlockDropout, FrameMask
+from ser_core.layers import AttentivePooling, BandDropout, FrameMask
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -35,24 +34,6 @@ def test_pooling_sees_no_padding() -> None:
     mask = np.arange(9)[None] < 5
     np.testing.assert_allclose(
         ops.convert_to_numpy(pooling(padded, mask)), ops.convert_to_numpy(alone), atol=1e-5
-    )
-
-
-def test_block_dropout_hides_whole_blocks_of_a_clip_and_never_all() -> None:
-    ones = np.ones((500, 2, 12), np.float32)
-    dropped = ops.convert_to_numpy(BlockDropout(4, 0.5)(ones, training=True))
-    blocks = dropped.reshape(500, 2, 4, 3)
-    assert (blocks == blocks[:, :1, :, :1]).all()
-    n_kept = (blocks[:, 0, :, 0] > 0).sum(axis=1)
-    assert n_kept.min() >= 1
-    assert n_kept.mean() == pytest.approx(4 * 0.5 + 0.5**4, abs=0.2)
-    np.testing.assert_allclose(dropped.mean(axis=(1, 2)), 1.0, rtol=1e-5)
-
-
-def test_block_dropout_rests_while_serving() -> None:
-    clips = numbers(3, 2, 12)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(BlockDropout(4, 0.5)(clips, training=False)), clips
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.training.accurate import AccurateRecipe
-from ser_core.training.architectures import StudentConfig
+from ser_core.training.architectures import HeadConfig, StudentConfig
 from ser_core.training.augment import Changes
 from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
 from ser_core.training.fit_drawn import DrawnTraining, soft_targets
@@ -32,8 +32,8 @@ class CompactRecipe:
     Attributes:
         pipeline: Settings of the path from file to log-mel frames.
         training: Network and schedule.
-        teacher: How the teacher is trained; its copies, corpora, shares and split hold for
-            the pupil, too.
+        teacher: How the teacher is trained, one head for speed; its copies, corpora, shares
+            and split hold for the pupil, too.
         taught_share: Share of a clip's target that the teacher's answer gives.
         name: Short name.
     """
@@ -44,7 +44,11 @@ class CompactRecipe:
             networks=(StudentConfig(),), steps=2_500, crop=128, changed_share=0.6
         )
     )
-    teacher: AccurateRecipe = field(default_factory=AccurateRecipe)
+    teacher: AccurateRecipe = field(
+        default_factory=lambda: AccurateRecipe(
+            training=DrawnTraining(networks=(HeadConfig(units=0),))
+        )
+    )
     taught_share: float = 0.6
     name: str = "compact"
 

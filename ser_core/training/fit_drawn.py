@@ -1,7 +1,9 @@
 """Training a head or a whole network on clips, and changed copies, drawn by weight."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Self
 
 import keras
 import numpy as np
@@ -39,7 +41,7 @@ class DrawnTraining:
     """
 
     networks: tuple[NetworkPlan, ...] = (HeadConfig(),)
-    steps: int = 800
+    steps: int = 500
     batch_size: int = 64
     crop: int = 18
     learning_rate: float = 2e-3
@@ -77,11 +79,11 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
             copies: Changed copies of the clips, each in their order, None where there
                 is none.
         """
-        super().__init__()
+        super().__init__(workers=2)  # threads: one draws while another copies
         clips = [*vectors]
         for changed in copies:
             pairs = zip(changed, vectors, strict=True)
-            clips += [clip if copy is None else copy for copy, clip in pairs]
+            clips += [clip if other is None else other for other, clip in pairs]
         self._vectors = np.concatenate(clips)
         self._lengths = np.array([len(clip) for clip in clips])
         self._starts = np.cumsum(self._lengths) - self._lengths
@@ -91,6 +93,12 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._config = config
         self._seed = seed
         self._fill = np.asarray(mean, dtype=np.float32)
+
+    def seeded(self, seed: int) -> Self:
+        """The same clips under other draws."""
+        other = copy(self)
+        other._seed = seed
+        return other
 
     def __len__(self) -> int:
         """How many batches: one a step."""
@@ -167,58 +175,46 @@ def train_committee(
 ) -> keras.Model:
     """Train each of `config.networks` and join them to one.
 
-    Args and return as in `train_member`, plan and statistics apart; the answer is the mean
-    of the members' logits.
-    """
-    statistics = frame_statistics(vectors)
-    members = [
-        train_member(
-            plan,
-            vectors,
-            targets,
-            weights,
-            config,
-            statistics=statistics,
-            seed=len(config.networks) * seed + i,
-            copies=copies,
-            callbacks=callbacks,
-        )
-        for i, plan in enumerate(config.networks)
-    ]
-    return join_members(members)
-
-
-def train_member(
-    plan: NetworkPlan,
-    vectors: Sequence[Vectors],
-    targets: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float64],
-    config: DrawnTraining,
-    *,
-    statistics: tuple[list[float], list[float]],
-    seed: int,
-    copies: Sequence[Sequence[Vectors | None]] = (),
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> keras.Model:
-    """Train a network for a fixed number of updates and average its last weights.
-
     Args:
-        plan: The network.
         vectors: One (n_vectors, n_columns) array a training clip.
         targets: (n_clips, n_labels), as `soft_targets` makes them.
         weights: (n_clips,) chances of a clip to be drawn.
-        config: Schedule, and how clips are changed.
-        statistics: Mean and variance of each column, from `frame_statistics`.
+        config: Networks, schedule, and how clips are changed.
         seed: Seeds weights, dropout and draws.
         copies: Changed copies of the clips, as `VectorBatches` takes them.
         callbacks: Keras callbacks, for progress.
 
     Returns:
-        The network; it gives logits.
+        The network; it gives the mean of the members' logits.
     """
-    keras.utils.set_random_seed(seed)
-    mean, variance = statistics
-    network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
+    mean, variance = frame_statistics(vectors)
+    batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed, copies=copies)
+    members = []
+    for i, plan in enumerate(config.networks):
+        member_seed = len(config.networks) * seed + i
+        keras.utils.set_random_seed(member_seed)
+        network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
+        train_member(network, batches.seeded(member_seed), config, callbacks=callbacks)
+        # A model of its own, so that no state of the optimiser is saved with it.
+        members.append(keras.Model(network.inputs, network.output, name=network.name))
+    return join_members(members)
+
+
+def train_member(
+    network: keras.Model,
+    batches: VectorBatches,
+    config: DrawnTraining,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
+    """Train a network for a fixed number of updates and average its last weights.
+
+    Args:
+        network: Gives logits; it is changed.
+        batches: What it learns from.
+        config: Schedule.
+        callbacks: Keras callbacks, for progress.
+    """
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,
@@ -237,6 +233,4 @@ def train_member(
         ),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
     )
-    batches = VectorBatches(vectors, targets, weights, config, mean=mean, seed=seed, copies=copies)
     network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
-    return network

@@ -92,11 +92,10 @@ def store_key(config: PipelineConfig, changes: Changes | None = None) -> str:
 
 
 def shard_key(paths: Sequence[Path]) -> str:
-    """Hash of the files' places, sizes and times of change."""
+    """Hash of the files' contents, in their order: copied or moved, clips keep their shard."""
     digest = hashlib.sha256()
     for path in paths:
-        status = path.stat()
-        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

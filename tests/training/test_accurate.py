@@ -17,7 +17,7 @@ from ser_core.training.splits import SpeakerSplit
 from ser_core.whisper import EncoderConfig
 from tests.accurate import made_up_tensors, write_weights
 
-PLAN = HeadConfig(n_blocks=1, projection=8, units=4, attention=4)
+PLAN = HeadConfig(n_blocks=1, heard=(0,), projection=8, units=4, attention=4)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Model folder and manifest of a few updates."""
     tensors = made_up_tensors()
     root = tmp_path_factory.mktemp("compact")
-    head = HeadConfig(n_blocks=1, projection=8, units=4, attention=4)
+    head = HeadConfig(n_blocks=1, heard=(0,), projection=8, units=4, attention=4)
     teacher = AccurateRecipe(
         encoder=EncoderConfig(blocks=(1,), tensors_sha256=tensors_sha256(tensors)),
         training=replace(FEW, networks=(head,)),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ser_core.training.architectures import HeadConfig, StudentConfig, frame_statistics
+from ser_core.training.architectures import HeadConfig, StudentConfig
 from ser_core.training.drawn import draw_weights
 from ser_core.training.fit import predict_logits
 from ser_core.training.fit_drawn import (
@@ -14,11 +14,12 @@ from ser_core.training.fit_drawn import (
     VectorBatches,
     soft_targets,
     train_committee,
-    train_member,
 )
 
 SMALL = DrawnTraining(
-    networks=(HeadConfig(n_blocks=2, projection=16, units=8, attention=8, dropout=0.1),),
+    networks=(
+        HeadConfig(n_blocks=2, heard=(0, 1), projection=16, units=8, attention=8, dropout=0.1),
+    ),
     steps=150,
     batch_size=16,
     crop=10,
@@ -131,41 +132,22 @@ def test_corpora_are_drawn_by_share_and_their_emotions_alike() -> None:
 def test_a_head_learns_what_can_be_learned_and_repeats_by_seed() -> None:
     vectors, truth = clips()
     targets = soft_targets(truth, 0.1)
-    head = train_member(
-        SMALL.networks[0],
-        vectors,
-        targets,
-        np.ones(120),
-        SMALL,
-        statistics=frame_statistics(vectors),
-        seed=0,
-    )
+    head = train_committee(vectors, targets, np.ones(120), SMALL, seed=0)
     logits = predict_logits(head, vectors)
     assert (logits.argmax(axis=1) == truth).mean() > 0.9
-    again = train_member(
-        SMALL.networks[0],
-        vectors,
-        targets,
-        np.ones(120),
-        SMALL,
-        statistics=frame_statistics(vectors),
-        seed=0,
-    )
+    again = train_committee(vectors, targets, np.ones(120), SMALL, seed=0)
     np.testing.assert_allclose(predict_logits(again, vectors), logits, atol=1e-3)
 
 
 def test_heads_answer_together_with_the_mean_of_their_logits() -> None:
     vectors, truth = clips()
-    plans = (SMALL.networks[0], replace(SMALL.networks[0], units=0))
-    config = replace(SMALL, steps=5, networks=plans)
-    training = (vectors, soft_targets(truth, 0.1), np.ones(120), config)
-    joined = train_committee(*training, seed=3)
-    alone = [
-        train_member(plan, *training, statistics=frame_statistics(vectors), seed=6 + i)
-        for i, plan in enumerate(plans)
-    ]
-    mean = np.mean([predict_logits(head, vectors) for head in alone], axis=0)
-    np.testing.assert_allclose(predict_logits(joined, vectors), mean, atol=1e-3)
+    first = SMALL.networks[0]
+    config = replace(SMALL, steps=5, networks=(first, replace(first, units=0, heard=(1,))))
+    joined = train_committee(vectors, soft_targets(truth, 0.1), np.ones(120), config, seed=3)
+    members = [layer for layer in joined.layers if layer.name.startswith("member")]
+    alone = [predict_logits(member, vectors) for member in members]
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    np.testing.assert_allclose(predict_logits(joined, vectors), np.mean(alone, axis=0), atol=1e-3)
 
 
 @pytest.mark.parametrize("n_padded", [37, 38, 64])
