@@ -12,6 +12,7 @@ from ser_core.assembly import find_assembly
 from ser_core.audio import AudioSource
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
+from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
 from ser_core.predictor import Analysis, Prediction, Predictor
@@ -177,3 +178,9 @@ class ModelSwitch:
     def analyse(self, source: AudioSource) -> Analysis:
         """See `Predictor.analyse`."""
         return self._predictor.analyse(source)
+
+    def explain(self, source: AudioSource) -> tuple[Analysis, tuple[Moment, ...]]:
+        """See `Predictor.analyse` and `ser_core.explain.explain`; one model gives both."""
+        predictor = self._predictor
+        analysis = predictor.analyse(source)
+        return analysis, explain(analysis, predictor.model)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
-from ser_core.features import cut_windows, extract_features, pad_features
+from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
-from ser_core.model import EmotionModel, load_model
+from ser_core.model import EmotionModel, Probabilities, load_model
 from ser_core.preprocess import Waveform, preprocess
 from ser_core.quality import QualityWarning, assess_quality
 
@@ -95,18 +95,51 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of a recording and what the model heard in it.
+
+    Attributes:
+        start_s: Where it begins in the recording.
+        end_s: Where it ends.
+        probabilities: One a label, in the model's order.
+    """
+
+    start_s: float
+    end_s: float
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """A prediction with the waveform it was made from, for drawing.
+    """A prediction with what it was made from, for drawing and explaining.
 
     Attributes:
         waveform: (n_samples,) float32, mono, as recorded.
         sample_rate_hz: Its rate.
+        features: (n_frames, n_features) of the part that was judged.
+        windows: The stretches that were judged, whose mean is the answer; one for a
+            recording that is no longer than a window.
         prediction: What the model heard.
     """
 
     waveform: Waveform
     sample_rate_hz: int
+    features: Features
+    windows: tuple[Window, ...]
     prediction: Prediction
+
+    def timeline(self) -> dict[str, Any]:
+        """Plain JSON types, a list of moments an emotion; the answer of the API."""
+        labels = self.prediction.labels
+        rows = [window.probabilities for window in self.windows]
+        return {
+            "start_s": [window.start_s for window in self.windows],
+            "end_s": [window.end_s for window in self.windows],
+            "probabilities": {
+                label: list(column)
+                for label, column in zip(labels, zip(*rows, strict=True), strict=True)
+            },
+        }
 
 
 class Predictor:
@@ -172,7 +205,8 @@ class Predictor:
             features = extract_features(speech.samples, config)  # (n_frames, n_features)
         with stopwatch.stage("model"):
             batch, n_frames = pad_features(cut_windows(features, config))
-            probabilities = self.model(batch, n_frames).mean(axis=0)  # (n_emotions,)
+            answers = self.model(batch, n_frames)  # (n_windows, n_emotions)
+            probabilities = answers.mean(axis=0)
         certainty = self.manifest.certainty
         prediction = Prediction.from_probabilities(
             probabilities,
@@ -185,13 +219,32 @@ class Predictor:
             model=f"{self.manifest.name} {self.manifest.version}",
             certain=certainty is None or bool(probabilities.max() >= certainty.confidence),
         )
-        return Analysis(waveform, config.audio.sample_rate_hz, prediction)
+        windows = _windows(answers, speech.start_s, speech.end_s, config)
+        return Analysis(waveform, config.audio.sample_rate_hz, features, windows, prediction)
 
     def _warm_up(self) -> None:
         """Compile librosa's kernels and the model's graph on a made-up second."""
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
         self.predict((rate_hz, tone))
+
+
+def _windows(
+    answers: Probabilities, start_s: float, end_s: float, config: PipelineConfig
+) -> tuple[Window, ...]:
+    """Where the windows of `cut_windows` lie in the recording."""
+    length_s, hop_s = config.windows.window_s, config.windows.hop_s
+    margin_s = config.features.margin_s  # silence that the features hold around the speech
+    last_s = max(end_s + margin_s - length_s, start_s - margin_s)
+    starts_s = [min(start_s - margin_s + i * hop_s, last_s) for i in range(len(answers))]
+    return tuple(
+        Window(
+            round(max(first_s, start_s), 3),
+            round(min(first_s + length_s, end_s), 3),
+            tuple(map(float, row)),
+        )
+        for first_s, row in zip(starts_s, answers, strict=True)
+    )
 
 
 class _Stopwatch:

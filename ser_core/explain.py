@@ -1,0 +1,80 @@
+"""Which moments of a recording spoke for the answer."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.features import Features, pad_features
+from ser_core.model import EmotionModel
+from ser_core.predictor import Analysis
+
+MOMENT_S = 0.3
+"""Length of a moment, about a syllable and a half."""
+MIN_MOMENTS = 4
+"""Fewer moments than these say nothing about where in a clip the answer lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One short stretch of a recording and what it did for the answer.
+
+    Attributes:
+        start_s: Where it begins in the recording.
+        end_s: Where it ends.
+        weight: How much lower the emotion's probability is without it; negative where the
+            moment spoke against the answer.
+    """
+
+    start_s: float
+    end_s: float
+    weight: float
+
+
+def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
+    """Leave out moment after moment, and see how the answer changes.
+
+    Of a recording longer than a window, the window that is most like the answer is
+    explained: it spoke the loudest.
+
+    Args:
+        analysis: What `Predictor.analyse` gave.
+        model: The model that answered.
+
+    Returns:
+        Moments in order, side by side; none for a clip too short to be divided.
+
+    Source: Zeiler and Fergus 2014, occlusion, over time.
+    """
+    prediction = analysis.prediction
+    top = prediction.labels.index(prediction.emotion)
+    window = max(analysis.windows, key=lambda window: window.probabilities[top])
+    n_moments = int((window.end_s - window.start_s) / MOMENT_S)
+    if n_moments < MIN_MOMENTS:
+        return ()
+    edges_s = np.linspace(window.start_s, window.end_s, n_moments + 1)
+    # The features may begin before the speech and end after it, in silence put around it.
+    frames_per_s = _frames_per_s(model)
+    margin_s = model.manifest.pipeline.features.margin_s
+    first = (edges_s - prediction.speech_start_s + margin_s) * frames_per_s
+    edges = np.clip(np.round(first).astype(np.intp), 0, len(analysis.features))
+    start = max(0, edges[0] - round(margin_s * frames_per_s))
+    stop = edges[-1] + round(margin_s * frames_per_s)
+    whole = analysis.features[start:stop]
+    clips = [whole, *_without_each(whole, edges - start)]
+    answers = model(*pad_features(clips))[:, top]  # (1 + n_moments,)
+    return tuple(
+        Moment(round(float(a), 3), round(float(b), 3), float(answers[0] - without))
+        for a, b, without in zip(edges_s[:-1], edges_s[1:], answers[1:], strict=True)
+    )
+
+
+def _without_each(features: Features, edges: npt.NDArray[np.intp]) -> list[Features]:
+    pairs = pairwise(edges)
+    return [np.concatenate([features[:a], features[b:]]) for a, b in pairs]
+
+
+def _frames_per_s(model: EmotionModel) -> float:
+    config = model.manifest.pipeline
+    return config.audio.sample_rate_hz / config.features.hop_length

@@ -1,0 +1,118 @@
+"""Answers over a stream."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_core.errors import NoSpeechError
+from ser_core.live import LiveConfig, LiveSession
+from ser_core.predictor import Prediction
+
+RATE_HZ = 48_000
+CALM, ANGRY = (0.9, 0.1), (0.2, 0.8)
+
+
+@dataclass
+class Echo:
+    """Answers what it is told to, and remembers what it heard."""
+
+    answers: list[tuple[float, float]] = field(default_factory=lambda: [CALM])
+    heard: list[np.ndarray] = field(default_factory=list)
+    silent: bool = False
+
+    def predict(self, source: Any) -> Prediction:
+        self.heard.append(source[1])
+        if self.silent:
+            raise NoSpeechError("Nobody speaks.")
+        answer = self.answers[min(len(self.heard), len(self.answers)) - 1]
+        return Prediction.from_probabilities(answer, ("calm", "angry"))
+
+
+def speech(duration_s: float, *, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Something loud; (n_samples,) int16."""
+    random = np.random.default_rng(0)
+    return random.integers(-9_000, 9_000, round(duration_s * rate_hz)).astype(np.int16)
+
+
+def talk(session: LiveSession, listener: Echo, chunks: list[np.ndarray]) -> None:
+    for chunk in chunks:
+        session.hear(RATE_HZ, chunk, listener)
+
+
+@given(st.lists(st.integers(1, 60_000), min_size=1, max_size=40))
+def test_chunks_of_any_length_give_at_most_an_answer_each_half_second(sizes: list[int]) -> None:
+    session, listener = LiveSession(), Echo()
+    talk(session, listener, [speech(size / RATE_HZ) for size in sizes])
+    at_s = [answer.at_s for answer in session.answers]
+    assert all(b - a >= 0.499 for a, b in pairwise(at_s))
+    assert all(len(heard) <= 3 * RATE_HZ for heard in listener.heard)
+    longest = max(sizes) / RATE_HZ
+    assert len(at_s) >= int(sum(sizes) / RATE_HZ / (0.5 + longest))
+
+
+def test_half_second_chunks_are_answered_each_from_the_first_second_on() -> None:
+    session, listener = LiveSession(), Echo()
+    talk(session, listener, [speech(0.5)] * 20)
+    assert [answer.at_s for answer in session.answers] == [0.5 * (i + 1) for i in range(20)]
+    assert [bool(answer.prediction) for answer in session.answers] == [False] + [True] * 19
+
+
+def test_a_backlog_is_answered_once_for_its_newest_end() -> None:
+    session, listener = LiveSession(), Echo()
+    backlog = np.concatenate([speech(20.0), np.full(RATE_HZ, 5_000, np.int16)])
+    session.hear(RATE_HZ, backlog, listener)
+    (heard,) = listener.heard
+    np.testing.assert_array_equal(heard, backlog[-3 * RATE_HZ :])
+
+
+def test_silence_is_no_answer_and_what_came_before_it_is_forgotten() -> None:
+    session, listener = LiveSession(), Echo(answers=[CALM, CALM, CALM, ANGRY])
+    talk(session, listener, [speech(0.5)] * 4 + [np.zeros(24_000, np.int16)] * 4)
+    assert session.answers[-1].prediction is None
+    talk(session, listener, [speech(0.5)] * 3)
+    last = session.answers[-1].prediction
+    assert last is not None
+    assert last.probabilities == pytest.approx(ANGRY)
+    assert len(listener.heard[-1]) <= 3.5 * RATE_HZ
+
+
+def test_answers_are_smoothed() -> None:
+    session = LiveSession(LiveConfig(smoothing=0.5))
+    talk(session, Echo(answers=[CALM, ANGRY]), [speech(0.5)] * 3)
+    last = session.answers[-1].prediction
+    assert last is not None
+    assert last.probabilities == pytest.approx((0.55, 0.45))
+
+
+def test_a_window_without_speech_is_listened_through() -> None:
+    session = LiveSession()
+    talk(session, Echo(silent=True), [speech(0.5)] * 6)
+    assert len(session.answers) == 6
+    assert not any(answer.prediction for answer in session.answers)
+    assert session.shares() == {}
+    assert session.rows() == []
+
+
+def test_another_rate_or_type_begins_a_new_window() -> None:
+    session, listener = LiveSession(), Echo()
+    talk(session, listener, [speech(0.5)] * 4)
+    session.hear(44_100, speech(1.5, rate_hz=44_100), listener)
+    assert len(listener.heard[-1]) == round(1.5 * 44_100)
+    session.hear(44_100, speech(1.5, rate_hz=44_100).astype(np.float32) / 2**15, listener)
+    assert listener.heard[-1].dtype == np.float32
+    assert len(listener.heard[-1]) == round(1.5 * 44_100)
+
+
+def test_a_session_ends_at_its_limit_and_sums_up() -> None:
+    session = LiveSession(LiveConfig(limit_s=3.0, smoothing=0.0))
+    listener = Echo(answers=[CALM, CALM, ANGRY, ANGRY, ANGRY])
+    talk(session, listener, [speech(0.5)] * 40)
+    assert session.is_over
+    assert session.answers[-1].at_s == 3.0
+    assert session.shares() == pytest.approx({"angry": 0.52, "calm": 0.48})
+    assert [row["emotion"] for row in session.rows()] == ["calm"] * 2 + ["angry"] * 3
