@@ -1,5 +1,8 @@
 """The page without a browser: words, drawings, and how a clip's fate is told."""
 
+import base64
+import io
+import json
 import logging
 import re
 import xml.etree.ElementTree as ET
@@ -8,20 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 import app
 from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.errors import AudioError
+from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
+from ser_core.live import LiveAnswer, LiveSession
 from ser_core.manifest import Certainty, Manifest
 from ser_core.models import ModelState
-from ser_core.predictor import Analysis, Prediction
+from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
-from ser_core.web import drawing, listen, page, words
+from ser_core.web import drawing, listen, live, moments, page, words
 
 RATE_HZ = 16_000
+MOMENTS = (Moment(1.0, 1.5, 0.12), Moment(1.5, 2.0, -0.03), Moment(2.0, 3.0, 0.0))
 
 
 def prediction(*, warnings: tuple[QualityWarning, ...] = (), **probabilities: float) -> Prediction:
@@ -45,7 +52,9 @@ def analysis(answer: Prediction) -> Analysis:
     t = np.arange(n_samples) / RATE_HZ
     loud = (t >= answer.speech_start_s) & (t < answer.speech_end_s)
     waveform = np.where(loud, 0.5, 0.05) * np.sin(2 * np.pi * 200 * t)
-    return Analysis(waveform.astype(np.float32), RATE_HZ, answer)
+    window = Window(answer.speech_start_s, answer.speech_end_s, answer.probabilities)
+    features = np.zeros((1, 1), np.float32)
+    return Analysis(waveform.astype(np.float32), RATE_HZ, features, (window,), answer)
 
 
 def parse(html: str) -> ET.Element:
@@ -84,10 +93,15 @@ class FakeModels:
     def __init__(self, cannot: Exception | None = None) -> None:
         self.cannot = cannot
 
-    def analyse(self, _source: str) -> Analysis:
+    def predict(self, _source: object) -> Prediction:
         if self.cannot:
             raise self.cannot
-        return analysis(prediction(angry=0.71, fearful=0.16))
+        return prediction(angry=0.71, fearful=0.16)
+
+    def explain(self, _source: str) -> tuple[Analysis, tuple[Moment, ...]]:
+        if self.cannot:
+            raise self.cannot
+        return analysis(prediction(angry=0.71, fearful=0.16)), MOMENTS
 
 
 @pytest.mark.parametrize(
@@ -353,3 +367,100 @@ def test_the_app_says_in_one_line_why_it_cannot_start(
     monkeypatch.setenv("MOODMIRROR_MODEL", str(tmp_path))
     with pytest.raises(SystemExit, match=r"^MoodMirror cannot start\. .*manifest\.json"):
         app.main()
+
+
+def long_analysis() -> Analysis:
+    """12 s in four windows: calm, calm, angry, sad."""
+    base = analysis(replace(prediction(calm=0.4, angry=0.3), duration_s=12.0, speech_end_s=12.0))
+    tops = [("calm", 0.9), ("calm", 0.6), ("angry", 0.8), ("sad", 0.7)]
+    windows = tuple(
+        Window(start_s, start_s + 6.0, prediction(**{label: p}).probabilities)
+        for start_s, (label, p) in zip((1.0, 3.0, 5.0, 6.0), tops, strict=True)
+    )
+    return replace(base, windows=windows)
+
+
+def test_the_lane_shows_moments_for_and_against_and_says_which_spoke_loudest() -> None:
+    html = moments.lane(MOMENTS, prediction(angry=0.7))
+    cells = parse(html).findall(".//div[@class='mm-lane']/span")
+    assert [cell.get("class") for cell in cells] == ["mm-for", "mm-against", "mm-for"]
+    assert "left:25.00%;width:12.50%" in (cells[0].get("style") or "")
+    assert "1 s to 1.5 s spoke loudest for angry: without it, 12 points less." in text_of(
+        html
+    ).replace(words.NBSP, " ")
+
+
+def test_no_moment_is_singled_out_where_none_matters() -> None:
+    flat = [replace(moment, weight=0.001) for moment in MOMENTS]
+    assert "No single moment" in text_of(moments.lane(flat, prediction(angry=0.7)))
+    assert moments.lane((), prediction(angry=0.7)) == ""
+
+
+def test_a_short_clip_has_no_course_and_a_long_one_tells_it() -> None:
+    short = analysis(prediction(angry=0.7))
+    assert moments.timeline(short) == moments.passages(short) == ""
+    told = text_of(moments.timeline(long_analysis())).replace(words.NBSP, " ")
+    assert "Calm from 1 s, then angry from 5 s, then sad from 6 s." in told
+    rows = parse(moments.timeline(long_analysis())).findall(".//span[@class='mm-heat']")
+    assert [len(row) for row in rows] == [4] * len(LABELS)
+
+
+def test_passages_are_the_surest_windows_apart_and_can_be_heard() -> None:
+    assert [w.start_s for w in moments.strongest(long_analysis().windows)] == [1.0]
+    apart = [replace(w, end_s=w.start_s + 2.0) for w in long_analysis().windows]
+    assert [w.start_s for w in moments.strongest(apart)] == [1.0, 3.0, 5.0]
+    (player,) = parse(moments.passages(long_analysis())).findall(".//audio")
+    content = base64.b64decode((player.get("src") or "").split(",")[1])
+    samples, rate_hz = soundfile.read(io.BytesIO(content))
+    assert (len(samples), rate_hz) == (6 * RATE_HZ, RATE_HZ)
+
+
+def test_the_answer_can_be_taken_home() -> None:
+    links = parse(moments.downloads(long_analysis(), MOMENTS)).findall(".//a")
+    files = {
+        link.get("download"): base64.b64decode((link.get("href") or "").split(",")[1]).decode()
+        for link in links
+    }
+    answer = json.loads(files["moodmirror.json"])
+    assert answer["probabilities"]["calm"] == 0.4
+    assert answer["timeline"]["start_s"] == [1.0, 3.0, 5.0, 6.0]
+    assert answer["moments"][0] == [1.0, 1.5, 0.12]
+    header, *rows = files["moodmirror.csv"].splitlines()
+    assert header == "start_s,end_s," + ",".join(LABELS)
+    assert len(rows) == 4
+
+
+def spoken(at_s: float, **probabilities: float) -> LiveAnswer:
+    return LiveAnswer(at_s, prediction(**probabilities))
+
+
+def test_live_shows_the_newest_answer_and_the_last_half_minute() -> None:
+    answers = [spoken(1.0, sad=0.9), LiveAnswer(40.0, None), spoken(41.0, angry=0.8)]
+    html = live.now(LiveSession(answers=answers), answers[-1])
+    assert "Mostly angry" in text_of(html)
+    (history,) = parse(html).findall(".//div[@class='mm-history']")
+    assert [stroke.get("title") for stroke in history] == ["angry"]
+    assert "Listening" in text_of(live.now(LiveSession(answers=answers[:2]), answers[1]))
+
+
+def test_live_sums_a_session_up() -> None:
+    session = LiveSession(
+        answers=[spoken(1.0, sad=0.9), spoken(2.0, sad=0.7), spoken(3.0, calm=0.8)]
+    )
+    html = live.summary(session)
+    assert "% sad and" in text_of(html).replace(words.NBSP, " ")
+    assert len(parse(html).findall(".//a")) == 2
+    assert "Nobody spoke" in text_of(live.summary(LiveSession()))
+    assert "Nobody spoke" in text_of(live.summary(None))
+
+
+def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chunk = (RATE_HZ, np.full(RATE_HZ, 0.5, np.float32))
+    refused = live.follow(FakeModels(AudioError("Too odd.")), LiveSession(), chunk)
+    assert "Too odd." in text_of(refused)
+    with caplog.at_level(logging.ERROR):
+        broken = live.follow(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
+    assert words.APOLOGY in text_of(broken)
+    assert "oops" in caplog.text

@@ -10,10 +10,11 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
+from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS
 from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
-from ser_core.web import words
+from ser_core.web import moments, words
 
 N_COLUMNS = 90
 """Strokes in a drawn waveform: the most that stay apart on a phone."""
@@ -21,8 +22,13 @@ MAX_TICKS = 6
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 
 
-def answer(analysis: Analysis) -> str:
-    """Everything about one analysed clip."""
+def answer(analysis: Analysis, explained: Sequence[Moment] = ()) -> str:
+    """Everything about one analysed clip.
+
+    Args:
+        analysis: The clip and its answer.
+        explained: What its moments did for the answer.
+    """
     prediction = analysis.prediction
     sign = BY_NAME[prediction.emotion].sign
     return (
@@ -33,6 +39,10 @@ def answer(analysis: Analysis) -> str:
         f"{warning_list(prediction.warnings)}"
         f"{bars(prediction)}"
         f"{waveform(analysis)}"
+        f"{moments.lane(explained, prediction)}"
+        f"{moments.timeline(analysis)}"
+        f"{moments.passages(analysis)}"
+        f"{moments.downloads(analysis, explained)}"
         f'<p class="mm-model">{escape(words.answered_by(prediction))}</p>'
         "</section>"
     )
@@ -76,11 +86,12 @@ def warning_list(warnings: Sequence[QualityWarning]) -> str:
 def bars(prediction: Prediction) -> str:
     """One bar an emotion, in the model's order: sign, word, bar, percentage."""
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-    rows = "".join(_bar(label, p, top=label == prediction.emotion) for label, p in pairs)
+    rows = "".join(bar(label, p, top=label == prediction.emotion) for label, p in pairs)
     return f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{rows}</ul>'
 
 
-def _bar(label: str, probability: float, *, top: bool) -> str:
+def bar(label: str, probability: float, *, top: bool) -> str:
+    """One emotion's sign, word, bar and percentage; the likeliest is set off."""
     value = escape(words.percent(probability))
     meter = (
         f'role="meter" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '

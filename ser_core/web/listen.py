@@ -83,7 +83,7 @@ def describe(models: ModelSwitch, clip: str | None) -> str:
     if not Path(clip).exists():
         return drawing.failure(words.CLIP_GONE)
     try:
-        return drawing.answer(models.analyse(clip))
+        return drawing.answer(*models.explain(clip))
     except SerError as error:
         return drawing.failure(str(error))
     except Exception:

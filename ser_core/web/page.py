@@ -8,6 +8,7 @@ import gradio as gr
 from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.listen import build_listen
+from ser_core.web.live import build_live
 
 SWEEP_EVERY_S = 30
 CLIP_LIFE_S = 300
@@ -37,7 +38,11 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         theme.own_html(drawing.header(theme.FAVICON.read_text(encoding="utf-8")))
         note = theme.own_html(_model_note(models), elem_id="model-note")
         privacy = drawing.card(*words.privacy(DELETED_AFTER_S))
-        build_listen(models, examples=examples, privacy=privacy)
+        with gr.Tabs():
+            with gr.Tab(words.LISTEN_TAB):
+                build_listen(models, examples=examples, privacy=privacy)
+            with gr.Tab(words.LIVE_TAB):
+                build_live(models)
         about = theme.own_html(_notes(models))
         _keep_current(page, models, note, about)
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)

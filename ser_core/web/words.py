@@ -3,9 +3,11 @@
 from math import ceil
 
 from ser_core.config import AudioConfig
+from ser_core.explain import Moment
+from ser_core.live import LiveConfig, LiveSession
 from ser_core.manifest import Manifest
 from ser_core.models import ModelState
-from ser_core.predictor import Prediction
+from ser_core.predictor import Analysis, Prediction
 
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -68,6 +70,10 @@ MENTION_FROM = 0.1
 """Probability from which the second emotion is worth a word."""
 
 
+MOST_STEPS = 5
+"""Changes of emotion that a sentence still tells one by one."""
+
+
 def percent(probability: float) -> str:
     """A probability as a whole percentage, such as `71 %`; `<1 %` and `>99 %` at the ends."""
     if 0.0 < probability < 0.01:
@@ -112,6 +118,47 @@ def used_part(prediction: Prediction) -> str:
     """Which part of the clip was judged, in words."""
     start, end = seconds(prediction.speech_start_s), seconds(prediction.speech_end_s)
     return f"Used: {start} to {end}, of {seconds(prediction.duration_s)}."
+
+
+TIMELINE_HEADING = "How it goes"
+PASSAGES_HEADING = "Hear the strongest passages"
+DOWNLOAD = "Take the answer home:"
+MOMENTS_METHOD = (
+    "Each moment was left out in turn: up is what the answer lost by that, down what it gained."
+)
+
+
+def stretch(start_s: float, end_s: float) -> str:
+    """A stretch of a recording, such as `0.3 s to 1.2 s`."""
+    return f"{seconds(start_s)} to {seconds(end_s)}"
+
+
+def moment(moment: Moment) -> str:
+    """What one moment did for the answer."""
+    return f"{stretch(moment.start_s, moment.end_s)}: {100 * moment.weight:+.0f} points"
+
+
+def strongest_moment(strongest: Moment, prediction: Prediction) -> str:
+    """Which moment spoke loudest for the answer."""
+    where = stretch(strongest.start_s, strongest.end_s)
+    if round(100 * strongest.weight) < 1:
+        return f"No single moment made it sound {prediction.emotion}: all of them did."
+    return (
+        f"{where} spoke loudest for {prediction.emotion}: without it, "
+        f"{100 * strongest.weight:.0f} points less."
+    )
+
+
+def course(analysis: Analysis) -> str:
+    """How the likeliest emotion changes through a long recording."""
+    steps: list[str] = []
+    for window in analysis.windows:
+        k = window.probabilities.index(max(window.probabilities))
+        label = analysis.prediction.labels[k]
+        if not steps or not steps[-1].startswith(label):
+            steps.append(f"{label} from {seconds(window.start_s)}")
+    shown = steps if len(steps) <= MOST_STEPS else [*steps[:MOST_STEPS], "and so on"]
+    return f"{', then '.join(shown)}.".capitalize()
 
 
 def answered_by(prediction: Prediction) -> str:
@@ -215,3 +262,29 @@ def _certainty(manifest: Manifest) -> tuple[str, ...]:
         f"above that {percent(certainty.precision)} of its answers were right, for people it had "
         "never heard.",
     )
+
+
+LISTEN_TAB = "Listen"
+LIVE_TAB = "Live"
+LIVE_CLIP = "Your microphone"
+LIVE_EMPTY_HEADING = "Not listening yet"
+LISTENING = "Listening …"
+LIVE_SUMMARY_EYEBROW = "This session sounded"
+LIVE_NOTHING = "Nobody spoke in this session."
+LIVE_HISTORY = "The last half minute"
+
+
+def live_hint(config: LiveConfig) -> str:
+    """What to do on the live tab."""
+    return (
+        f"Start the microphone and talk: an answer comes every {seconds(config.every_s)} of "
+        f"sound, from the last {seconds(config.window_s)}. A session ends by itself after "
+        f"{seconds(config.limit_s)}."
+    )
+
+
+def live_summary(session: LiveSession) -> str:
+    """A session in a sentence, its two largest shares first."""
+    shares = list(session.shares().items())[:2]
+    told = " and ".join(f"{percent(share)} {label}" for label, share in shares)
+    return f"{told}, in {seconds(session.heard_s)}."

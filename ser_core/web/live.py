@@ -1,0 +1,163 @@
+"""The tab that answers while somebody talks."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from html import escape
+
+import gradio as gr
+
+from ser_core.errors import SerError
+from ser_core.labels import BY_NAME, LABELS
+from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
+from ser_core.models import ModelSwitch
+from ser_core.web import drawing, moments, theme, words
+
+logger = logging.getLogger(__name__)
+
+CHUNK_S = 0.5
+N_STREAMS = 8
+"""Visitors whose streams are answered at once; others wait."""
+HISTORY_S = 30.0
+
+
+def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
+    """Add the tab to the page that is being built.
+
+    Args:
+        models: Who answers.
+        config: How a stream is judged.
+    """
+    settings = config or LiveConfig()
+    session = gr.State(None)
+    with gr.Row(elem_id="live-tool"):
+        with gr.Column(elem_id="live-input"):
+            microphone = gr.Audio(
+                sources=["microphone"],
+                streaming=True,
+                type="numpy",
+                label=words.LIVE_CLIP,
+                elem_id="live-clip",
+                buttons=[],
+            )
+            theme.own_html(f'<p class="mm-small">{words.live_hint(settings)}</p>')
+        panel = gr.HTML(
+            idle(),
+            elem_id="live-result",
+            apply_default_css=False,
+            js_on_load="element.setAttribute('aria-live', 'polite')",
+        )
+
+    def begin() -> tuple[LiveSession, str]:
+        return LiveSession(settings), listening()
+
+    def hear(
+        chunk: tuple[int, Chunk] | None, session: LiveSession | None
+    ) -> tuple[LiveSession, str | gr.HTML]:
+        session = session or LiveSession(settings)
+        return session, follow(models, session, chunk)
+
+    microphone.start_recording(
+        begin, None, [session, panel], show_progress="hidden", api_visibility="private"
+    )
+    microphone.stream(
+        hear,
+        [microphone, session],
+        [session, panel],
+        stream_every=CHUNK_S,
+        time_limit=settings.limit_s,
+        concurrency_limit=N_STREAMS,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    microphone.stop_recording(
+        summary, session, panel, show_progress="hidden", api_visibility="private"
+    )
+
+
+def follow(
+    models: ModelSwitch, session: LiveSession, chunk: tuple[int, Chunk] | None
+) -> "str | gr.HTML":
+    """Hear a chunk and say what is to be shown; what is there stays where nothing is new."""
+    if session.is_over:
+        return summary(session)
+    try:
+        answer = session.hear(*chunk, models) if chunk else None
+    except SerError as error:
+        return drawing.failure(str(error))
+    except Exception:
+        logger.exception("A chunk could not be judged")
+        return drawing.failure(words.APOLOGY)
+    return now(session, answer) if answer else gr.skip()
+
+
+def idle() -> str:
+    """What to do before a session."""
+    return (
+        f'<section class="mm-answer mm-empty"><p class="mm-eyebrow">{words.ANSWER_EYEBROW} …</p>'
+        f'<h2 class="mm-sentence">{words.LIVE_EMPTY_HEADING}</h2></section>'
+    )
+
+
+def listening() -> str:
+    """Nobody has spoken yet, or nobody speaks."""
+    return (
+        f'<section class="mm-answer"><p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
+        f'<h2 class="mm-sentence">{words.LISTENING}</h2></section>'
+    )
+
+
+def now(session: LiveSession, answer: LiveAnswer) -> str:
+    """The newest answer, and the last half minute."""
+    if answer.prediction is None:
+        return listening().replace("</section>", f"{history(session.answers)}</section>")
+    prediction = answer.prediction
+    return (
+        f'<section class="mm-answer"><p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
+        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[prediction.emotion].sign}'
+        f"</span><span>{escape(words.sentence(prediction))}</span></h2>"
+        f"{drawing.bars(prediction)}{history(session.answers)}</section>"
+    )
+
+
+def history(answers: Sequence[LiveAnswer]) -> str:
+    """One stroke an answer, as high as it is sure, the newest on the right."""
+    newest_s = answers[-1].at_s
+    strokes = "".join(
+        f'<span style="left:{100 * (1 - (newest_s - answer.at_s) / HISTORY_S):.2f}%;'
+        f'height:{100 * p.confidence:.0f}%;background:{BY_NAME[p.emotion].colour}" '
+        f'title="{escape(p.emotion)}"></span>'
+        for answer in answers
+        if (p := answer.prediction) and newest_s - answer.at_s < HISTORY_S
+    )
+    return (
+        f'<h3>{words.LIVE_HISTORY}</h3><div class="mm-history" aria-hidden="true">{strokes}</div>'
+    )
+
+
+def summary(session: LiveSession | None) -> str:
+    """The whole session: shares, and the answers to take home."""
+    shares = session.shares() if session else {}
+    if session is None or not shares:
+        return (
+            f'<section class="mm-answer mm-empty"><h2 class="mm-sentence">{words.LIVE_NOTHING}'
+            "</h2></section>"
+        )
+    rows = session.rows()
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    first = next(iter(shares))
+    bars = "".join(
+        drawing.bar(label, shares[label], top=label == first) for label in LABELS if label in shares
+    )
+    return (
+        f'<section class="mm-answer"><p class="mm-eyebrow">{words.LIVE_SUMMARY_EYEBROW}</p>'
+        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[first].sign}</span>'
+        f"<span>{escape(words.live_summary(session))}</span></h2>"
+        f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{bars}</ul>'
+        f"{moments.download_links({'shares': shares, 'answers': rows}, table.getvalue())}"
+        "</section>"
+    )

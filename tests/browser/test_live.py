@@ -1,0 +1,57 @@
+"""The live tab in Chromium: a talk with a silence in its middle."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Page, expect
+
+from ser_core.labels import LABELS
+from tests.browser.conftest import ANSWER_WITHIN_MS
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+WAIT = {"timeout": ANSWER_WITHIN_MS}
+SILENCE_S = 4.0
+TALK_S = 20
+
+
+@pytest.fixture(scope="module")
+def voice(voice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6 s of talk, then silence; Chromium plays it over and over."""
+    samples, rate_hz = soundfile.read(voice)
+    speech = np.resize(samples, 6 * rate_hz)
+    tape = np.concatenate([speech, np.zeros(round(SILENCE_S * rate_hz))])
+    path = tmp_path_factory.mktemp("tape") / "tape.wav"
+    soundfile.write(path, tape, rate_hz)
+    return path
+
+
+def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    panel = page.locator("#live-result")
+    expect(page.get_by_role("meter")).to_have_count(len(LABELS), **WAIT)
+    quiet = 0
+    for _ in range(2 * TALK_S):
+        page.wait_for_timeout(500)
+        quiet += "Listening" in panel.inner_text()
+    assert quiet >= 2
+    screenshots = ROOT / "artifacts" / "screenshots"
+    screenshots.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=screenshots / "live.png", full_page=True)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(panel).to_contain_text("This session sounded", **WAIT)
+    link = page.get_by_role("link", name="moodmirror.json").get_attribute("href") or ""
+    session = json.loads(base64.b64decode(link.split(",")[1]))
+    assert sum(session["shares"].values()) == pytest.approx(1.0, abs=1e-3)
+    at_s = [row["at_s"] for row in session["answers"]]
+    spoken_share = 6 / (6 + SILENCE_S)
+    assert len(at_s) >= TALK_S * spoken_share * 2 * 0.6
+    gaps = np.diff(at_s)
+    assert np.median(gaps) <= 0.6
+    assert max(gaps) >= 1.5  # the silence
+    page.screenshot(path=screenshots / "live-summary.png", full_page=True)
