@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser_core.console import print_csv, print_json, print_scores, print_summary, print_table
+from ser_core.console import (
+    print_csv,
+    print_json,
+    print_object,
+    print_scores,
+    print_summary,
+    print_table,
+)
 from ser_core.errors import SerError
 
 if TYPE_CHECKING:
@@ -70,6 +77,29 @@ def predict(
         print_table(answers)
     if failed:
         raise typer.Exit(BAD_INPUT)
+
+
+@app.command()
+def timeline(
+    file: Annotated[Path, typer.Argument(help="A recording.")], model: ModelOption = MODEL
+) -> None:
+    """Print what is heard in each stretch of a recording, as JSON."""
+    with _errors_as_one_line():
+        print_object(_open_model(model).analyse(file).timeline())
+
+
+@app.command()
+def explain(
+    file: Annotated[Path, typer.Argument(help="A recording.")], model: ModelOption = MODEL
+) -> None:
+    """Print what each moment of a recording did for the answer, as JSON."""
+    with _errors_as_one_line():
+        from ser_core.explain import explain as explain_analysis
+        from ser_core.explain import to_dict
+
+        predictor = _open_model(model)
+        analysis = predictor.analyse(file)
+        print_object(to_dict(analysis, explain_analysis(analysis, predictor.model)))
 
 
 @app.command()

@@ -23,6 +23,11 @@ def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
         print(json.dumps({"file": str(file)} | prediction.to_dict()), flush=True)
 
 
+def print_object(answer: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(answer))
+
+
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
     """Print one row a recording, under a line of column names."""
     writer = csv.writer(sys.stdout, lineterminator="\n")

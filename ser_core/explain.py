@@ -1,7 +1,9 @@
 """Which moments of a recording spoke for the answer."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ from ser_core.predictor import Analysis
 
 MOMENT_S = 0.3
 """Length of a moment, about a syllable and a half."""
+METHOD = "occlusion"
+"""How the weights were found: by leaving each moment out."""
 MIN_MOMENTS = 4
 """Fewer moments than these say nothing about where in a clip the answer lies."""
 
@@ -68,6 +72,22 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
         Moment(round(float(a), 3), round(float(b), 3), float(answers[0] - without))
         for a, b, without in zip(edges_s[:-1], edges_s[1:], answers[1:], strict=True)
     )
+
+
+def to_dict(analysis: Analysis, moments: Sequence[Moment]) -> dict[str, Any]:
+    """Plain JSON types, the answer of the API and the command line.
+
+    Args:
+        analysis: What was explained.
+        moments: What `explain` gave.
+    """
+    prediction = analysis.prediction
+    return {
+        "emotion": prediction.emotion,
+        "confidence": prediction.confidence,
+        "method": METHOD,
+        "moments": [asdict(moment) for moment in moments],
+    }
 
 
 def _without_each(features: Features, edges: npt.NDArray[np.intp]) -> list[Features]:

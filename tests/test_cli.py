@@ -60,6 +60,18 @@ def test_predict_prints_csv(clips: list[Path]) -> None:
     assert sum(float(row[label]) for label in LABELS) == pytest.approx(1.0, abs=1e-3)
 
 
+def test_timeline_and_explain_print_json(clips: list[Path]) -> None:
+    stretches = json.loads(run("timeline", clips[0], "--model", "compact").stdout)
+    assert list(stretches["probabilities"]) == list(LABELS)
+    explained = json.loads(run("explain", clips[0], "--model", "compact").stdout)
+    top = max(LABELS, key=lambda label: stretches["probabilities"][label][0])
+    assert explained["emotion"] == top
+    assert len(explained["moments"]) == 7
+    silent = run("explain", clips[1], "--model", "compact")
+    assert silent.returncode == 2
+    assert silent.stderr.startswith("moodmirror: No speech was heard")
+
+
 def test_a_missing_model_is_one_line(clips: list[Path], tmp_path: Path) -> None:
     done = run("predict", clips[0], MOODMIRROR_MODEL=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")

@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
@@ -11,6 +10,7 @@ from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
 from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
+from ser_core.web.api import add_endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def build_listen(models: ModelSwitch, *, examples: Path, privacy: str) -> None:
     if example_loaded:
         example_loaded.then(show, clip, result, api_visibility="private")
     clip.clear(drawing.empty, None, result, show_progress="hidden", api_visibility="private")
-    _add_endpoint(models, clip)
+    add_endpoints(models, clip)
 
 
 def _recorder() -> gr.Audio:
@@ -123,18 +123,3 @@ def _add_examples(clip: gr.Audio, folder: Path) -> Dependency | None:
     theme.own_html(drawing.example_hint())
     loaded: Dependency = examples.load_input_event
     return loaded
-
-
-def _add_endpoint(models: ModelSwitch, clip: gr.Audio) -> None:
-    """The named endpoint `/predict`: one audio file in, the JSON of a `Prediction` out."""
-
-    def predict(audio: str | None) -> dict[str, Any]:
-        """Judge one recording: eight probabilities, warnings and timings."""
-        if audio is None:
-            raise gr.Error(words.NO_CLIP, print_exception=False)
-        try:
-            return models.predict(audio).to_dict()
-        except SerError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    gr.on([], predict, clip, gr.JSON(label=words.PREDICTION, visible=False), api_name="predict")

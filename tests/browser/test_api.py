@@ -1,4 +1,4 @@
-"""The endpoint `/predict` of the running app: by Gradio's client, and by HTTP alone."""
+"""The endpoints of the running app: by Gradio's client, and by HTTP alone."""
 
 import json
 import urllib.request
@@ -37,6 +37,19 @@ def test_the_client_gets_the_prediction(client: Client, voice: Path) -> None:
     assert answer["confidence"] == answer["probabilities"][answer["emotion"]]
 
 
+def test_the_client_gets_the_timeline_and_the_moments(client: Client, voice: Path) -> None:
+    answer = client.predict(audio=handle_file(voice), api_name="/predict")
+    timeline = client.predict(audio=handle_file(voice), api_name="/timeline")
+    assert timeline["start_s"] == [pytest.approx(answer["speech_start_s"], abs=1e-3)]
+    assert {label: column[0] for label, column in timeline["probabilities"].items()} == (
+        pytest.approx(answer["probabilities"], abs=1e-4)
+    )
+    explained = client.predict(audio=handle_file(voice), api_name="/explain")
+    assert explained["emotion"] == answer["emotion"]
+    assert explained["method"] == "occlusion"
+    assert {"start_s", "end_s", "weight"} == set(explained["moments"][0])
+
+
 def test_the_client_is_told_what_is_wrong(client: Client, tmp_path: Path) -> None:
     junk = tmp_path / "junk.wav"
     junk.write_text("This is no sound.")
@@ -44,9 +57,9 @@ def test_the_client_is_told_what_is_wrong(client: Client, tmp_path: Path) -> Non
         client.predict(audio=handle_file(junk), api_name="/predict")
 
 
-def test_only_the_documented_endpoint_can_be_called(client: Client) -> None:
+def test_only_the_documented_endpoints_can_be_called(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/predict"]
+    assert list(endpoints["named_endpoints"]) == ["/predict", "/timeline", "/explain"]
     assert endpoints["unnamed_endpoints"] == {}
 
 

@@ -1,0 +1,182 @@
+"""Many recordings at once: files and zip archives in, one row each out."""
+
+import lzma
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol
+
+from ser_core.audio import AudioSource
+from ser_core.errors import SerError
+from ser_core.predictor import Prediction
+
+MAX_FILES = 200
+MAX_UNPACKED_BYTES = 500_000_000
+"""Bytes of all members of all archives together."""
+MAX_NAME = 120
+"""Characters of a name that are shown."""
+BLOCK_BYTES = 1 << 20
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,  # a password is needed; its child NotImplementedError: unknown compression
+)
+"""What Python's zipfile raises over a member that it cannot read."""
+_CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+class BatchError(SerError):
+    """A batch is larger than allowed, or holds nothing to judge."""
+
+
+class Judge(Protocol):
+    """Whoever answers: a `Predictor` or a `ModelSwitch`."""
+
+    def predict(self, source: AudioSource) -> Prediction:
+        """See `Predictor.predict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """One file to be judged.
+
+    Attributes:
+        name: What the visitor calls it, fit to be shown.
+        path: Where it lies; None for one that could not be had.
+        error: Why it could not be had.
+    """
+
+    name: str
+    path: Path | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """What became of one file.
+
+    Attributes:
+        name: Its name.
+        prediction: What was heard; None where it could not be judged.
+        error: Why it could not be judged.
+    """
+
+    name: str
+    prediction: Prediction | None
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, alike for every row of a batch that could be judged."""
+        if self.prediction is None:
+            return {"file": self.name, "error": self.error}
+        return {"file": self.name} | self.prediction.to_dict()
+
+
+def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
+    """List what is to be judged, zip archives taken apart.
+
+    Members are written under numbers, never under their own names, so that no name can
+    lead out of the folder; what an archive says about sizes is not believed, the bytes are
+    counted while they are written.
+
+    Args:
+        paths: Recordings and zip archives.
+        folder: An empty folder for the members, which the caller deletes.
+
+    Raises:
+        BatchError: There are no files or too many, or archives hold too much.
+    """
+    files: list[BatchFile] = []
+    budget = MAX_UNPACKED_BYTES
+    for path in paths:
+        if zipfile.is_zipfile(path):
+            for file, n_bytes in _unpack(path, folder, len(files), budget):
+                files.append(file)
+                budget -= n_bytes
+                _check_count(files)
+        else:
+            files.append(BatchFile(shown_name(path.name), path))
+            _check_count(files)
+    if not files:
+        raise BatchError("There is nothing to judge. Add recordings, or a zip that holds some.")
+    return files
+
+
+def judge_files(files: Sequence[BatchFile], judge: Judge) -> Iterator[BatchRow]:
+    """Judge file after file; one that cannot be judged is a row with its reason.
+
+    Args:
+        files: What `collect_files` gave.
+        judge: Who answers.
+    """
+    for file in files:
+        if file.path is None:
+            yield BatchRow(file.name, None, file.error)
+            continue
+        try:
+            yield BatchRow(file.name, judge.predict(file.path))
+        except SerError as error:
+            # A member lies under a number: its own name is what the visitor knows.
+            yield BatchRow(file.name, None, str(error).replace(file.path.name, file.name))
+
+
+def shown_name(name: str) -> str:
+    """A file's name without folders, control and direction marks, at most `MAX_NAME` long."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    kept = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
+    return kept[:MAX_NAME] or "unnamed"
+
+
+def _check_count(files: Sequence[BatchFile]) -> None:
+    if len(files) > MAX_FILES:
+        raise BatchError(
+            f"There are more than {MAX_FILES} files, the most at a time. Send them in parts."
+        )
+
+
+def _unpack(
+    archive: Path, folder: Path, first: int, budget: int
+) -> Iterator[tuple[BatchFile, int]]:
+    """The members of an archive, and how many bytes each took."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = [m for m in opened.infolist() if not m.is_dir() and not _is_clutter(m)]
+            for i, member in enumerate(members, first):
+                name, target = shown_name(member.filename), folder / f"{i:04d}"
+                try:
+                    with opened.open(member) as source:
+                        n_bytes = _write(source, target, budget, archive.name)
+                except UNREADABLE as error:
+                    target.unlink(missing_ok=True)
+                    yield BatchFile(name, None, f"{name} cannot be unpacked: {error}."), 0
+                    continue
+                budget -= n_bytes
+                yield BatchFile(name, target), n_bytes
+    except zipfile.BadZipFile as error:
+        name = shown_name(archive.name)
+        yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Pack it again."), 0
+
+
+def _is_clutter(member: zipfile.ZipInfo) -> bool:
+    parts = PurePosixPath(member.filename).parts
+    return any(part in _CLUTTER or part.startswith("._") for part in parts)
+
+
+def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
+    n_bytes = 0
+    with target.open("xb") as sink:
+        while block := source.read(BLOCK_BYTES):
+            n_bytes += len(block)
+            if n_bytes > budget:
+                raise BatchError(
+                    f"{shown_name(archive)} holds more than {MAX_UNPACKED_BYTES // 1_000_000} MB "
+                    "unpacked. Send it in parts."
+                )
+            sink.write(block)
+    return n_bytes

@@ -1,0 +1,131 @@
+"""Many recordings at once."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_core import batch
+from ser_core.batch import BatchError, collect_files, judge_files, shown_name
+from ser_core.errors import AudioError
+from ser_core.predictor import Prediction
+
+
+class Sizes:
+    """Answers with the file's size; refuses what is no sound."""
+
+    def predict(self, source: Any) -> Prediction:
+        if source.read_bytes().startswith(b"junk"):
+            raise AudioError(f"{source.name} is no sound. Choose another.")
+        return Prediction.from_probabilities((0.9, 0.1), ("calm", "angry"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    return folder
+
+
+def pack(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_files_and_members_are_rows_and_a_bad_one_tells_its_reason(
+    tmp_path: Path, folder: Path
+) -> None:
+    single = tmp_path / "one.wav"
+    soundfile.write(single, np.zeros(100), 16_000)
+    archive = pack(
+        tmp_path / "more.zip",
+        {
+            "a/two.wav": single.read_bytes(),
+            "a/bad.wav": b"junk",
+            "a/": b"",
+            "__MACOSX/a/._two.wav": b"junk",
+        },
+    )
+    rows = list(judge_files(collect_files([single, archive], folder), Sizes()))
+    assert [row.name for row in rows] == ["one.wav", "two.wav", "bad.wav"]
+    assert [row.prediction is not None for row in rows] == [True, True, False]
+    assert rows[2].to_dict() == {
+        "file": "bad.wav",
+        "error": "bad.wav is no sound. Choose another.",
+    }
+    assert rows[0].to_dict()["emotion"] == "calm"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../escape.wav", "/etc/escape.wav", "..\\..\\escape.wav", "C:\\escape.wav"]
+)
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, folder: Path, name: str) -> None:
+    archive = pack(tmp_path / "evil.zip", {name: b"sound"})
+    (file,) = collect_files([archive], folder)
+    assert file.name == "escape.wav"
+    assert file.path is not None
+    assert file.path.parent == folder
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["0000", "evil.zip", "unpacked"]
+
+
+def test_an_archive_that_would_fill_the_disk_is_stopped(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MAX_UNPACKED_BYTES", 3_000_000)
+    bomb = pack(tmp_path / "bomb.zip", {f"{i}.wav": bytes(1_000_000) for i in range(9)})
+    assert bomb.stat().st_size < 20_000
+    with pytest.raises(BatchError, match=r"bomb\.zip holds more than 3 MB"):
+        collect_files([bomb], folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000_000
+
+
+def test_what_an_archive_says_of_its_sizes_is_not_believed(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "MAX_UNPACKED_BYTES", 100_000)
+    archive = pack(tmp_path / "liar.zip", {"a.wav": bytes(1_000_000)})
+    content = archive.read_bytes()
+    true_size, said = (1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")
+    assert content.count(true_size) == 2
+    archive.write_bytes(content.replace(true_size, said))
+    try:
+        files = collect_files([archive], folder)
+    except BatchError:
+        files = []
+    assert all(file.path is None or file.path.stat().st_size <= 10 for file in files)
+
+
+def test_a_damaged_member_is_a_row_and_the_others_are_judged(tmp_path: Path, folder: Path) -> None:
+    whole = pack(tmp_path / "whole.zip", {"a.wav": b"sound" * 999, "b.wav": b"sound"})
+    content = bytearray(whole.read_bytes())
+    content[40:60] = bytes(20)  # within the first member's data
+    whole.write_bytes(content)
+    first, second = collect_files([whole], folder)
+    assert first.path is None
+    assert "a.wav cannot be unpacked" in first.error
+    assert second.path is not None
+    assert [path.name for path in folder.iterdir()] == ["0001"]
+
+
+def test_too_many_files_and_none_at_all_are_refused(tmp_path: Path, folder: Path) -> None:
+    many = pack(tmp_path / "many.zip", {f"{i}.wav": b"sound" for i in range(201)})
+    with pytest.raises(BatchError, match="more than 200 files"):
+        collect_files([many], folder)
+    with pytest.raises(BatchError, match="nothing to judge"):
+        collect_files([pack(tmp_path / "none.zip", {})], folder)
+
+
+@given(st.text(max_size=300))
+def test_a_shown_name_is_short_and_holds_no_marks(name: str) -> None:
+    shown = shown_name(name)
+    assert 0 < len(shown) <= 120
+    assert "/" not in shown
+    assert shown.isprintable() or " " in shown or not shown.isascii()
+    assert "\u202e" not in shown
