@@ -4,7 +4,7 @@ Colours come from the theme's CSS variables, so that one string serves light and
 dark. Whatever comes from outside (file names in messages) is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -184,6 +184,27 @@ def header(logo_svg: str) -> str:
 def model_note(text: str) -> str:
     """Which model answers."""
     return f'<p class="mm-small" role="status">{escape(text)}</p>'
+
+
+def status(text: str) -> str:
+    """A line on how things stand."""
+    return f'<p class="mm-status">{escape(text)}</p>'
+
+
+def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:
+    """How far a batch is, as a bar and in words.
+
+    Args:
+        n_done: Files that are done.
+        n_all: All files.
+        say: Both numbers to words.
+    """
+    text = escape(say(n_done, n_all))
+    return (
+        f'<p class="mm-status">{text}</p><div class="mm-progress" role="progressbar" '
+        f'aria-label="{text}" aria-valuemin="0" aria-valuemax="{n_all}" '
+        f'aria-valuenow="{n_done}"><span style="width:{100 * n_done / n_all:.1f}%"></span></div>'
+    )
 
 
 def example_hint() -> str:

@@ -9,6 +9,7 @@ from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
+from ser_core.web.many import build_many
 
 SWEEP_EVERY_S = 30
 CLIP_LIFE_S = 300
@@ -43,6 +44,8 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
                 build_listen(models, examples=examples, privacy=privacy)
             with gr.Tab(words.LIVE_TAB):
                 build_live(models)
+            with gr.Tab(words.MANY_TAB):
+                build_many(models)
         about = theme.own_html(_notes(models))
         _keep_current(page, models, note, about)
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)

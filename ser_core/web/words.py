@@ -288,3 +288,31 @@ def live_summary(session: LiveSession) -> str:
     shares = list(session.shares().items())[:2]
     told = " and ".join(f"{percent(share)} {label}" for label, share in shares)
     return f"{told}, in {seconds(session.heard_s)}."
+
+
+MANY_TAB = "Many files"
+MANY_FILES = "Recordings, or zips of them"
+MANY_JUDGE = "Judge all"
+MANY_CANCEL = "Stop"
+MANY_TABLE = "Answers"
+MANY_EMPTY = "No files yet. Add some, and the answers appear below, one row each."
+MANY_CANCELLED = "Stopped. What was judged so far stays in the table."
+
+
+def many_hint(max_files: int) -> str:
+    """What to do on the tab for many files."""
+    return (
+        f"Up to {max_files} recordings at a time, one by one or zipped. A file that cannot be "
+        "judged is a row with its reason. Click a column to sort by it."
+    )
+
+
+def many_progress(n_done: int, n_files: int) -> str:
+    """How far a batch is."""
+    return f"{n_done} of {n_files} judged."
+
+
+def many_done(n_files: int, n_failed: int) -> str:
+    """What came out of a batch."""
+    problems = f" {n_failed} could not be judged: see the last column." if n_failed else ""
+    return f"All {n_files} done.{problems}"

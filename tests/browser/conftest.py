@@ -58,6 +58,7 @@ def run_app(arguments: list[str], log: Path, **environment: str) -> Iterator[str
         The address of the page, once it answers.
     """
     clips = log.parent / "clips"
+    clips.mkdir(exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

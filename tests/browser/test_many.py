@@ -1,0 +1,54 @@
+"""The tab for many files in Chromium."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import ANSWER_WITHIN_MS
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+WAIT = {"timeout": 4 * ANSWER_WITHIN_MS}
+
+
+def open_tab(page: Page, files: list[Path]) -> None:
+    page.get_by_role("tab", name="Many files").click()
+    page.locator("#many-files input[type=file]").set_input_files(files)
+    expect(page.locator("#many-files")).to_contain_text(files[-1].stem, **WAIT)
+
+
+def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.wav"
+    junk.write_text("This is no sound.")
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.write(voice, "../../escaped.wav")
+    open_tab(page, [voice, junk, archive])
+    page.get_by_role("button", name="Judge all").click()
+    note = page.locator("#many-note")
+    expect(note).to_contain_text("All 3 done. 1 could not be judged", **WAIT)
+    table = page.locator("#many-table")
+    expect(table).to_contain_text("escaped.wav")
+    expect(table).to_contain_text("junk.wav")
+    expect(page.get_by_role("link", name="moodmirror.csv")).to_be_visible()
+    screenshots = ROOT / "artifacts" / "screenshots"
+    screenshots.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=screenshots / "many.png", full_page=True)
+
+
+def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        for i in range(200):
+            opened.write(voice, f"clip-{i:03d}.wav")
+    open_tab(page, [archive])
+    page.get_by_role("button", name="Judge all").click()
+    note = page.locator("#many-note")
+    expect(note).to_contain_text(re.compile(r"\d+ of 200 judged"), **WAIT)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(note).to_contain_text("Stopped.", **WAIT)
+    page.wait_for_timeout(2_000)
+    expect(note).to_contain_text("Stopped.")
