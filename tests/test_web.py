@@ -480,8 +480,8 @@ def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     links = parse(said).findall(".//a")
     content = base64.b64decode((links[1].get("href") or "").split(",")[1]).decode()
     header, first, _ = content.splitlines()
-    assert header.startswith("file,emotion,confidence,neutral")
-    assert first.startswith("'=1+1.wav,angry,0.71,")
+    assert header.startswith("file,emotion,problem,confidence,neutral")
+    assert first.startswith("'=1+1.wav,angry,,0.71,")
 
 
 def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
     said, table = list(many.judge_all(FakeModels(AudioError("bad.wav is odd.")), [str(path)]))[-1]
     assert "1 could not be judged" in text_of(said)
     assert table[0][0] == "bad.wav"
-    assert table[0][-1] == "bad.wav is odd."
+    assert table[0][2] == "bad.wav is odd."
 
 
 def test_an_empty_batch_and_a_bug_are_sentences(

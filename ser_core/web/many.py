@@ -18,7 +18,8 @@ from ser_core.web import drawing, moments, theme, words
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("file", "emotion", "confidence", *LABELS, "problem")
+COLUMNS = ("file", "emotion", "problem", "confidence", *LABELS)
+WIDTHS = ["220px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula at the beginning of a cell."""
 
@@ -49,6 +50,7 @@ def build_many(models: ModelSwitch) -> None:
         label=words.MANY_TABLE,
         elem_id="many-table",
         wrap=True,
+        column_widths=WIDTHS,
         show_search="filter",
     )
 
@@ -110,10 +112,10 @@ def _types() -> list[Literal["str", "number", "bool", "date", "markdown", "html"
 def cells(row: BatchRow) -> list[Any]:
     """One line of the table."""
     if row.prediction is None:
-        return [row.name, "", None, *[None] * len(LABELS), row.error]
+        return [row.name, "", row.error, None, *[None] * len(LABELS)]
     shares = dict(zip(row.prediction.labels, row.prediction.probabilities, strict=True))
     rounded = [round(shares.get(label, 0.0), 4) for label in LABELS]
-    return [row.name, row.prediction.emotion, round(row.prediction.confidence, 4), *rounded, ""]
+    return [row.name, row.prediction.emotion, "", round(row.prediction.confidence, 4), *rounded]
 
 
 def finished(rows: Sequence[BatchRow]) -> str:

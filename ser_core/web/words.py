@@ -314,5 +314,5 @@ def many_progress(n_done: int, n_files: int) -> str:
 
 def many_done(n_files: int, n_failed: int) -> str:
     """What came out of a batch."""
-    problems = f" {n_failed} could not be judged: see the last column." if n_failed else ""
+    problems = f" {n_failed} could not be judged: see the column «problem»." if n_failed else ""
     return f"All {n_files} done.{problems}"
