@@ -19,7 +19,7 @@ from ser_core.web import drawing, moments, theme, words
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("file", "emotion", "problem", "confidence", *LABELS)
-WIDTHS = ["220px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
+WIDTHS: list[str | int] = ["220px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula at the beginning of a cell."""
 
