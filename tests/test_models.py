@@ -135,7 +135,7 @@ class NamedPredictor:
         if self._go is not None:
             assert self._go.wait(WITHIN_S)
         answer = Prediction.from_probabilities(np.eye(8)[0], LABELS, model=self.manifest.name)
-        return Analysis(np.zeros(1, np.float32), 16_000, answer)
+        return Analysis(np.zeros(1, np.float32), 16_000, np.zeros((1, 1), np.float32), (), answer)
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_without_a_network_the_page_says_so_and_answers(
     url, log = start_app(hub.url)
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
-    expect(note).to_have_text("No network: the compact model answers.")
+    expect(note).to_have_text("No network: the compact model answers.", **WAIT)
     upload(visitor, voice)
     expect(answer(visitor)).to_contain_text("Answered by compact")
     said = log.read_text()
