@@ -7,11 +7,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from ser_core.audio import AudioSource
 from ser_core.errors import SerError
-from ser_core.predictor import Prediction
+from ser_core.predictor import Judge, Prediction
 
 MAX_FILES = 200
 MAX_UNPACKED_BYTES = 500_000_000
@@ -33,13 +32,6 @@ _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 class BatchError(SerError):
     """A batch is larger than allowed, or holds nothing to judge."""
-
-
-class Judge(Protocol):
-    """Whoever answers: a `Predictor` or a `ModelSwitch`."""
-
-    def predict(self, source: AudioSource) -> Prediction:
-        """See `Predictor.predict`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,16 @@
 """Answers over a stream of chunks: a rolling window of the newest sound, smoothed."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ser_core.audio import AudioSource
 from ser_core.errors import NoSpeechError
-from ser_core.predictor import Prediction
+from ser_core.predictor import Judge, Prediction
 from ser_core.preprocess import dbfs
 
 Chunk = npt.NDArray[Any]
-
-
-class Listener(Protocol):
-    """Whoever answers: a `Predictor` or a `ModelSwitch`."""
-
-    def predict(self, source: AudioSource) -> Prediction:
-        """See `Predictor.predict`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +75,7 @@ class LiveSession:
         """Whether the longest session has been reached."""
         return self._heard_s >= self.config.limit_s
 
-    def hear(self, rate_hz: int, chunk: Chunk, listener: Listener) -> LiveAnswer | None:
+    def hear(self, rate_hz: int, chunk: Chunk, judge: Judge) -> LiveAnswer | None:
         """Take the next stretch of the stream, of any length.
 
         A chunk longer than the window, as comes after the server was busy, is answered
@@ -92,7 +84,7 @@ class LiveSession:
         Args:
             rate_hz: Rate of the chunk; another than before begins a new window.
             chunk: (n_samples,) or (n_samples, n_channels), integers or floats.
-            listener: Who answers.
+            judge: Who answers.
 
         Returns:
             The newest answer, None where none is due.
@@ -106,7 +98,7 @@ class LiveSession:
         last_s = self.answers[-1].at_s if self.answers else 0.0
         if self._heard_s - last_s < self.config.every_s - 1e-6:
             return None
-        answer = LiveAnswer(round(self._heard_s, 3), self._judge(listener))
+        answer = LiveAnswer(round(self._heard_s, 3), self._answer(judge))
         self.answers.append(answer)
         return answer
 
@@ -141,7 +133,7 @@ class LiveSession:
         self._window = joined[-round(self.config.window_s * rate_hz) :].copy()
         self._heard_s += len(chunk) / rate_hz
 
-    def _judge(self, listener: Listener) -> Prediction | None:
+    def _answer(self, judge: Judge) -> Prediction | None:
         window = self._window
         if window is None or len(window) < self.config.first_s * self._rate_hz:
             return None
@@ -150,7 +142,7 @@ class LiveSession:
             self._window, self._smoothed = None, None
             return None
         try:
-            prediction = listener.predict((self._rate_hz, window))
+            prediction = judge.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
         return self._smooth(prediction)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,13 @@ class Analysis:
                 for label, column in zip(labels, zip(*rows, strict=True), strict=True)
             },
         }
+
+
+class Judge(Protocol):
+    """Whoever answers: a `Predictor`, or what passes from one to another."""
+
+    def predict(self, source: AudioSource) -> Prediction:
+        """See `Predictor.predict`."""
 
 
 class Predictor:

@@ -1,5 +1,6 @@
 """Features kept on disk."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.features import extract_features
 from ser_core.preprocess import preprocess
 from ser_core.training import store
-from ser_core.training.store import load_features, store_key
+from ser_core.training.store import load_features, shard_key, store_key
 
 CONFIG = PipelineConfig()
 
@@ -63,3 +64,15 @@ def test_another_setting_is_another_store() -> None:
     other = replace(CONFIG, features=FeatureConfig(groups=("log_mel",)))
     assert store_key(CONFIG) == store_key(PipelineConfig())
     assert store_key(other) != store_key(CONFIG)
+
+
+def test_copied_or_moved_clips_keep_their_shard(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.wav", tmp_path / "b.wav"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    key = shard_key([first, second])
+    moved = [Path(shutil.copy(path, tmp_path / f"moved-{path.name}")) for path in (first, second)]
+    assert shard_key(moved) == key
+    assert shard_key(moved[::-1]) != key
+    moved[0].write_bytes(b"won")
+    assert shard_key(moved) != key
