@@ -30,12 +30,9 @@ def answer(analysis: Analysis, explained: Sequence[Moment] = ()) -> str:
         explained: What its moments did for the answer.
     """
     prediction = analysis.prediction
-    sign = BY_NAME[prediction.emotion].sign
     return (
         '<section class="mm-answer">'
-        f'<p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
-        f'<h2 class="mm-sentence"><span aria-hidden="true">{sign}</span>'
-        f"<span>{escape(words.sentence(prediction))}</span></h2>"
+        f"{headline(words.ANSWER_EYEBROW, words.sentence(prediction), prediction.emotion)}"
         f"{warning_list(prediction.warnings)}"
         f"{bars(prediction)}"
         f"{waveform(analysis)}"
@@ -45,6 +42,15 @@ def answer(analysis: Analysis, explained: Sequence[Moment] = ()) -> str:
         f"{moments.downloads(analysis, explained)}"
         f'<p class="mm-model">{escape(words.answered_by(prediction))}</p>'
         "</section>"
+    )
+
+
+def headline(eyebrow: str, sentence: str, emotion: str) -> str:
+    """An answer in words, with the sign of its emotion."""
+    return (
+        f'<p class="mm-eyebrow">{eyebrow}</p>'
+        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[emotion].sign}</span>'
+        f"<span>{escape(sentence)}</span></h2>"
     )
 
 

@@ -29,7 +29,7 @@ def build_listen(models: ModelSwitch, *, examples: Path, privacy: str) -> None:
         with gr.Column(elem_id="input"):
             clip = _recorder()
             analyse = gr.Button(words.ANALYSE, variant="primary", size="lg")
-        result = _answer_panel()
+        result = theme.told_html(drawing.empty(), elem_id="result")
         with gr.Column(elem_id="extras"):
             example_loaded = _add_examples(clip, examples)
             theme.own_html(privacy)
@@ -59,15 +59,6 @@ def _recorder() -> gr.Audio:
         editable=False,
         buttons=[],
         elem_id="clip",
-    )
-
-
-def _answer_panel() -> gr.HTML:
-    return gr.HTML(
-        drawing.empty(),
-        elem_id="result",
-        apply_default_css=False,
-        js_on_load="element.setAttribute('aria-live', 'polite')",
     )
 
 

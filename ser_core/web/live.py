@@ -1,7 +1,5 @@
 """The tab that answers while somebody talks."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from html import escape
@@ -42,12 +40,7 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
                 buttons=[],
             )
             theme.own_html(f'<p class="mm-small">{words.live_hint(settings)}</p>')
-        panel = gr.HTML(
-            idle(),
-            elem_id="live-result",
-            apply_default_css=False,
-            js_on_load="element.setAttribute('aria-live', 'polite')",
-        )
+        panel = theme.told_html(idle(), elem_id="live-result")
 
     def begin() -> tuple[LiveSession, str]:
         return LiveSession(settings), listening()
@@ -100,29 +93,34 @@ def idle() -> str:
     )
 
 
-def listening() -> str:
-    """Nobody has spoken yet, or nobody speaks."""
+def listening(answers: Sequence[LiveAnswer] = ()) -> str:
+    """Nobody has spoken yet, or nobody speaks.
+
+    Args:
+        answers: What was heard before.
+    """
     return (
         f'<section class="mm-answer"><p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
-        f'<h2 class="mm-sentence">{words.LISTENING}</h2></section>'
+        f'<h2 class="mm-sentence">{words.LISTENING}</h2>{history(answers)}</section>'
     )
 
 
 def now(session: LiveSession, answer: LiveAnswer) -> str:
     """The newest answer, and the last half minute."""
     if answer.prediction is None:
-        return listening().replace("</section>", f"{history(session.answers)}</section>")
+        return listening(session.answers)
     prediction = answer.prediction
     return (
-        f'<section class="mm-answer"><p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
-        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[prediction.emotion].sign}'
-        f"</span><span>{escape(words.sentence(prediction))}</span></h2>"
+        '<section class="mm-answer">'
+        f"{drawing.headline(words.ANSWER_EYEBROW, words.sentence(prediction), prediction.emotion)}"
         f"{drawing.bars(prediction)}{history(session.answers)}</section>"
     )
 
 
 def history(answers: Sequence[LiveAnswer]) -> str:
-    """One stroke an answer, as high as it is sure, the newest on the right."""
+    """One stroke an answer, as high as it is sure, the newest on the right; nothing for none."""
+    if not answers:
+        return ""
     newest_s = answers[-1].at_s
     strokes = "".join(
         f'<span style="left:{100 * (1 - (newest_s - answer.at_s) / HISTORY_S):.2f}%;'
@@ -145,19 +143,15 @@ def summary(session: LiveSession | None) -> str:
             "</h2></section>"
         )
     rows = session.rows()
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    table = [list(row.values()) for row in rows]
     first = next(iter(shares))
     bars = "".join(
         drawing.bar(label, shares[label], top=label == first) for label in LABELS if label in shares
     )
     return (
-        f'<section class="mm-answer"><p class="mm-eyebrow">{words.LIVE_SUMMARY_EYEBROW}</p>'
-        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[first].sign}</span>'
-        f"<span>{escape(words.live_summary(session))}</span></h2>"
+        '<section class="mm-answer">'
+        f"{drawing.headline(words.LIVE_SUMMARY_EYEBROW, words.live_summary(session), first)}"
         f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{bars}</ul>'
-        f"{moments.download_links({'shares': shares, 'answers': rows}, table.getvalue())}"
+        f"{moments.download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
         "</section>"
     )

@@ -1,7 +1,5 @@
 """The tab that judges many files at once."""
 
-import csv
-import io
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -37,12 +35,7 @@ def build_many(models: ModelSwitch) -> None:
     with gr.Row():
         judge = gr.Button(words.MANY_JUDGE, variant="primary", size="lg")
         cancel = gr.Button(words.MANY_CANCEL, size="lg")
-    note = gr.HTML(
-        drawing.status(words.MANY_EMPTY),
-        elem_id="many-note",
-        apply_default_css=False,
-        js_on_load="element.setAttribute('aria-live', 'polite')",
-    )
+    note = theme.told_html(drawing.status(words.MANY_EMPTY), elem_id="many-note")
     table = gr.Dataframe(
         headers=list(COLUMNS),
         datatype=_types(),
@@ -87,21 +80,23 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
         What the page says, and the table so far.
     """
     rows: list[BatchRow] = []
+    table: Table = []
     try:
         # Members of archives are gone with the last row, and when the visitor cancels.
         with tempfile.TemporaryDirectory() as folder:
             files = collect_files([Path(path) for path in paths], Path(folder))
             for row in judge_files(files, models):
                 rows.append(row)
+                table.append(cells(row))
                 done = drawing.progress(len(rows), len(files), words.many_progress)
-                yield done, [cells(row) for row in rows]
+                yield done, [*table]
     except SerError as error:
-        yield drawing.failure(str(error)), [cells(row) for row in rows]
+        yield drawing.failure(str(error)), table
     except Exception:
         logger.exception("A batch could not be judged")
-        yield drawing.failure(words.APOLOGY), [cells(row) for row in rows]
+        yield drawing.failure(words.APOLOGY), table
     else:
-        yield finished(rows), [cells(row) for row in rows]
+        yield finished(rows), table
 
 
 def _types() -> list[Literal["str", "number", "bool", "date", "markdown", "html"]]:
@@ -120,11 +115,8 @@ def cells(row: BatchRow) -> list[Any]:
 
 def finished(rows: Sequence[BatchRow]) -> str:
     """What came out of a batch, and the files to take home."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([harmless(cell) for cell in cells(row)] for row in rows)
-    links = moments.download_links([row.to_dict() for row in rows], table.getvalue())
+    table = [[harmless(cell) for cell in cells(row)] for row in rows]
+    links = moments.download_links([row.to_dict() for row in rows], COLUMNS, table)
     n_failed = sum(row.prediction is None for row in rows)
     return (
         f'<section class="mm-answer">{drawing.status(words.many_done(len(rows), n_failed))}'

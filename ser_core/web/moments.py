@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -141,29 +142,30 @@ def downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
         "timeline": analysis.timeline(),
         "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
     }
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["start_s", "end_s", *analysis.prediction.labels])
-    writer.writerows(
-        [window.start_s, window.end_s, *window.probabilities] for window in analysis.windows
-    )
-    return download_links(answer, table.getvalue())
+    header = ["start_s", "end_s", *analysis.prediction.labels]
+    table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
+    return download_links(answer, header, table)
 
 
-def download_links(answer: object, table: str) -> str:
+def download_links(answer: object, header: Sequence[str], table: Sequence[Sequence[Any]]) -> str:
     """Links to an answer as JSON and as CSV.
 
     Args:
         answer: Plain JSON types.
-        table: The CSV.
+        header: Names of the CSV's columns.
+        table: Its rows.
     """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(table)
     files = (
         ("moodmirror.json", "application/json", json.dumps(answer, indent=2)),
-        ("moodmirror.csv", "text/csv", table),
+        ("moodmirror.csv", "text/csv", text.getvalue()),
     )
     links = " ".join(
-        f'<a download="{name}" href="{_data_uri(text.encode(), kind)}">{name}</a>'
-        for name, kind, text in files
+        f'<a download="{name}" href="{_data_uri(content.encode(), kind)}">{name}</a>'
+        for name, kind, content in files
     )
     return f'<p class="mm-small">{words.DOWNLOAD} {links}</p>'
 

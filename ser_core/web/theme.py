@@ -72,3 +72,18 @@ def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
         elem_id: Its name in the style sheet.
     """
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
+
+
+def told_html(value: str, *, elem_id: str) -> gr.HTML:
+    """Like `own_html`, for what changes and is then read out by screen readers.
+
+    Args:
+        value: The HTML.
+        elem_id: Its name in the style sheet.
+    """
+    return gr.HTML(
+        value,
+        elem_id=elem_id,
+        apply_default_css=False,
+        js_on_load="element.setAttribute('aria-live', 'polite')",
+    )
