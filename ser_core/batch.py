@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import numpy as np
+
+from ser_core.corpora import read_emotion
 from ser_core.errors import SerError
+from ser_core.labels import LABELS
 from ser_core.predictor import Judge, Prediction
 
 MAX_FILES = 200
@@ -42,11 +46,13 @@ class BatchFile:
         name: What the visitor calls it, fit to be shown.
         path: Where it lies; None for one that could not be had.
         error: Why it could not be had.
+        actual: The emotion that its name tells, where that follows a corpus.
     """
 
     name: str
     path: Path | None
     error: str = ""
+    actual: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,77 @@ class BatchRow:
         name: Its name.
         prediction: What was heard; None where it could not be judged.
         error: Why it could not be judged.
+        actual: The emotion that its name tells, where that follows a corpus.
     """
 
     name: str
     prediction: Prediction | None
     error: str = ""
+    actual: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, alike for every row of a batch that could be judged."""
+        told = {"file": self.name} | ({} if self.actual is None else {"actual": self.actual})
         if self.prediction is None:
-            return {"file": self.name, "error": self.error}
-        return {"file": self.name} | self.prediction.to_dict()
+            return told | {"error": self.error}
+        return told | self.prediction.to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScores:
+    """How often a batch was right, where file names tell the emotion.
+
+    Attributes:
+        emotions: Those that occur among the actual or the predicted ones, in label order.
+        confusion: Counts, actual emotions down, predicted across.
+        n_files: Files that were judged and whose name tells the emotion.
+        accuracy: Share of them that is right.
+        uar: Mean over the actual emotions of the share of their files that is right.
+    """
+
+    emotions: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    n_files: int
+    accuracy: float
+    uar: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "n_files": self.n_files,
+            "accuracy": self.accuracy,
+            "uar": self.uar,
+            "emotions": list(self.emotions),
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+def score_rows(rows: Sequence[BatchRow]) -> BatchScores | None:
+    """Compare what was heard with what the names tell; None where no name tells anything.
+
+    Args:
+        rows: What `judge_files` gave.
+    """
+    pairs = [
+        (row.actual, row.prediction.emotion)
+        for row in rows
+        if row.actual is not None and row.prediction is not None
+    ]
+    if not pairs:
+        return None
+    emotions = tuple(label for label in LABELS if any(label in pair for pair in pairs))
+    counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
+    for actual, predicted in pairs:
+        counts[emotions.index(actual), emotions.index(predicted)] += 1
+    support = counts.sum(axis=1)
+    recalls = counts.diagonal()[support > 0] / support[support > 0]
+    return BatchScores(
+        emotions=emotions,
+        confusion=tuple(tuple(int(count) for count in row) for row in counts),
+        n_files=len(pairs),
+        accuracy=float(counts.trace() / len(pairs)),
+        uar=float(recalls.mean()),
+    )
 
 
 def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
@@ -93,7 +159,7 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
                 budget -= n_bytes
                 _check_count(files)
         else:
-            files.append(BatchFile(shown_name(path.name), path))
+            files.append(_file(path.name, path))
             _check_count(files)
     if not files:
         raise BatchError("There is nothing to judge. Add recordings, or a zip that holds some.")
@@ -109,13 +175,23 @@ def judge_files(files: Sequence[BatchFile], judge: Judge) -> Iterator[BatchRow]:
     """
     for file in files:
         if file.path is None:
-            yield BatchRow(file.name, None, file.error)
+            yield BatchRow(file.name, None, file.error, file.actual)
             continue
         try:
-            yield BatchRow(file.name, judge.predict(file.path))
+            yield BatchRow(file.name, judge.predict(file.path), actual=file.actual)
         except SerError as error:
             # A member lies under a number: its own name is what the visitor knows.
-            yield BatchRow(file.name, None, str(error).replace(file.path.name, file.name))
+            reason = str(error).replace(file.path.name, file.name)
+            yield BatchRow(file.name, None, reason, file.actual)
+
+
+def batch_to_dict(rows: Sequence[BatchRow]) -> dict[str, Any]:
+    """A whole batch in plain JSON types: `files`, and `scores` where names tell the emotions."""
+    scores = score_rows(rows)
+    return {
+        "files": [row.to_dict() for row in rows],
+        "scores": None if scores is None else scores.to_dict(),
+    }
 
 
 def shown_name(name: str) -> str:
@@ -123,6 +199,12 @@ def shown_name(name: str) -> str:
     last = PurePosixPath(name.replace("\\", "/")).name
     kept = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
     return kept[:MAX_NAME] or "unnamed"
+
+
+def _file(name: str, path: Path | None, error: str = "") -> BatchFile:
+    """A file under the name that a visitor or an archive gives it."""
+    actual = read_emotion(Path(name.replace("\\", "/")))
+    return BatchFile(shown_name(name), path, error, actual)
 
 
 def _check_count(files: Sequence[BatchFile]) -> None:
@@ -146,10 +228,11 @@ def _unpack(
                         n_bytes = _write(source, target, budget, archive.name)
                 except UNREADABLE as error:
                     target.unlink(missing_ok=True)
-                    yield BatchFile(name, None, f"{name} cannot be unpacked: {error}."), 0
+                    reason = f"{name} cannot be unpacked: {error}."
+                    yield _file(member.filename, None, reason), 0
                     continue
                 budget -= n_bytes
-                yield BatchFile(name, target), n_bytes
+                yield _file(member.filename, target), n_bytes
     except zipfile.BadZipFile as error:
         name = shown_name(archive.name)
         yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Pack it again."), 0

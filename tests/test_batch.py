@@ -9,9 +9,10 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from ser_core import batch
-from ser_core.batch import BatchError, collect_files, judge_files, shown_name
+from ser_core.batch import BatchError, BatchRow, collect_files, judge_files, score_rows, shown_name
 from ser_core.errors import AudioError
 from ser_core.predictor import Prediction
 
@@ -129,3 +130,55 @@ def test_a_shown_name_is_short_and_holds_no_marks(name: str) -> None:
     assert "/" not in shown
     assert shown.isprintable() or " " in shown or not shown.isascii()
     assert "\u202e" not in shown
+
+
+def test_a_member_behind_a_password_is_a_row_with_its_reason(tmp_path: Path, folder: Path) -> None:
+    archive = pack(tmp_path / "locked.zip", {"a.wav": b"sound"})
+    content = bytearray(archive.read_bytes())
+    for header, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(header) + flags_at] |= 1
+    archive.write_bytes(content)
+    (file,) = collect_files([archive], folder)
+    assert file.path is None
+    assert "a.wav cannot be unpacked" in file.error
+    assert "password" in file.error
+
+
+def test_names_of_a_corpus_tell_the_actual_emotion(tmp_path: Path, folder: Path) -> None:
+    archive = pack(
+        tmp_path / "corpus.zip",
+        {
+            "03-01-05-01-01-01-12.wav": b"sound",
+            "AudioData/DC/su01.wav": b"sound",
+            "DC/holiday.wav": b"sound",
+        },
+    )
+    rows = list(judge_files(collect_files([archive], folder), Sizes()))
+    assert [row.actual for row in rows] == ["angry", "surprised", None]
+    assert rows[0].to_dict()["actual"] == "angry"
+    assert "actual" not in rows[2].to_dict()
+
+
+def told(actual: str | None, predicted: str | None) -> BatchRow:
+    if predicted is None:
+        return BatchRow("a.wav", None, "no sound", actual)
+    return BatchRow("a.wav", Prediction((predicted,), (1.0,)), actual=actual)
+
+
+def test_scores_count_the_rows_that_were_judged_and_whose_names_tell() -> None:
+    rows = [
+        *[told("sad", "sad")] * 3,
+        told("sad", "calm"),
+        told("angry", "angry"),
+        told("angry", None),
+        told(None, "happy"),
+    ]
+    scores = score_rows(rows)
+    assert scores is not None
+    assert scores.n_files == 5
+    assert scores.emotions == ("calm", "sad", "angry")
+    assert scores.confusion == ((0, 0, 0), (1, 3, 0), (0, 0, 1))
+    truth, predicted = ["sad"] * 4 + ["angry"], ["sad"] * 3 + ["calm", "angry"]
+    assert scores.accuracy == pytest.approx(accuracy_score(truth, predicted))
+    assert scores.uar == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert score_rows([told(None, "happy"), told("sad", None)]) is None

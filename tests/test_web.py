@@ -25,7 +25,7 @@ from ser_core.manifest import Certainty, Manifest
 from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
-from ser_core.web import drawing, listen, live, many, moments, page, words
+from ser_core.web import drawing, listen, live, moments, page, words
 
 RATE_HZ = 16_000
 MOMENTS = (Moment(1.0, 1.5, 0.12), Moment(1.5, 2.0, -0.03), Moment(2.0, 3.0, 0.0))
@@ -463,44 +463,4 @@ def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
     with caplog.at_level(logging.ERROR):
         broken = live.follow(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
     assert words.APOLOGY in text_of(broken)
-    assert "oops" in caplog.text
-
-
-def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
-    paths = []
-    for name in ("=1+1.wav", "two.wav"):
-        path = tmp_path / name
-        path.write_bytes(b"sound")
-        paths.append(str(path))
-    steps = list(many.judge_all(FakeModels(), paths))
-    assert ["1 of 2 judged." in text_of(said) for said, _ in steps] == [True, False, False]
-    said, table = steps[-1]
-    assert "All 2 done." in text_of(said)
-    assert [row[1] for row in table] == ["angry", "angry"]
-    links = parse(said).findall(".//a")
-    content = base64.b64decode((links[1].get("href") or "").split(",")[1]).decode()
-    header, first, _ = content.splitlines()
-    assert header.startswith("file,emotion,problem,confidence,neutral")
-    assert first.startswith("'=1+1.wav,angry,,0.71,")
-
-
-def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
-    path = tmp_path / "bad.wav"
-    path.write_bytes(b"junk")
-    said, table = list(many.judge_all(FakeModels(AudioError("bad.wav is odd.")), [str(path)]))[-1]
-    assert "1 could not be judged" in text_of(said)
-    assert table[0][0] == "bad.wav"
-    assert table[0][2] == "bad.wav is odd."
-
-
-def test_an_empty_batch_and_a_bug_are_sentences(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ((said, table),) = many.judge_all(FakeModels(), [])
-    assert "nothing to judge" in text_of(said)
-    assert table == []
-    path = tmp_path / "one.wav"
-    path.write_bytes(b"sound")
-    ((said, _),) = many.judge_all(FakeModels(RuntimeError("oops")), [str(path)])
-    assert words.APOLOGY in text_of(said)
     assert "oops" in caplog.text

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from ser_core.corpora import CORPORA
 from ser_core.errors import ModelError, NoSpeechError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
-from ser_core.training.corpora import CORPORA
 from ser_core.training.metrics import Floats, Scores, narrow, score
 from ser_core.training.protocols import Fold, Protocol
 from ser_core.training.records import describe_machine

@@ -16,13 +16,13 @@ import tensorflow as tf
 import ser_core
 from ser_core.assembly import record_probe
 from ser_core.config import PipelineConfig
+from ser_core.corpora import CORPORA
 from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
 from ser_core.manifest import HEAD, Manifest, sha256_of
 from ser_core.saved_model import SAVED_MODEL
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.calibration import Calibration
-from ser_core.training.corpora import CORPORA
 from ser_core.training.splits import SpeakerSplit
 
 NETWORK = "network.keras"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ser_core.errors import CorpusError, SerError
 from ser_core.labels import LABELS
-from ser_core.training.corpora import read_votes
+from ser_core.training.crema_d import read_votes
 from ser_core.training.splits import (
     CREMA_D_SPLIT,
     RAVDESS_5FOLDS,

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from ser_core.corpora import CORPORA
 from ser_core.labels import LABELS
-from ser_core.training.corpora import CORPORA
 from ser_core.training.metrics import Floats
 from ser_core.training.protocols import Fold, Protocol
 from ser_core.training.records import FoldRecord, describe_machine, read_json, write_text

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
-from ser_core.training.corpora import CORPORA, Clip
 
 COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
 """Columns of a table of clips; `split` is `train`, `development` or `test`."""

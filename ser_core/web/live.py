@@ -10,7 +10,8 @@ from ser_core.errors import SerError
 from ser_core.labels import BY_NAME, LABELS
 from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
 from ser_core.models import ModelSwitch
-from ser_core.web import drawing, moments, theme, words
+from ser_core.web import drawing, theme, words
+from ser_core.web.downloads import download_links
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,6 @@ def summary(session: LiveSession | None) -> str:
         '<section class="mm-answer">'
         f"{drawing.headline(words.LIVE_SUMMARY_EYEBROW, words.live_summary(session), first)}"
         f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{bars}</ul>'
-        f"{moments.download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
+        f"{download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
         "</section>"
     )

@@ -8,19 +8,26 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from ser_core.batch import MAX_FILES, BatchRow, collect_files, judge_files
+from ser_core.batch import (
+    MAX_FILES,
+    BatchRow,
+    BatchScores,
+    batch_to_dict,
+    collect_files,
+    judge_files,
+    score_rows,
+)
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
 from ser_core.models import ModelSwitch
-from ser_core.web import drawing, moments, theme, words
+from ser_core.web import drawing, theme, words
+from ser_core.web.downloads import download_links
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("file", "emotion", "problem", "confidence", *LABELS)
-WIDTHS: list[str | int] = ["220px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for a formula at the beginning of a cell."""
-
+TEXT_COLUMNS = ("file", "actual", "emotion", "problem")
+COLUMNS = (*TEXT_COLUMNS, "confidence", *LABELS)
+WIDTHS: list[str | int] = ["220px", "110px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
 Table = list[list[Any]]
 
 
@@ -101,29 +108,49 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
 
 def _types() -> list[Literal["str", "number", "bool", "date", "markdown", "html"]]:
     """What Gradio needs to know of each column: plain text is never read as markup."""
-    return ["str" if column in ("file", "emotion", "problem") else "number" for column in COLUMNS]
+    return ["str" if column in TEXT_COLUMNS else "number" for column in COLUMNS]
 
 
 def cells(row: BatchRow) -> list[Any]:
     """One line of the table."""
+    actual = row.actual or ""
     if row.prediction is None:
-        return [row.name, "", row.error, None, *[None] * len(LABELS)]
+        return [row.name, actual, "", row.error, None, *[None] * len(LABELS)]
     shares = dict(zip(row.prediction.labels, row.prediction.probabilities, strict=True))
     rounded = [round(shares.get(label, 0.0), 4) for label in LABELS]
-    return [row.name, row.prediction.emotion, "", round(row.prediction.confidence, 4), *rounded]
+    confidence = round(row.prediction.confidence, 4)
+    return [row.name, actual, row.prediction.emotion, "", confidence, *rounded]
 
 
 def finished(rows: Sequence[BatchRow]) -> str:
     """What came out of a batch, and the files to take home."""
-    table = [[harmless(cell) for cell in cells(row)] for row in rows]
-    links = moments.download_links([row.to_dict() for row in rows], COLUMNS, table)
+    table = [cells(row) for row in rows]
+    links = download_links(batch_to_dict(rows), COLUMNS, table, parquet=True)
     n_failed = sum(row.prediction is None for row in rows)
     return (
         f'<section class="mm-answer">{drawing.status(words.many_done(len(rows), n_failed))}'
-        f"{links}</section>"
+        f"{links}{confusion(score_rows(rows))}</section>"
     )
 
 
-def harmless(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+def confusion(scores: BatchScores | None) -> str:
+    """How often a batch was right, as a sentence and a table; nothing where no name tells."""
+    if scores is None:
+        return ""
+    most = max(max(row) for row in scores.confusion)
+    head = "".join(f'<th scope="col">{emotion}</th>' for emotion in scores.emotions)
+    body = "".join(
+        f'<tr><th scope="row">{emotion}</th>{"".join(_count(n, most) for n in counts)}</tr>'
+        for emotion, counts in zip(scores.emotions, scores.confusion, strict=True)
+    )
+    return (
+        f"<h3>{words.MANY_SCORES}</h3><p>{words.many_scores(scores)}</p>"
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{words.MANY_CONFUSION}">'
+        f'<table class="mm-confusion"><caption>{words.MANY_CONFUSION}</caption>'
+        f'<thead><tr><th scope="col">{words.MANY_CORNER}</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _count(n: int, most: int) -> str:
+    return f'<td style="--share:{n / most:.3f}">{n}</td>'

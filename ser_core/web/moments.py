@@ -1,13 +1,9 @@
 """Pure functions that draw when in a clip an emotion is heard, and let it be taken home."""
 
-import base64
-import csv
 import io
-import json
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,6 +12,7 @@ from ser_core.explain import Moment
 from ser_core.labels import BY_NAME
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.web import words
+from ser_core.web.downloads import data_uri, download_links
 
 N_PASSAGES = 3
 """How many passages of a long recording can be heard again."""
@@ -132,7 +129,7 @@ def _passage(analysis: Analysis, window: Window) -> str:
     return (
         f'<li><span>{BY_NAME[label].sign} {escape(caption)}</span><audio controls="controls" '
         f'preload="none" aria-label="{escape(caption)}" '
-        f'src="{_data_uri(sound.getvalue(), "audio/flac")}"></audio></li>'
+        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio></li>'
     )
 
 
@@ -145,30 +142,3 @@ def downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
     header = ["start_s", "end_s", *analysis.prediction.labels]
     table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
     return download_links(answer, header, table)
-
-
-def download_links(answer: object, header: Sequence[str], table: Sequence[Sequence[Any]]) -> str:
-    """Links to an answer as JSON and as CSV.
-
-    Args:
-        answer: Plain JSON types.
-        header: Names of the CSV's columns.
-        table: Its rows.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(table)
-    files = (
-        ("moodmirror.json", "application/json", json.dumps(answer, indent=2)),
-        ("moodmirror.csv", "text/csv", text.getvalue()),
-    )
-    links = " ".join(
-        f'<a download="{name}" href="{_data_uri(content.encode(), kind)}">{name}</a>'
-        for name, kind, content in files
-    )
-    return f'<p class="mm-small">{words.DOWNLOAD} {links}</p>'
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -2,6 +2,7 @@
 
 from math import ceil
 
+from ser_core.batch import BatchScores
 from ser_core.config import AudioConfig
 from ser_core.explain import Moment
 from ser_core.live import LiveConfig, LiveSession
@@ -299,11 +300,27 @@ MANY_EMPTY = "No files yet. Add some, and the answers appear below, one row each
 MANY_CANCELLED = "Stopped. What was judged so far stays in the table."
 
 
+MANY_SCORES = "How often it was right"
+MANY_CONFUSION = "Files by actual emotion, down, and what was heard, across"
+MANY_CORNER = "actual ↓ heard →"
+
+
+def many_scores(scores: BatchScores) -> str:
+    """How often a batch was right, for those files whose names tell the emotion."""
+    return (
+        f"{scores.n_files} file names tell the emotion that was acted. Right: "
+        f"{percent(scores.accuracy)} of them (accuracy), {percent(scores.uar)} where each "
+        "emotion counts the same (UAR)."
+    )
+
+
 def many_hint(max_files: int) -> str:
     """What to do on the tab for many files."""
     return (
         f"Up to {max_files} recordings at a time, one by one or zipped. A file that cannot be "
-        "judged is a row with its reason. Click a column to sort by it."
+        "judged is a row with its reason. Click a column to sort by it. Where names follow "
+        "RAVDESS, TESS, CREMA-D, SAVEE, EMO-DB or JL-Corpus, the acted emotion stands beside "
+        "the answer."
     )
 
 

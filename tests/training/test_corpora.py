@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ser_core.corpora import CORPORA, NameParts, read_emotion
 from ser_core.errors import CorpusError
 from ser_core.labels import LABELS
-from ser_core.training.corpora import CORPORA, NameParts
 from tests.conftest import ROOT
 from tests.training.conftest import NAMES, write_clip
 
@@ -227,3 +227,11 @@ def test_real_singers_are_speakers_too(data: Path) -> None:
     )
     assert speech - song == {"ravdess/18"}
     assert song < speech
+
+
+@corpora
+def test_a_name_alone_tells_the_emotion(name: str, every_corpus: Path) -> None:
+    for clip in CORPORA[name].find_clips(every_corpus):
+        seen = clip.path.relative_to(clip.path.parents[1])  # with its folder: SAVEE's speaker
+        assert read_emotion(seen) == clip.emotion
+    assert read_emotion(Path("holiday.wav")) is None

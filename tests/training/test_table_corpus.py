@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ser_core.corpora import Clip
 from ser_core.errors import CorpusError
-from ser_core.training.corpora import Clip, clips_from_csv
+from ser_core.training.table_corpus import clips_from_csv
 
 
 def write_table(folder: Path, text: str, *, encoding: str = "utf-8") -> Path:

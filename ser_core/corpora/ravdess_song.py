@@ -3,8 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
-from ser_core.training.corpora.base import Archive
-from ser_core.training.corpora.ravdess import RAVDESS, parse_fields
+from ser_core.corpora.base import Archive
+from ser_core.corpora.ravdess import RAVDESS, parse_fields
 
 _SUNG = ("01", "02", "03", "04", "05", "06")
 

@@ -3,7 +3,7 @@
 import re
 from functools import partial
 
-from ser_core.training.corpora.base import Archive, Corpus, NameParts
+from ser_core.corpora.base import Archive, Corpus, NameParts
 
 _NAME = re.compile(
     r"03-(?P<channel>0[12])-(?P<emotion>\d\d)-(?P<intensity>0[12])"

@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from ser_core.corpora import Clip, Sex
 from ser_core.errors import CorpusError
 from ser_core.labels import LABELS
-from ser_core.training.corpora.base import Clip, Sex
 
 _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}

@@ -2,7 +2,7 @@
 
 import re
 
-from ser_core.training.corpora.base import Corpus, NameParts
+from ser_core.corpora.base import Corpus, NameParts
 
 _NAME = re.compile(r"(?P<actor>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>[a-z]+)")
 _ACTORS = {"OAF": "OAF", "OA": "OAF", "YAF": "YAF"}  # the publisher has one OA_bite_neutral

@@ -2,7 +2,7 @@
 
 import re
 
-from ser_core.training.corpora.base import Archive, Corpus, NameParts
+from ser_core.corpora.base import Archive, Corpus, NameParts
 
 _NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[A-Z])(?P<version>[a-z])")
 _WOMEN = frozenset({"08", "09", "13", "14", "16"})

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ser_core.training.corpora.base import Corpus, NameParts
+from ser_core.corpora.base import Corpus, NameParts
 
 _NAME = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>[a-z]{1,2})(?P<sentence>\d\d)")
 _SPEAKERS = frozenset({"DC", "JE", "JK", "KL"})

@@ -2,7 +2,7 @@
 
 import re
 
-from ser_core.training.corpora.base import Corpus, NameParts
+from ser_core.corpora.base import Corpus, NameParts
 
 _NAME = re.compile(
     r"(?P<speaker>(?P<sex>female|male)[12])_(?P<emotion>[a-z]+)_(?P<sentence>\d+[ab])_(?P<session>\d)"

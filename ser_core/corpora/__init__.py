@@ -1,0 +1,47 @@
+"""The corpora by name, each in a module of its own."""
+
+from pathlib import Path
+
+from ser_core.corpora.base import AUDIO_SUFFIXES, Archive, Clip, Corpus, NameParts, Sex
+from ser_core.corpora.crema_d import CREMA_D
+from ser_core.corpora.emo_db import EMO_DB
+from ser_core.corpora.jl_corpus import JL_CORPUS
+from ser_core.corpora.ravdess import RAVDESS
+from ser_core.corpora.ravdess_song import RAVDESS_SONG
+from ser_core.corpora.savee import SAVEE
+from ser_core.corpora.tess import TESS
+
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (RAVDESS, RAVDESS_SONG, TESS, CREMA_D, SAVEE, JL_CORPUS, EMO_DB)
+}
+
+
+def read_emotion(path: Path) -> str | None:
+    """The emotion that a file's name tells, whichever corpus it follows.
+
+    Args:
+        path: The file's name, with the folder above it where SAVEE's speakers stand there.
+
+    Returns:
+        One of `ser_core.labels.LABELS`; None for any other name, and for an emotion that has
+        no counterpart among them.
+    """
+    for corpus in CORPORA.values():
+        parts = corpus.parse(corpus.clip_name(path))
+        if parts is not None and parts.emotion_code in corpus.emotions:
+            return corpus.emotions[parts.emotion_code]
+    return None
+
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "CORPORA",
+    "CREMA_D",
+    "Archive",
+    "Clip",
+    "Corpus",
+    "NameParts",
+    "Sex",
+    "read_emotion",
+]

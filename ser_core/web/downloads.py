@@ -1,0 +1,71 @@
+"""Answers as files that the page itself holds, so that none lies on the server."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ser_core.web import words
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for a formula at the beginning of a cell."""
+
+Table = Sequence[Sequence[Any]]
+
+
+def download_links(
+    answer: object, header: Sequence[str], table: Table, *, parquet: bool = False
+) -> str:
+    """Links to an answer as JSON and as a table.
+
+    Args:
+        answer: Plain JSON types.
+        header: Names of the table's columns.
+        table: Its rows.
+        parquet: Whether the table is offered as Parquet, too.
+    """
+    files = [
+        ("moodmirror.json", "application/json", json.dumps(answer, indent=2).encode()),
+        ("moodmirror.csv", "text/csv", csv_of(header, table)),
+    ]
+    if parquet:
+        files.append(
+            ("moodmirror.parquet", "application/vnd.apache.parquet", parquet_of(header, table))
+        )
+    links = " ".join(
+        f'<a download="{name}" href="{data_uri(content, kind)}">{name}</a>'
+        for name, kind, content in files
+    )
+    return f'<p class="mm-small">{words.DOWNLOAD} {links}</p>'
+
+
+def csv_of(header: Sequence[str], table: Table) -> bytes:
+    """A table as CSV in UTF-8, no cell of which a spreadsheet takes for a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([harmless(cell) for cell in row] for row in table)
+    return text.getvalue().encode()
+
+
+def harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+
+
+def parquet_of(header: Sequence[str], table: Table) -> bytes:
+    """A table as Parquet."""
+    import pyarrow as pa  # a start does without it
+    from pyarrow import parquet
+
+    columns = zip(*table, strict=True) if table else [() for _ in header]
+    sink = io.BytesIO()
+    parquet.write_table(pa.table([pa.array(column) for column in columns], [*header]), sink)
+    return sink.getvalue()
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Content as an address that a link, a picture or a player can hold."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,83 @@
+"""The tab for many files without a browser."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ser_core.errors import AudioError
+from ser_core.web import many, words
+from tests.test_web import FakeModels, parse, text_of
+
+
+def write_files(folder: Path, *names: str) -> list[str]:
+    for name in names:
+        (folder / name).write_bytes(b"sound")
+    return [str(folder / name) for name in names]
+
+
+def downloaded(html: str) -> dict[str, bytes]:
+    """The files that a page's links hold, by name."""
+    links = parse(html).findall(".//a[@download]")
+    return {
+        link.attrib["download"]: base64.b64decode(link.attrib["href"].split(",")[1])
+        for link in links
+    }
+
+
+def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
+    paths = write_files(tmp_path, "=1+1.wav", "two.wav")
+    steps = list(many.judge_all(FakeModels(), paths))
+    assert ["1 of 2 judged." in text_of(said) for said, _ in steps] == [True, False, False]
+    said, table = steps[-1]
+    assert "All 2 done." in text_of(said)
+    assert [row[2] for row in table] == ["angry", "angry"]
+    files = downloaded(said)
+    header, first, _ = files["moodmirror.csv"].decode().splitlines()
+    assert header.startswith("file,actual,emotion,problem,confidence,neutral")
+    assert first.startswith("'=1+1.wav,,angry,,0.71,")
+    answer = json.loads(files["moodmirror.json"])
+    assert [row["file"] for row in answer["files"]] == ["=1+1.wav", "two.wav"]
+    assert answer["scores"] is None
+    frame = pd.read_parquet(io.BytesIO(files["moodmirror.parquet"]))
+    assert list(frame.columns) == list(many.COLUMNS)
+    assert frame["angry"].tolist() == [0.71, 0.71]
+
+
+def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -> None:
+    paths = write_files(
+        tmp_path, "03-01-05-01-01-01-12.wav", "03-01-04-01-01-01-12.wav", "other.wav"
+    )
+    said, table = list(many.judge_all(FakeModels(), paths))[-1]
+    assert [row[1] for row in table] == ["angry", "sad", ""]
+    told = text_of(said).replace(words.NBSP, " ")
+    assert "2 file names tell the emotion" in told
+    assert "50 % of them (accuracy), 50 % where each" in told
+    cells = [cell.text for cell in parse(said).findall(".//tbody//td")]
+    assert cells == ["0", "1", "0", "1"]  # sad and angry, both heard as angry
+    scores = json.loads(downloaded(said)["moodmirror.json"])["scores"]
+    assert scores["emotions"] == ["sad", "angry"]
+    assert scores["confusion"] == [[0, 1], [0, 1]]
+
+
+def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
+    paths = write_files(tmp_path, "bad.wav")
+    said, table = list(many.judge_all(FakeModels(AudioError("bad.wav is odd.")), paths))[-1]
+    assert "1 could not be judged" in text_of(said)
+    assert table[0][0] == "bad.wav"
+    assert table[0][3] == "bad.wav is odd."
+
+
+def test_an_empty_batch_and_a_bug_are_sentences(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ((said, table),) = many.judge_all(FakeModels(), [])
+    assert "nothing to judge" in text_of(said)
+    assert table == []
+    paths = write_files(tmp_path, "one.wav")
+    ((said, _),) = many.judge_all(FakeModels(RuntimeError("oops")), paths)
+    assert words.APOLOGY in text_of(said)
+    assert "oops" in caplog.text
