@@ -17,7 +17,7 @@ from ser_core.config import (
 from ser_core.errors import ModelError
 from ser_core.whisper import EncoderConfig
 
-FORMAT = 3
+FORMAT = 4
 """Version of the manifest's own layout."""
 FILE_NAME = "manifest.json"
 HEAD = "head.keras"
@@ -90,6 +90,8 @@ class Manifest:
         encoder: Whisper's encoder before the head; None where the folder is complete.
         probe: What an assembled model has to answer; None where nothing is assembled.
         certainty: Which answers are certain; None where that was not measured.
+        calm_reference: Mean logarithm of the probabilities that it gives to neutral speech of
+            development speakers, one a label; empty where that was not measured.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Manifest:
     encoder: EncoderConfig | None = None
     probe: Probe | None = None
     certainty: Certainty | None = None
+    calm_reference: tuple[float, ...] = ()
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -152,7 +155,7 @@ class Manifest:
                 f"{folder.name}/{FILE_NAME} lacks {sorted(missing)}. Export the model again."
             )
         values = {name: stored[name] for name in names}
-        values |= {key: tuple(values[key]) for key in ("labels", "columns", "corpora")}
+        values |= {key: tuple(values[key]) for key in _TUPLES}
         values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
         for name, kind in _PARTS:
             if values[name] is not None:
@@ -192,6 +195,8 @@ class Manifest:
             )
 
 
+_TUPLES = ("labels", "columns", "corpora", "calm_reference")
+"""Attributes of a manifest that JSON keeps as lists."""
 _PARTS: tuple[tuple[str, type[Any]], ...] = (
     ("encoder", EncoderConfig),
     ("probe", Probe),

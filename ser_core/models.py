@@ -11,7 +11,7 @@ from typing import Self
 from ser_core.assembly import find_assembly
 from ser_core.audio import AudioSource
 from ser_core.config import PipelineConfig
-from ser_core.errors import SerError
+from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
@@ -110,6 +110,7 @@ class ModelSwitch:
     def __init__(self, predictor: Predictor) -> None:
         """Begin with a predictor."""
         self._predictor = predictor
+        self._open = {predictor.manifest.name: predictor}
         self.state = ModelState.SETTLED
 
     @classmethod
@@ -144,7 +145,9 @@ class ModelSwitch:
 
     def _pass_to(self, open_better: Callable[[], Predictor]) -> None:
         try:
-            self._predictor = open_better()
+            better = open_better()
+            self._open[better.manifest.name] = better
+            self._predictor = better
             self.state = ModelState.SETTLED
         except OfflineError as error:
             logger.warning("The %s model goes on answering. %s", self.manifest.name, error)
@@ -155,6 +158,29 @@ class ModelSwitch:
                 "The %s model goes on answering. %s", self.manifest.name, error, exc_info=is_bug
             )
             self.state = ModelState.FAILED
+
+    def pick(self, name: str = AUTO) -> Predictor:
+        """One of the models that are open.
+
+        Args:
+            name: `auto` for the one that answers now, or a model's own name.
+
+        Raises:
+            ModelError: No model of that name is open.
+        """
+        if name == AUTO:
+            return self._predictor
+        if name not in self._open:
+            raise ModelError(
+                f"The {name} model is not at hand here; {' and '.join(self._open)} can answer. "
+                "Choose another, or try again in a minute."
+            )
+        return self._open[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the models that are open, the one that was first opened first."""
+        return tuple(self._open)
 
     @property
     def manifest(self) -> Manifest:
@@ -175,12 +201,19 @@ class ModelSwitch:
         """See `Predictor.predict`."""
         return self._predictor.predict(source)
 
-    def analyse(self, source: AudioSource) -> Analysis:
-        """See `Predictor.analyse`."""
-        return self._predictor.analyse(source)
+    def analyse(self, source: AudioSource, *, model: str = AUTO, denoise: bool = False) -> Analysis:
+        """See `Predictor.analyse`; `model` is as in `pick`."""
+        return self.pick(model).analyse(source, denoise=denoise)
 
-    def explain(self, source: AudioSource) -> tuple[Analysis, tuple[Moment, ...]]:
+    def explain(
+        self, source: AudioSource, *, model: str = AUTO, denoise: bool = False
+    ) -> tuple[Analysis, tuple[Moment, ...]]:
         """See `Predictor.analyse` and `ser_core.explain.explain`; one model gives both."""
-        predictor = self._predictor
-        analysis = predictor.analyse(source)
+        predictor = self.pick(model)
+        analysis = predictor.analyse(source, denoise=denoise)
         return analysis, explain(analysis, predictor.model)
+
+    def compare(self, source: AudioSource, *, denoise: bool = False) -> tuple[Analysis, ...]:
+        """The answer of each model that is open, the one that answers now first."""
+        others = [p for p in self._open.values() if p is not self._predictor]
+        return tuple(p.analyse(source, denoise=denoise) for p in (self._predictor, *others))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -200,9 +200,15 @@ class Predictor:
         """
         return self.analyse(source).prediction
 
-    def analyse(self, source: AudioSource) -> Analysis:
-        """Like `predict`, and keep the waveform for drawing."""
-        config, stopwatch = self.config, _Stopwatch()
+    def analyse(self, source: AudioSource, *, denoise: bool = False) -> Analysis:
+        """Like `predict`, and keep the waveform for drawing.
+
+        Args:
+            source: As in `predict`.
+            denoise: Whether steady noise is taken off the speech first, even where the
+                model learnt without that.
+        """
+        config, stopwatch = self.path(denoise=denoise), _Stopwatch()
         with stopwatch.stage("load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
         with stopwatch.stage("preprocess"):
@@ -228,6 +234,14 @@ class Predictor:
         )
         windows = _windows(answers, speech.start_s, speech.end_s, config)
         return Analysis(waveform, config.audio.sample_rate_hz, features, windows, prediction)
+
+    def path(self, *, denoise: bool = False) -> PipelineConfig:
+        """Settings of the path from file to features, with noise reduction where asked for."""
+        if not denoise:
+            return self.config
+        return replace(
+            self.config, preprocess=replace(self.config.preprocess, noise_reduction=True)
+        )
 
     def _warm_up(self) -> None:
         """Compile librosa's kernels and the model's graph on a made-up second."""

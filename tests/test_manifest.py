@@ -133,7 +133,7 @@ def test_a_manifest_that_is_no_json_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "has format 1; this version reads format 3"),
+        ({"format": 1}, "has format 1; this version reads format 4"),
         ({"labels": ["happy", "sad"]}, "signature that does not fit"),
         ({"columns": ["rms"]}, r"lists the columns \['rms'\]"),
         ({"pipeline": {"audio": {}}}, "audio settings are"),

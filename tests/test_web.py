@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from ser_core.manifest import Certainty, Manifest
 from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
-from ser_core.web import drawing, listen, live, moments, page, words
+from ser_core.web import drawing, listen, live, moments, page, waveform, words
 
 RATE_HZ = 16_000
 MOMENTS = (Moment(1.0, 1.5, 0.12), Moment(1.5, 2.0, -0.03), Moment(2.0, 3.0, 0.0))
@@ -90,15 +91,20 @@ class FakeModels:
         files={},
     )
 
+    names = ("lstm",)
+
     def __init__(self, cannot: Exception | None = None) -> None:
         self.cannot = cannot
+
+    def pick(self, _name: str = "auto") -> "FakeModels":
+        return self
 
     def predict(self, _source: object) -> Prediction:
         if self.cannot:
             raise self.cannot
         return prediction(angry=0.71, fearful=0.16)
 
-    def explain(self, _source: str) -> tuple[Analysis, tuple[Moment, ...]]:
+    def explain(self, _source: str, **_options: Any) -> tuple[Analysis, tuple[Moment, ...]]:
         if self.cannot:
             raise self.cannot
         return analysis(prediction(angry=0.71, fearful=0.16)), MOMENTS
@@ -228,18 +234,18 @@ def test_only_the_likeliest_bar_stands_out() -> None:
 
 
 def test_the_waveform_sets_off_exactly_the_part_that_was_used() -> None:
-    figure = parse(drawing.waveform(analysis(prediction(sad=0.6))))
+    figure = parse(waveform.waveform(analysis(prediction(sad=0.6))))
     span, unused, used, _ = figure.find(".//svg")
-    assert float(span.get("x")) == pytest.approx(drawing.N_COLUMNS / 4, abs=0.01)
-    assert float(span.get("width")) == pytest.approx(drawing.N_COLUMNS / 2, abs=0.01)
+    assert float(span.get("x")) == pytest.approx(waveform.N_COLUMNS / 4, abs=0.01)
+    assert float(span.get("width")) == pytest.approx(waveform.N_COLUMNS / 2, abs=0.01)
     centres = [float(stroke.split()[0]) for stroke in used.get("d").split("M")[1:]]
-    assert min(centres) >= drawing.N_COLUMNS / 4
-    assert max(centres) <= drawing.N_COLUMNS * 3 / 4
-    assert len(centres) + unused.get("d").count("M") == drawing.N_COLUMNS
+    assert min(centres) >= waveform.N_COLUMNS / 4
+    assert max(centres) <= waveform.N_COLUMNS * 3 / 4
+    assert len(centres) + unused.get("d").count("M") == waveform.N_COLUMNS
 
 
 def test_the_waveform_says_in_words_what_it_shows() -> None:
-    figure = parse(drawing.waveform(analysis(prediction(sad=0.6))))
+    figure = parse(waveform.waveform(analysis(prediction(sad=0.6))))
     said = figure.find(".//svg").get("aria-label").replace(words.NBSP, " ")
     assert said == "Waveform. Used: 1 s to 3 s, of 4 s."
     axis = figure.find(".//*[@class='mm-axis']")
@@ -248,20 +254,20 @@ def test_the_waveform_says_in_words_what_it_shows() -> None:
 
 def test_the_envelope_follows_the_loudness() -> None:
     quiet_then_loud = np.concatenate([np.full(9_000, 0.1), np.full(9_000, -0.4)])
-    heights = drawing.envelope(quiet_then_loud.astype(np.float32))
-    assert heights.shape == (drawing.N_COLUMNS,)
-    np.testing.assert_allclose(heights[: drawing.N_COLUMNS // 2], 0.25, rtol=1e-6)
-    np.testing.assert_allclose(heights[drawing.N_COLUMNS // 2 :], 1.0)
+    heights = waveform.envelope(quiet_then_loud.astype(np.float32))
+    assert heights.shape == (waveform.N_COLUMNS,)
+    np.testing.assert_allclose(heights[: waveform.N_COLUMNS // 2], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(heights[waveform.N_COLUMNS // 2 :], 1.0)
 
 
 def test_the_envelope_of_silence_is_flat() -> None:
-    np.testing.assert_array_equal(drawing.envelope(np.zeros(9_000, np.float32)), 0.0)
+    np.testing.assert_array_equal(waveform.envelope(np.zeros(9_000, np.float32)), 0.0)
 
 
 @given(st.floats(0.5, 600.0))
 def test_ticks_are_few_even_and_inside_the_clip(duration_s: float) -> None:
-    moments = np.array(drawing.ticks(duration_s))
-    assert 3 <= len(moments) <= drawing.MAX_TICKS
+    moments = np.array(waveform.ticks(duration_s))
+    assert 3 <= len(moments) <= waveform.MAX_TICKS
     assert moments[0] == 0.0
     assert moments[-1] <= duration_s
     np.testing.assert_allclose(np.diff(moments), moments[1])
@@ -303,28 +309,28 @@ def clip(tmp_path: Path) -> str:
 
 def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
     fake = FakeModels(cannot=AudioError("clip.wav holds 0.1 s of audio."))
-    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(fake, clip))
+    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(fake, clip).html)
     fake.cannot = None
-    assert "Mostly angry" in text_of(listen.describe(fake, clip))
+    assert "Mostly angry" in text_of(listen.describe(fake, clip).html)
 
 
 def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
     clip: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip)
+        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip).html
     assert words.APOLOGY in text_of(html)
     assert "inner secret" not in html
     assert "inner secret" in caplog.text
 
 
 def test_without_a_clip_the_page_says_what_to_do() -> None:
-    assert words.NO_CLIP in text_of(listen.describe(FakeModels(), None))
+    assert words.NO_CLIP in text_of(listen.describe(FakeModels(), None).html)
 
 
 def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.wav")
-    assert words.CLIP_GONE in text_of(listen.describe(FakeModels(), gone))
+    assert words.CLIP_GONE in text_of(listen.describe(FakeModels(), gone).html)
 
 
 def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
@@ -344,7 +350,13 @@ def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
 def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> None:
     blocks = page.build_page(FakeModels(), examples=tmp_path)
     endpoints = blocks.get_api_info()
-    assert list(endpoints["named_endpoints"]) == ["/predict", "/timeline", "/explain"]
+    assert list(endpoints["named_endpoints"]) == [
+        "/predict",
+        "/timeline",
+        "/explain",
+        "/compare",
+        "/batch",
+    ]
     assert endpoints["unnamed_endpoints"] == {}
     assert blocks.analytics_enabled is False
 

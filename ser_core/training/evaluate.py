@@ -19,6 +19,7 @@ from ser_core.training.protocols import Fold, Protocol
 from ser_core.training.records import describe_machine
 from ser_core.training.runs import run_protocol
 from ser_core.training.splits import SpeakerSplit, list_clips, tabulate_clips
+from ser_core.voice import mean_log
 
 TEST_COMMAND = "python -m ser_core evaluate test"
 """What repeats a shipped model's test figures."""
@@ -60,6 +61,22 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     table["predicted"] = [LABELS[i] for i in probabilities.argmax(axis=1)]
     answers = pd.concat([table, pd.DataFrame(probabilities, columns=list(LABELS))], axis=1)
     return score(truth, probabilities, LABELS), answers
+
+
+def calm_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
+    """What a model hears in neutral speech of its development speakers; see `VoiceProfile`.
+
+    Args:
+        predictor: The model as it serves.
+        data: Folder that holds a folder for each corpus.
+
+    Raises:
+        CorpusError: The corpus of a development speaker is not there.
+    """
+    speakers = set(predictor.manifest.split["development"])
+    table = list_clips(data, sorted({speaker.split("/")[0] for speaker in speakers}))
+    calm = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
+    return mean_log(predict_files(predictor, [Path(path) for path in calm["path"]]))
 
 
 def score_by_corpus(answers: pd.DataFrame, *, by_sex: bool = False) -> dict[str, Scores]:

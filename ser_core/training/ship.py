@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,12 @@ from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.card import FIGURES, write_card
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.evaluate import evaluate_test, record_test, time_answers
+from ser_core.training.evaluate import (
+    calm_reference,
+    evaluate_test,
+    record_test,
+    time_answers,
+)
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_calibration, plot_confusion, plot_curves
 from ser_core.training.fit import (
@@ -167,8 +172,10 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[int, float], runs: Pat
     predictor = Predictor.from_folder(folder)
     scores, answers = evaluate_test(predictor, data)
     answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)
+    reference = calm_reference(predictor, data)
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
     speed = time_answers(predictor, [Path(path) for path in timed["path"]])
+    replace(Manifest.read(folder), calm_reference=reference).write(folder)
     manifest = record_test(folder, scores, answers, seed_uars=seed_uars, speed=speed)
     _plot("test", scores, folder / FIGURES)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()

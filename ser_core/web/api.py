@@ -1,48 +1,115 @@
 """The named endpoints: what the page shows, as JSON for programs."""
 
+import tempfile
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import gradio as gr
 
+from ser_core.batch import batch_to_dict, collect_files, judge_files
 from ser_core.errors import SerError
 from ser_core.explain import to_dict
-from ser_core.models import ModelSwitch
+from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
 from ser_core.web import words
 
 Answer = dict[str, Any]
+Source = TypeVar("Source")
 
 
-def add_endpoints(models: ModelSwitch, clip: gr.Audio) -> None:
-    """Add `/predict`, `/timeline` and `/explain`: one audio file in, JSON out.
+def add_endpoints(models: ModelSwitch) -> None:
+    """Add `/predict`, `/timeline`, `/explain`, `/compare` and `/batch`: files in, JSON out.
 
     Args:
         models: Who answers.
-        clip: The component that a file is sent as.
     """
+    audio = gr.Audio(type="filepath", label="audio", visible=False)
+    files = gr.File(file_count="multiple", label="files", visible=False)
+    model = gr.Dropdown([AUTO, ACCURATE, COMPACT], value=AUTO, label="model", visible=False)
+    denoise = gr.Checkbox(False, label="denoise", visible=False)
 
-    def predict(audio: str | None) -> Answer:
-        """Judge one recording: eight probabilities, warnings and timings."""
-        return _answered(lambda path: models.predict(path).to_dict(), audio)
+    def predict(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+        """Judge one recording: eight probabilities, warnings and timings.
 
-    def timeline(audio: str | None) -> Answer:
-        """Judge each stretch of a recording: where it lies, and its probabilities."""
-        return _answered(lambda path: models.analyse(path).timeline(), audio)
+        Args:
+            audio: The recording.
+            model: auto, accurate or compact.
+            denoise: Whether steady noise is taken off first.
+        """
+        return _answered(
+            lambda path: models.analyse(path, model=model, denoise=denoise).prediction.to_dict(),
+            audio,
+        )
 
-    def explain(audio: str | None) -> Answer:
-        """Say what each moment did for the answer: how much lower it is without it."""
-        return _answered(lambda path: to_dict(*models.explain(path)), audio)
+    def timeline(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+        """Judge each stretch of a recording: where it lies, and its probabilities.
 
-    for endpoint in (predict, timeline, explain):
+        Args:
+            audio: The recording.
+            model: auto, accurate or compact.
+            denoise: Whether steady noise is taken off first.
+        """
+        return _answered(
+            lambda path: models.analyse(path, model=model, denoise=denoise).timeline(), audio
+        )
+
+    def explain(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+        """Say what each moment did for the answer: how much lower it is without it.
+
+        Args:
+            audio: The recording.
+            model: auto, accurate or compact.
+            denoise: Whether steady noise is taken off first.
+        """
+        return _answered(
+            lambda path: to_dict(*models.explain(path, model=model, denoise=denoise)), audio
+        )
+
+    def compare(audio: str | None, denoise: bool = False) -> Answer:
+        """Judge one recording with every model that is at hand.
+
+        Args:
+            audio: The recording.
+            denoise: Whether steady noise is taken off first.
+        """
+        return _answered(
+            lambda path: {
+                "answers": [a.prediction.to_dict() for a in models.compare(path, denoise=denoise)]
+            },
+            audio,
+        )
+
+    def batch(files: list[str] | None) -> Answer:
+        """Judge many recordings, or zips of them: a row each, and scores where names tell.
+
+        Args:
+            files: Recordings and zip archives.
+        """
+        return _answered(lambda paths: _judge_batch(models, paths), files or None)
+
+    clip = [audio, model, denoise]
+    for endpoint, inputs in (
+        (predict, clip),
+        (timeline, clip),
+        (explain, clip),
+        (compare, [audio, denoise]),
+        (batch, [files]),
+    ):
         answer = gr.JSON(label=words.PREDICTION, visible=False)
-        gr.on([], endpoint, clip, answer, api_name=endpoint.__name__)
+        gr.on([], endpoint, inputs, answer, api_name=endpoint.__name__)
 
 
-def _answered(judge: Callable[[str], Answer], audio: str | None) -> Answer:
+def _judge_batch(models: ModelSwitch, paths: list[str]) -> Answer:
+    with tempfile.TemporaryDirectory() as folder:
+        files = collect_files([Path(path) for path in paths], Path(folder))
+        return batch_to_dict(list(judge_files(files, models)))
+
+
+def _answered(judge: Callable[[Source], Answer], source: Source | None) -> Answer:
     """An answer, or an error that the caller can read."""
-    if audio is None:
+    if source is None:
         raise gr.Error(words.NO_CLIP, print_exception=False)
     try:
-        return judge(audio)
+        return judge(source)
     except SerError as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -7,31 +7,28 @@ dark. Whatever comes from outside (file names in messages) is escaped.
 from collections.abc import Callable, Sequence
 from html import escape
 
-import numpy as np
-import numpy.typing as npt
-
 from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS
 from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
+from ser_core.voice import VoiceProfile
 from ser_core.web import moments, words
-
-N_COLUMNS = 90
-"""Strokes in a drawn waveform: the most that stay apart on a phone."""
-MAX_TICKS = 6
-TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+from ser_core.web.waveform import waveform
 
 
-def answer(analysis: Analysis, explained: Sequence[Moment] = ()) -> str:
+def answer(
+    analysis: Analysis, explained: Sequence[Moment] = (), *, voice: VoiceProfile | None = None
+) -> str:
     """Everything about one analysed clip.
 
     Args:
         analysis: The clip and its answer.
         explained: What its moments did for the answer.
+        voice: The visitor's voice, which the answer is then given relative to, too.
     """
     prediction = analysis.prediction
     return (
-        '<section class="mm-answer">'
+        f'<section class="mm-answer">{_relative(prediction, voice)}'
         f"{headline(words.ANSWER_EYEBROW, words.sentence(prediction), prediction.emotion)}"
         f"{warning_list(prediction.warnings)}"
         f"{bars(prediction)}"
@@ -42,6 +39,39 @@ def answer(analysis: Analysis, explained: Sequence[Moment] = ()) -> str:
         f"{moments.downloads(analysis, explained)}"
         f'<p class="mm-model">{escape(words.answered_by(prediction))}</p>'
         "</section>"
+    )
+
+
+def _relative(prediction: Prediction, voice: VoiceProfile | None) -> str:
+    """The answer relative to the visitor's voice, above the one that knows no voice."""
+    if voice is None:
+        return ""
+    if not voice.fits(prediction):
+        return f'<p class="mm-small">{escape(words.voice_unfit(voice))}</p>'
+    relative = voice.relative(prediction)
+    sentence = words.sentence(relative)
+    return (
+        f'<section class="mm-relative">{headline(words.VOICE_EYEBROW, sentence, relative.emotion)}'
+        f"{bars(relative)}</section>"
+    )
+
+
+def comparison(analyses: Sequence[Analysis]) -> str:
+    """The answers of several models to one clip, side by side.
+
+    Args:
+        analyses: One a model; all of the same clip.
+    """
+    answers = [analysis.prediction for analysis in analyses]
+    columns = "".join(
+        f"<section>{headline(escape(p.model), words.sentence(p), p.emotion)}{bars(p)}"
+        f'<p class="mm-model">{escape(words.answered_by(p))}</p></section>'
+        for p in answers
+    )
+    return (
+        f'<section class="mm-answer"><p class="mm-eyebrow">{escape(words.agreement(answers))}</p>'
+        f'<div class="mm-side">{columns}</div>{warning_list(answers[0].warnings)}'
+        f"{waveform(analyses[0])}</section>"
     )
 
 
@@ -118,73 +148,17 @@ def _row(label: str, *, meter: str = "", fill: str = "", value: str = "") -> str
     )
 
 
-def waveform(analysis: Analysis) -> str:
-    """The clip as an inline SVG, the part that was used set off, with a time axis."""
-    prediction = analysis.prediction
-    heights = envelope(analysis.waveform)
-    start, end = (
-        N_COLUMNS * moment_s / prediction.duration_s
-        for moment_s in (prediction.speech_start_s, prediction.speech_end_s)
-    )
-    centres = np.arange(N_COLUMNS, dtype=np.float64) + 0.5
-    used = (centres >= start) & (centres <= end)
-    caption = words.used_part(prediction)
-    return (
-        f'<figure class="mm-waveform"><figcaption><h3>{words.WAVEFORM_HEADING}</h3>'
-        f"<span>{caption}</span></figcaption>"
-        f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="Waveform. {caption}">'
-        f'<rect class="mm-span" x="{start:.2f}" width="{end - start:.2f}" height="100"/>'
-        f'<path class="mm-unused" d="{_strokes(centres[~used], heights[~used])}"/>'
-        f'<path class="mm-used" d="{_strokes(centres[used], heights[used])}"/>'
-        f'<path class="mm-edges" d="M{start:.2f} 0V100M{end:.2f} 0V100"/></svg>'
-        f"{_axis(prediction.duration_s)}</figure>"
-    )
-
-
-def envelope(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Loudest sample of each of `N_COLUMNS` stretches, relative to the loudest of all.
-
-    Args:
-        samples: (n_samples,) with at least `N_COLUMNS` samples.
-
-    Returns:
-        (N_COLUMNS,) between 0 and 1.
-    """
-    starts = np.linspace(0, len(samples), N_COLUMNS, endpoint=False, dtype=int)
-    peaks = np.maximum.reduceat(np.abs(samples), starts)
-    return np.asarray(peaks / max(float(peaks.max()), np.finfo(np.float32).tiny), np.float32)
-
-
-def _strokes(centres: npt.NDArray[np.float64], heights: npt.NDArray[np.float32]) -> str:
-    """Vertical strokes around the middle line; the faintest still shows as a dot."""
-    reach = np.maximum(44.0 * heights, 0.5)
-    pairs = zip(centres, reach, strict=True)
-    return "".join(f"M{x:g} {50 - r:.1f}V{50 + r:.1f}" for x, r in pairs)
-
-
-def ticks(duration_s: float) -> tuple[float, ...]:
-    """Moments to label on a time axis: round numbers, at most `MAX_TICKS`."""
-    step_s = next(
-        (step for step in TICK_STEPS_S if duration_s / step < MAX_TICKS), TICK_STEPS_S[-1]
-    )
-    return tuple(i * step_s for i in range(int(duration_s / step_s) + 1))
-
-
-def _axis(duration_s: float) -> str:
-    labels = "".join(
-        f'<span style="left:{100 * moment_s / duration_s:.2f}%">{words.seconds(moment_s)}</span>'
-        for moment_s in ticks(duration_s)
-    )
-    return f'<div class="mm-axis" aria-hidden="true">{labels}</div>'
-
-
 def header(logo_svg: str) -> str:
     """Logo, name and what the page does."""
     return (
         f'<header class="mm-header"><span class="mm-logo" aria-hidden="true">{logo_svg}</span>'
         f"<div><h1>{words.TITLE}</h1><p>{words.TAGLINE}</p></div></header>"
     )
+
+
+def footer() -> str:
+    """What must not be forgotten, under every tab."""
+    return f'<p class="mm-small mm-footer">{escape(words.FOOTER)}</p>'
 
 
 def model_note(text: str) -> str:
@@ -195,6 +169,16 @@ def model_note(text: str) -> str:
 def status(text: str) -> str:
     """A line on how things stand."""
     return f'<p class="mm-status">{escape(text)}</p>'
+
+
+def waiting(text: str) -> str:
+    """What stands where a picture is to come, or why none comes."""
+    return f'<p class="mm-small">{escape(text)}</p>'
+
+
+def teach_hint() -> str:
+    """What it is good for to teach one's voice, and how it is done."""
+    return f'<ul class="mm-list mm-hints">{_items(words.VOICE_HINTS)}</ul>'
 
 
 def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:

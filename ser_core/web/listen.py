@@ -1,54 +1,106 @@
 """The tab that judges one clip: recorded, uploaded or picked from the examples."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
 
 from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
-from ser_core.models import ModelSwitch
+from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
+from ser_core.predictor import Prediction
+from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
-from ser_core.web.api import add_endpoints
+from ser_core.web.closer import build_closer
+from ser_core.web.voice import build_correction
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".flac", ".wav")
+BOTH = "both"
+CHOICES = (AUTO, ACCURATE, COMPACT, BOTH)
+SHARE_LINK = Path(__file__).with_name("share_link.js")
 
 
-def build_listen(models: ModelSwitch, *, examples: Path, privacy: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A clip's fate.
+
+    Attributes:
+        html: What the page says.
+        heard: What one model heard in it, as a correction needs it; else None.
+    """
+
+    html: str
+    heard: Prediction | None = None
+
+
+def build_listen(
+    models: ModelSwitch, page: gr.Blocks, *, examples: Path, privacy: str, voice: gr.State
+) -> None:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who answers.
+        page: The page, which may be opened by a shared link.
         examples: Folder of example clips; may be empty or missing.
         privacy: HTML that says what becomes of a clip.
+        voice: Holds the visitor's `VoiceProfile`, or None.
     """
+    heard = gr.State(None)
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
             clip = _recorder()
             analyse = gr.Button(words.ANALYSE, variant="primary", size="lg")
+            model, denoise = _options(clip)
+            build_correction(voice, heard)
         result = theme.told_html(drawing.empty(), elem_id="result")
         with gr.Column(elem_id="extras"):
             example_loaded = _add_examples(clip, examples)
             theme.own_html(privacy)
+    forget = build_closer(models, clip, denoise)
 
-    def show(path: str | None) -> str:
-        return describe(models, path)
+    def show(
+        path: str | None, chosen: str, quiet: bool, profile: VoiceProfile | None
+    ) -> tuple[str, Prediction | None]:
+        judged = describe(models, path, model=chosen, denoise=quiet, voice=profile)
+        return judged.html, judged.heard
 
-    gr.on(
+    settings = [clip, model, denoise, voice]
+    shown = gr.on(
         [analyse.click, clip.stop_recording, clip.upload],
         show,
-        clip,
-        result,
+        settings,
+        [result, heard],
         trigger_mode="always_last",
         api_visibility="private",
     )
+    forget(shown)
     if example_loaded:
-        example_loaded.then(show, clip, result, api_visibility="private")
-    clip.clear(drawing.empty, None, result, show_progress="hidden", api_visibility="private")
-    add_endpoints(models, clip)
+        forget(example_loaded.then(show, settings, [result, heard], api_visibility="private"))
+
+    def arrive(request: gr.Request) -> tuple[Any, str, bool]:
+        return arrival(dict(request.query_params), examples)
+
+    page.load(
+        arrive, None, [clip, model, denoise], show_progress="hidden", api_visibility="private"
+    ).then(
+        lambda *given: show(*given) if given[0] else (drawing.empty(), None),
+        settings,
+        [result, heard],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    clip.clear(
+        lambda: (drawing.empty(), None),
+        None,
+        [result, heard],
+        show_progress="hidden",
+        api_visibility="private",
+    )
 
 
 def _recorder() -> gr.Audio:
@@ -62,24 +114,80 @@ def _recorder() -> gr.Audio:
     )
 
 
-def describe(models: ModelSwitch, clip: str | None) -> str:
+def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
+    """Which model answers, whether noise is taken off, and a link to just that."""
+    with gr.Accordion(words.OPTIONS, open=False, elem_id="options"):
+        model = gr.Radio(
+            [(words.MODEL_CHOICES[name], name) for name in CHOICES],
+            value=AUTO,
+            label=words.MODEL_CHOICE,
+            elem_id="model-choice",
+        )
+        denoise = gr.Checkbox(False, label=words.DENOISE, info=words.DENOISE_HINT)
+        share = gr.Button(words.SHARE, size="sm")
+        link = theme.told_html("", elem_id="share-link")
+    share.click(
+        None,
+        [clip, model, denoise],
+        link,
+        js=SHARE_LINK.read_text(encoding="utf-8"),
+        api_visibility="private",
+    )
+    return model, denoise
+
+
+def describe(
+    models: ModelSwitch,
+    clip: str | None,
+    *,
+    model: str = AUTO,
+    denoise: bool = False,
+    voice: VoiceProfile | None = None,
+) -> Judged:
     """Judge a clip and say the outcome as HTML, whatever the outcome is.
 
     Args:
         models: Who answers.
         clip: Path of the clip, None when there is none.
+        model: One of `CHOICES`.
+        denoise: Whether steady noise is taken off first.
+        voice: The visitor's voice, where he has taught it.
     """
     if clip is None:
-        return drawing.failure(words.NO_CLIP)
+        return Judged(drawing.failure(words.NO_CLIP))
     if not Path(clip).exists():
-        return drawing.failure(words.CLIP_GONE)
+        return Judged(drawing.failure(words.CLIP_GONE))
     try:
-        return drawing.answer(*models.explain(clip))
+        if model == BOTH:
+            return Judged(drawing.comparison(models.compare(clip, denoise=denoise)))
+        analysis, moments = models.explain(clip, model=model, denoise=denoise)
+        return Judged(drawing.answer(analysis, moments, voice=voice), analysis.prediction)
     except SerError as error:
-        return drawing.failure(str(error))
+        return Judged(drawing.failure(str(error)))
     except Exception:
         logger.exception("A clip could not be judged")
-        return drawing.failure(words.APOLOGY)
+        return Judged(drawing.failure(words.APOLOGY))
+
+
+def arrival(asked: dict[str, str], examples: Path) -> tuple[Any, str, bool]:
+    """What a shared link asks for: an example, a model, noise reduction; never a voice.
+
+    Args:
+        asked: The link's query.
+        examples: Folder of example clips.
+
+    Returns:
+        The example's path or no change, one of `CHOICES`, and whether noise is reduced.
+        What the link asks for and is not there, is left as it is.
+    """
+    by_name = {path.stem: path for path, _ in find_examples(examples)}
+    example = by_name.get(f"synthetic-{asked.get('example', '')}")
+    model = asked.get("model", AUTO)
+    return (
+        str(example) if example else gr.skip(),
+        model if model in CHOICES else AUTO,
+        asked.get("denoise") == "1",
+    )
 
 
 def find_examples(folder: Path) -> list[tuple[Path, str]]:

@@ -51,7 +51,6 @@ def build_many(models: ModelSwitch) -> None:
         elem_id="many-table",
         wrap=True,
         column_widths=WIDTHS,
-        show_search="filter",
     )
 
     def run(paths: list[str] | None) -> Iterator[tuple[str, Table]]:

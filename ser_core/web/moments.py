@@ -18,6 +18,10 @@ N_PASSAGES = 3
 """How many passages of a long recording can be heard again."""
 
 
+ZOOM = "this.closest('section').style.setProperty('--zoom', this.value)"
+"""What widens a timeline, the style sheet doing the rest."""
+
+
 def lane(moments: Sequence[Moment], prediction: Prediction) -> str:
     """Under the waveform, how much each moment did for the answer; nothing without moments.
 
@@ -67,7 +71,10 @@ def timeline(analysis: Analysis) -> str:
     course = escape(words.course(analysis))
     return (
         f'<section class="mm-timeline"><h3>{words.TIMELINE_HEADING}</h3><p>{course}</p>'
-        f'<ul aria-hidden="true">{"".join(rows)}</ul></section>'
+        f'<label class="mm-zoom">{words.TIMELINE_ZOOM} <input type="range" min="1" max="10" '
+        f'step="0.5" value="1" oninput="{ZOOM}"/></label>'
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{words.TIMELINE_HEADING}">'
+        f'<ul aria-hidden="true">{"".join(rows)}</ul></div></section>'
     )
 
 

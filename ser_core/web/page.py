@@ -7,9 +7,12 @@ import gradio as gr
 
 from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
+from ser_core.web.about import describe_models
+from ser_core.web.api import add_endpoints
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.many import build_many
+from ser_core.web.voice import build_voice
 
 SWEEP_EVERY_S = 30
 CLIP_LIFE_S = 300
@@ -39,14 +42,20 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         theme.own_html(drawing.header(theme.FAVICON.read_text(encoding="utf-8")))
         note = theme.own_html(_model_note(models), elem_id="model-note")
         privacy = drawing.card(*words.privacy(DELETED_AFTER_S))
+        voice = gr.State(None)
         with gr.Tabs():
             with gr.Tab(words.LISTEN_TAB):
-                build_listen(models, examples=examples, privacy=privacy)
+                build_listen(models, page, examples=examples, privacy=privacy, voice=voice)
             with gr.Tab(words.LIVE_TAB):
                 build_live(models)
             with gr.Tab(words.MANY_TAB):
                 build_many(models)
-        about = theme.own_html(_notes(models))
+            with gr.Tab(words.VOICE_TAB):
+                build_voice(models, voice)
+            with gr.Tab(words.ABOUT_TAB):
+                about = theme.own_html(_about(models), elem_id="about")
+        theme.own_html(drawing.footer())
+        add_endpoints(models)
         _keep_current(page, models, note, about)
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)
     return page
@@ -56,14 +65,11 @@ def _model_note(models: ModelSwitch) -> str:
     return drawing.model_note(words.model_note(models.state, models.manifest))
 
 
-def _notes(models: ModelSwitch) -> str:
-    return drawing.notes(
-        [
-            words.WHAT_IT_HEARS,
-            words.NEVER_FOR,
-            words.limits(models.config.audio),
-            words.about_model(models.manifest),
-        ]
+def _about(models: ModelSwitch) -> str:
+    return describe_models(
+        [models.pick(name).manifest for name in models.names],
+        models.config.audio,
+        words.privacy(DELETED_AFTER_S),
     )
 
 
@@ -73,7 +79,7 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
 
     def look() -> tuple[str, str, gr.Timer]:
         still = gr.Timer(active=models.state is ModelState.FETCHING)
-        return _model_note(models), _notes(models), still
+        return _model_note(models), _about(models), still
 
     gr.on(
         [page.load, timer.tick],

@@ -61,6 +61,12 @@ def build_theme() -> gr.themes.Base:
         color_accent_soft="*primary_100",
         color_accent_soft_dark="*primary_900",
         loader_color="*primary_500",
+        link_text_color="*primary_700",
+        link_text_color_hover="*primary_800",
+        link_text_color_visited="*primary_700",
+        link_text_color_dark="*primary_300",
+        link_text_color_hover_dark="*primary_200",
+        link_text_color_visited_dark="*primary_300",
     )
 
 

@@ -1,5 +1,6 @@
 """Every text on the page, and the sentences that say an answer in words."""
 
+from collections.abc import Sequence
 from math import ceil
 
 from ser_core.batch import BatchScores
@@ -9,6 +10,7 @@ from ser_core.live import LiveConfig, LiveSession
 from ser_core.manifest import Manifest
 from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction
+from ser_core.voice import VoiceProfile
 
 NBSP = "\N{NO-BREAK SPACE}"
 
@@ -122,6 +124,7 @@ def used_part(prediction: Prediction) -> str:
 
 
 TIMELINE_HEADING = "How it goes"
+TIMELINE_ZOOM = "Zoom"
 PASSAGES_HEADING = "Hear the strongest passages"
 DOWNLOAD = "Take the answer home:"
 MOMENTS_METHOD = (
@@ -190,6 +193,28 @@ NEVER_FOR = (
 )
 
 
+ABOUT_TAB = "About"
+FOOTER = (
+    "A machine hears a style of speaking, not a feeling. Never for policing, hiring, surveillance "
+    "or diagnosis."
+)
+FIGURES_BY_CORPUS = "People it had never heard, by corpus"
+CORPUS_HEADS = ("corpus", "clips", "UAR", "95 % interval", "accuracy", "ECE")
+FIGURES_BY_EMOTION = "Each emotion"
+EMOTION_HEADS = ("emotion", "clips", "heard", "right when named")
+FIGURES_MEANING = (
+    "UAR: the share of right answers, each emotion counting the same. Accuracy: the share of all "
+    "clips. ECE: how far its confidence lies from its share of right answers, on average. All of "
+    "it acted speech in English, by the people of those corpora; a stranger with another "
+    "microphone is heard worse. Repeated by:"
+)
+
+
+def between(low: float, high: float) -> str:
+    """An interval of shares, such as `70 to 75 %`."""
+    return f"{100 * low:.0f} to {percent(high)}"
+
+
 def privacy(deleted_after_s: int) -> tuple[str, str]:
     """Heading and text on what becomes of a clip.
 
@@ -240,7 +265,7 @@ def about_model(manifest: Manifest) -> tuple[str, tuple[str, ...]]:
         f"licence {manifest.licence}.",
         f"Learnt from {corpora}.",
     )
-    return "The model that answers", (*_measured(manifest), *_certainty(manifest), *points)
+    return f"The model «{manifest.name}»", (*_measured(manifest), *_certainty(manifest), *points)
 
 
 def _measured(manifest: Manifest) -> tuple[str, ...]:
@@ -248,7 +273,7 @@ def _measured(manifest: Manifest) -> tuple[str, ...]:
     if not test:
         return ()
     return (
-        f"Right for {percent(test['uar'])} of {test['n_clips']} clips by "
+        f"Right for {percent(test['uar'])} of {test['n_clips']:,} clips by "
         f"{len(manifest.split['test'])} people it had never heard, each emotion counting the "
         f"same. Guessing is right for {percent(1 / len(manifest.labels))}.",
     )
@@ -263,6 +288,98 @@ def _certainty(manifest: Manifest) -> tuple[str, ...]:
         f"above that {percent(certainty.precision)} of its answers were right, for people it had "
         "never heard.",
     )
+
+
+OPTIONS = "Model, noise, link"
+MODEL_CHOICE = "Which model answers"
+MODEL_CHOICES = {
+    "auto": "the best at hand",
+    "accurate": "accurate",
+    "compact": "compact",
+    "both": "both, side by side",
+}
+DENOISE = "Take off steady noise first"
+DENOISE_HINT = "For a fan or a hum. The models learnt without it: leave it off for clean clips."
+SHARE = "Copy a link to this setting"
+
+
+def agreement(answers: Sequence[Prediction]) -> str:
+    """Whether several models say the same."""
+    if len(answers) == 1:
+        return f"Only one model is at hand, {answers[0].model}."
+    if len({answer.emotion for answer in answers}) == 1:
+        return f"The models agree: {answers[0].emotion}."
+    said = ", ".join(f"{answer.emotion} ({answer.model})" for answer in answers)
+    return f"The models disagree: {said}."
+
+
+SEE = "See the sound"
+SEE_WAIT = "Drawing the pictures …"
+STEPS = "Step by step"
+STEPS_WAIT = "Walking through the stages …"
+PICTURES = {
+    "spectrogram": ("Spectrogram", "How much of each frequency, from moment to moment."),
+    "mel spectrogram": ("Mel spectrogram", "The same as an ear would part it: finer below."),
+    "MFCC": ("MFCC", "Thirteen numbers a moment for the timbre, each against its own mean."),
+    "chroma": ("Chroma", "How much of each of the twelve tones, all octaves together."),
+    "pitch": ("Pitch", "How high the voice is, where there is one; of the first 30 seconds."),
+    "energy": ("Energy", "How loud each moment is, against the loudest."),
+}
+"""Heading and text of each picture of `ser_core.plots`."""
+STAGES = {
+    "loaded": ("As recorded", "Decoded, one channel, 16,000 samples a second."),
+    "levelled": ("Levelled", "The offset is off, and the loudest moment at full scale."),
+    "trimmed": ("Trimmed", "The silence before and after the speech is cut off."),
+    "denoised": ("Denoised", "Steady noise is taken off."),
+}
+"""Heading and text of each stage of `ser_core.stages`."""
+SEEN_BY_NETWORK = (
+    "What the network sees",
+    "A column a moment, a row a feature, each row from its lowest to its highest.",
+)
+
+VOICE_TAB = "My voice"
+VOICE_HINTS = (
+    "Some voices sound sad or angry to a machine when they are merely low or loud. Teach it what "
+    "yours sounds like at rest, and answers come relative to that, beside the usual ones.",
+    "Read any text aloud for 10 to 20 seconds, as you would to a friend.",
+    "Only some numbers are kept, no sound, in this session alone; they are gone with this tab.",
+)
+VOICE_CLIP = "Your ordinary voice"
+VOICE_LEARN = "Learn my voice"
+VOICE_LOAD = "Or load a profile that you kept"
+VOICE_FORGET = "Forget my voice"
+VOICE_NO_CLIP = "There is no recording yet. Read something aloud for 10 to 20 seconds first."
+VOICE_TOO_LARGE = "This file is too large for a voice profile. Choose the one that this page gave."
+VOICE_UNKNOWN = "Your voice has not been taught."
+VOICE_KEEP = "keeps it on your own disk; it holds numbers, no sound."
+VOICE_EYEBROW = "Relative to your voice, this sounds"
+CORRECTION = "That was really …"
+CORRECT = "Correct it"
+CORRECTION_NEEDS = "Teach your voice, judge a clip with one model, and choose what it really was."
+
+
+def voice_known(profile: VoiceProfile) -> str:
+    """What is known of a visitor's voice."""
+    n = len(profile.corrections)
+    corrections = "" if not n else f", with {n} correction{'s' if n > 1 else ''}"
+    return (
+        f"Your voice has been taught to {profile.model}{corrections}. The tab «{LISTEN_TAB}» now "
+        "gives both answers, and takes corrections."
+    )
+
+
+def voice_unfit(profile: VoiceProfile) -> str:
+    """Why an answer is not given relative to the visitor's voice."""
+    return (
+        f"Not relative to your voice: that was taught to {profile.model}. Choose that model, or "
+        f"teach your voice anew under «{VOICE_TAB}»."
+    )
+
+
+def corrected(n: int, most: int) -> str:
+    """What became of a correction."""
+    return f"Noted, {n} of at most {most}. Analyse again to see what it changes."
 
 
 LISTEN_TAB = "Listen"

@@ -1,0 +1,197 @@
+"""The pictures of a sound: what the field looks at, drawn by librosa and matplotlib.
+
+Both are loaded when the first picture is asked for, so that a start does without them.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.preprocess import Waveform
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE_INCHES, DOTS_PER_INCH = (8.0, 2.6), 110
+INK, CHALK = "#131617", "#eeebe4"
+COLOURS = "magma"
+FRAME_LENGTH, HOP_LENGTH = 1_024, 256
+MAX_COLUMNS = 1_200
+"""Frames of a picture: a longer sound is looked at less often."""
+LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 65.0, 600.0
+VOICED_TOP_DB = 30.0
+"""Frames this far below the loudest are drawn without a pitch."""
+MAX_PITCH_S = 30.0
+"""Longest sound whose pitch is drawn: the estimate is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a sound.
+
+    Attributes:
+        name: Which one, a key of `PICTURES`.
+        png: The file.
+    """
+
+    name: str
+    png: bytes
+
+
+def draw_sound(waveform: Waveform, sample_rate_hz: int) -> tuple[Picture, ...]:
+    """Draw every picture of a sound.
+
+    Args:
+        waveform: (n_samples,) float32, mono.
+        sample_rate_hz: Its rate.
+
+    Returns:
+        One picture for each of `PICTURES`, in that order.
+
+    Source: librosa; McFee et al. 2015. Pitch: YIN, de Cheveigné and Kawahara 2002.
+    """
+    sound = _Sound.of(waveform, sample_rate_hz)
+    return tuple(Picture(name, _png(sound, draw)) for name, draw in PICTURES.items())
+
+
+def draw_features(features: npt.NDArray[np.floating[Any]], hop_s: float) -> bytes:
+    """Draw what a network sees: a column a frame, each row brought to its own range.
+
+    Args:
+        features: (n_frames, n_features).
+        hop_s: Seconds from frame to frame.
+
+    Returns:
+        A PNG.
+    """
+    rows = features.T.astype(np.float64)
+    low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+    level = (rows - low) / np.maximum(high - low, 1e-9)
+
+    def draw(axes: "Axes") -> None:
+        extent = (0.0, len(features) * hop_s, 0.0, float(len(rows)))
+        axes.imshow(level, origin="lower", aspect="auto", extent=extent, cmap=COLOURS)
+        axes.set(xlabel="s", ylabel="feature")
+
+    return _figure(draw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A sound and its power, computed once for all pictures."""
+
+    waveform: Waveform
+    rate_hz: int
+    hop: int
+    power: npt.NDArray[np.float32]  # (1 + FRAME_LENGTH // 2, n_frames)
+
+    @classmethod
+    def of(cls, waveform: Waveform, rate_hz: int) -> "_Sound":
+        hop = max(HOP_LENGTH, -(-len(waveform) // MAX_COLUMNS))
+        frames = librosa.stft(waveform, n_fft=FRAME_LENGTH, hop_length=hop)
+        return cls(waveform, rate_hz, hop, np.abs(frames) ** 2)
+
+    def show(self, axes: "Axes", rows: npt.NDArray[Any], **options: Any) -> None:
+        """Draw (n_rows, n_frames) as an image with librosa's axes."""
+        from librosa.display import specshow
+
+        specshow(
+            rows,
+            ax=axes,
+            sr=self.rate_hz,
+            hop_length=self.hop,
+            n_fft=FRAME_LENGTH,
+            x_axis="time",
+            cmap=COLOURS,
+            **options,
+        )
+        axes.set_xlabel("s")
+
+
+def _spectrogram(axes: "Axes", sound: _Sound) -> None:
+    sound.show(axes, librosa.power_to_db(sound.power, ref=np.max), y_axis="log")
+
+
+def _mel_spectrogram(axes: "Axes", sound: _Sound) -> None:
+    mel = librosa.feature.melspectrogram(S=sound.power, sr=sound.rate_hz, n_mels=80)
+    sound.show(axes, librosa.power_to_db(mel, ref=np.max), y_axis="mel")
+
+
+def _mfcc(axes: "Axes", sound: _Sound) -> None:
+    mel = librosa.feature.melspectrogram(S=sound.power, sr=sound.rate_hz)
+    rows = librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=13)
+    spread = rows.std(axis=1, keepdims=True)
+    sound.show(axes, (rows - rows.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-6))
+    axes.set_ylabel("coefficient")
+
+
+def _chroma(axes: "Axes", sound: _Sound) -> None:
+    chroma = librosa.feature.chroma_stft(S=sound.power, sr=sound.rate_hz, tuning=0.0)
+    sound.show(axes, chroma, y_axis="chroma")
+
+
+def _pitch(axes: "Axes", sound: _Sound) -> None:
+    n_samples = round(MAX_PITCH_S * sound.rate_hz)
+    samples = sound.waveform[:n_samples]
+    pitch = librosa.yin(
+        samples,
+        fmin=LOWEST_PITCH_HZ,
+        fmax=HIGHEST_PITCH_HZ,
+        sr=sound.rate_hz,
+        frame_length=2 * FRAME_LENGTH,
+        hop_length=sound.hop,
+    )
+    level = librosa.feature.rms(y=samples, frame_length=FRAME_LENGTH, hop_length=sound.hop)[0]
+    voiced = librosa.amplitude_to_db(level, ref=np.max) > -VOICED_TOP_DB
+    shown = np.where(voiced & (pitch < 0.98 * HIGHEST_PITCH_HZ), pitch, np.nan)
+    axes.plot(_moments_s(len(shown), sound), shown, ".", color="#f7b267", markersize=3)
+    axes.set(xlabel="s", ylabel="Hz", xlim=(0.0, len(samples) / sound.rate_hz))
+    axes.set_ylim(LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ)
+
+
+def _energy(axes: "Axes", sound: _Sound) -> None:
+    level = librosa.feature.rms(y=sound.waveform, frame_length=FRAME_LENGTH, hop_length=sound.hop)
+    shown = librosa.amplitude_to_db(level[0], ref=np.max, top_db=60.0)
+    axes.fill_between(_moments_s(len(shown), sound), -60.0, shown, color="#5fb3b1")
+    axes.set(xlabel="s", ylabel="dB", ylim=(-60.0, 0.0))
+    axes.set_xlim(0.0, len(sound.waveform) / sound.rate_hz)
+
+
+def _moments_s(n_frames: int, sound: _Sound) -> npt.NDArray[np.float64]:
+    return np.arange(n_frames) * sound.hop / sound.rate_hz
+
+
+PICTURES: dict[str, Callable[["Axes", _Sound], None]] = {
+    "spectrogram": _spectrogram,
+    "mel spectrogram": _mel_spectrogram,
+    "MFCC": _mfcc,
+    "chroma": _chroma,
+    "pitch": _pitch,
+    "energy": _energy,
+}
+
+
+def _png(sound: _Sound, draw: Callable[["Axes", _Sound], None]) -> bytes:
+    return _figure(lambda axes: draw(axes, sound))
+
+
+def _figure(draw: Callable[["Axes"], None]) -> bytes:
+    """A figure of its own, outside pyplot, whose state threads would share."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(SIZE_INCHES, DOTS_PER_INCH, facecolor=INK, layout="constrained")
+    axes = figure.add_subplot(facecolor=INK)
+    draw(axes)
+    axes.tick_params(colors=CHALK, labelsize=11)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=CHALK, fontsize=11)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -1,0 +1,88 @@
+"""Pure functions that draw the tab about the models, their figures, limits and licences."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from ser_core.config import AudioConfig
+from ser_core.manifest import Manifest
+from ser_core.web import drawing, words
+
+Note = tuple[str, tuple[str, ...]]
+
+
+def describe_models(
+    manifests: Sequence[Manifest], audio: AudioConfig, privacy: tuple[str, str]
+) -> str:
+    """Everything that a visitor may want to know before he believes an answer.
+
+    Args:
+        manifests: Of the models that are open.
+        audio: What the page can take.
+        privacy: Heading and text on what becomes of a clip.
+    """
+    notes: list[Note] = [
+        words.WHAT_IT_HEARS,
+        words.NEVER_FOR,
+        words.limits(audio),
+        (privacy[0], (privacy[1],)),
+    ]
+    models = "".join(_model(manifest) for manifest in manifests)
+    return f'{drawing.notes(notes)}<div class="mm-models">{models}</div>'
+
+
+def _model(manifest: Manifest) -> str:
+    heading, points = words.about_model(manifest)
+    items = "".join(f"<li>{escape(point)}</li>" for point in points)
+    return (
+        f'<section class="mm-about"><h2>{escape(heading)}</h2><ul class="mm-list">{items}</ul>'
+        f"{_figures(manifest)}</section>"
+    )
+
+
+def _figures(manifest: Manifest) -> str:
+    """Measured figures: each tested corpus, then each emotion; nothing where none is known."""
+    test = manifest.metrics.get("test", {})
+    by_corpus = test.get("by_corpus", {})
+    if not by_corpus:
+        return ""
+    corpora = [
+        [
+            name,
+            f"{part['n_clips']:,}",
+            words.percent(part["uar"]),
+            words.between(*part["uar_interval"]),
+            words.percent(part["war"]),
+            f"{part['ece']:.3f}",
+        ]
+        for name, part in by_corpus.items()
+    ]
+    emotions = [
+        [
+            emotion,
+            str(int(row["support"])),
+            words.percent(row["recall"]),
+            words.percent(row["precision"]),
+        ]
+        for emotion, row in test.get("per_emotion", {}).items()
+    ]
+    return (
+        f"{_table(words.FIGURES_BY_CORPUS, words.CORPUS_HEADS, corpora)}"
+        f"{_table(words.FIGURES_BY_EMOTION, words.EMOTION_HEADS, emotions)}"
+        f'<p class="mm-small">{escape(words.FIGURES_MEANING)} '
+        f"<code>{escape(str(test.get('command', '')))}</code></p>"
+    )
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>'
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="mm-table"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

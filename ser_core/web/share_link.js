@@ -1,0 +1,15 @@
+(clip, model, denoise) => {
+  const link = new URL(location.origin + location.pathname);
+  const name = clip ? clip.orig_name || clip.path || "" : "";
+  const example = /synthetic-([a-z]+)\.(flac|wav)$/.exec(name);
+  if (example) link.searchParams.set("example", example[1]);
+  if (model !== "auto") link.searchParams.set("model", model);
+  if (denoise) link.searchParams.set("denoise", "1");
+  const told = document.createElement("p");
+  told.className = "mm-small";
+  const shown = document.createElement("a");
+  shown.href = shown.textContent = link.href;
+  told.append(shown);
+  if (navigator.clipboard) navigator.clipboard.writeText(link.href).catch(() => {});
+  return told.outerHTML;
+}

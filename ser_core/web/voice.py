@@ -1,0 +1,158 @@
+"""The tab on which a visitor teaches the page his voice, and corrections of single answers.
+
+The profile lives in the session alone; the visitor may keep it as a file of his own.
+"""
+
+import logging
+from pathlib import Path
+
+import gradio as gr
+
+from ser_core.errors import SerError
+from ser_core.labels import EMOTIONS
+from ser_core.models import AUTO, ModelSwitch
+from ser_core.predictor import Prediction
+from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
+from ser_core.web import drawing, theme, words
+from ser_core.web.downloads import data_uri
+
+logger = logging.getLogger(__name__)
+
+MAX_PROFILE_BYTES = 100_000
+Told = tuple[VoiceProfile | None, str]
+
+
+def build_voice(models: ModelSwitch, voice: gr.State) -> None:
+    """Add the tab to the page that is being built.
+
+    Args:
+        models: Who listens.
+        voice: Holds the visitor's `VoiceProfile`, or None.
+    """
+    theme.own_html(drawing.teach_hint())
+    with gr.Row(elem_id="voice-tool"):
+        with gr.Column():
+            clip = gr.Audio(
+                sources=["microphone", "upload"],
+                type="filepath",
+                label=words.VOICE_CLIP,
+                editable=False,
+                buttons=[],
+                elem_id="voice-clip",
+            )
+            learn = gr.Button(words.VOICE_LEARN, variant="primary", size="lg")
+        with gr.Column():
+            note = theme.told_html(status(None), elem_id="voice-note")
+            file = gr.File(
+                label=words.VOICE_LOAD, file_types=[".json"], elem_id="voice-file", height=140
+            )
+            forget = gr.Button(words.VOICE_FORGET)
+
+    def teach(path: str | None, known: VoiceProfile | None) -> Told:
+        return teach_voice(models, path, known)
+
+    gr.on(
+        [learn.click, clip.stop_recording],
+        teach,
+        [clip, voice],
+        [voice, note],
+        api_visibility="private",
+    )
+    file.upload(load_profile, [file, voice], [voice, note], api_visibility="private")
+    forget.click(
+        lambda: (None, status(None)),
+        None,
+        [voice, note],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    voice.change(status, voice, note, show_progress="hidden", api_visibility="private")
+
+
+def build_correction(voice: gr.State, heard: gr.State) -> None:
+    """Add «that was really …», which shows once a voice has been taught.
+
+    Args:
+        voice: Holds the visitor's `VoiceProfile`, or None.
+        heard: Holds the last answer of one model, or None.
+    """
+    with gr.Group(visible=False, elem_id="correction") as group:
+        emotion = gr.Dropdown(
+            [(f"{e.sign} {e.name}", e.name) for e in EMOTIONS], label=words.CORRECTION, value=None
+        )
+        correct = gr.Button(words.CORRECT)
+        note = theme.told_html("", elem_id="correction-note")
+    correct.click(
+        correct_voice,
+        [voice, heard, emotion],
+        [voice, note, emotion],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    voice.change(
+        lambda profile: gr.Group(visible=profile is not None),
+        voice,
+        group,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | None) -> Told:
+    """Learn a voice from a clip; what is known stays where that fails.
+
+    Args:
+        models: Who listens.
+        clip: Path of 10 to 20 s of ordinary speech, None when there is none.
+        known: The profile so far.
+    """
+    if clip is None or not Path(clip).exists():
+        return known, drawing.failure(words.VOICE_NO_CLIP)
+    try:
+        listener = models.pick(AUTO)
+        profile = VoiceProfile.of(listener.analyse(clip), listener.manifest.calm_reference)
+    except SerError as error:
+        return known, drawing.failure(str(error))
+    except Exception:
+        logger.exception("A voice could not be learned")
+        return known, drawing.failure(words.APOLOGY)
+    return profile, status(profile)
+
+
+def load_profile(path: str | None, known: VoiceProfile | None) -> Told:
+    """Read a profile from the visitor's disk; what is known stays where that fails."""
+    if path is None:
+        return known, status(known)
+    try:
+        if Path(path).stat().st_size > MAX_PROFILE_BYTES:
+            raise VoiceError(words.VOICE_TOO_LARGE)
+        profile = VoiceProfile.from_json(Path(path).read_text(encoding="utf-8", errors="replace"))
+    except (SerError, OSError) as error:
+        return known, drawing.failure(str(error))
+    return profile, status(profile)
+
+
+def correct_voice(
+    profile: VoiceProfile | None, heard: Prediction | None, emotion: str | None
+) -> tuple[VoiceProfile | None, str, None]:
+    """Add one correction, and say what became of it."""
+    if profile is None or heard is None or emotion is None:
+        return profile, drawing.status(words.CORRECTION_NEEDS), None
+    try:
+        corrected = profile.corrected(heard, emotion)
+    except VoiceError as error:
+        return profile, drawing.status(str(error)), None
+    told = words.corrected(len(corrected.corrections), MAX_CORRECTIONS)
+    return corrected, drawing.status(told), None
+
+
+def status(profile: VoiceProfile | None) -> str:
+    """What is known of the visitor's voice, and the file to keep it in."""
+    if profile is None:
+        return drawing.status(words.VOICE_UNKNOWN)
+    uri = data_uri(profile.to_json().encode(), "application/json")
+    return (
+        f'<section class="mm-answer">{drawing.status(words.voice_known(profile))}'
+        f'<p class="mm-small"><a download="moodmirror-voice.json" href="{uri}">'
+        f"moodmirror-voice.json</a> {words.VOICE_KEEP}</p></section>"
+    )

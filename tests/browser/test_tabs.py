@@ -1,0 +1,169 @@
+"""What the page offers beside an answer: closer looks, models, links, a taught voice, About."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from ser_core.plots import PICTURES
+from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.browser
+
+WAIT = {"timeout": ANSWER_WITHIN_MS}
+SCREENSHOTS = ROOT / "artifacts" / "screenshots"
+TABS = ("Listen", "Live", "Many files", "My voice", "About")
+SERIOUS = ("serious", "critical")
+GRID_INSIDE = ".virtual-table-viewport"
+"""Gradio's grid takes the focus itself and scrolls this by the arrow keys, which axe cannot see."""
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Path:
+    """Twelve seconds of the example voice."""
+    samples, rate_hz = soundfile.read(EXAMPLE)
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, np.tile(samples, 1 + 12 * rate_hz // len(samples)), rate_hz)
+    return path
+
+
+def picture(page: Page, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def open_example(page: Page, app_url: str, query: str = "") -> None:
+    """Arrive by a shared link."""
+    page.goto(f"{app_url}?example=angry{query}")
+    expect(page.locator("#result")).to_contain_text("Answered by", **WAIT)
+
+
+def test_the_sound_is_drawn_when_it_is_asked_for(page: Page, app_url: str) -> None:
+    open_example(page, app_url)
+    expect(page.locator("#see-pictures img")).to_have_count(0)
+    page.get_by_role("button", name="See the sound").click()
+    expect(page.locator("#see-pictures img")).to_have_count(len(PICTURES), **WAIT)
+    for image in page.locator("#see-pictures img").all():
+        assert image.evaluate("image => image.complete && image.naturalWidth > 0")
+    picture(page, "see")
+
+
+def test_each_step_can_be_heard(page: Page, app_url: str) -> None:
+    open_example(page, app_url, "&denoise=1")
+    page.get_by_role("button", name="Step by step").click()
+    players = page.locator("#steps-stages audio")
+    expect(players).to_have_count(4, **WAIT)
+    players.last.scroll_into_view_if_needed()
+    players.last.evaluate("player => { player.muted = true; return player.play(); }")
+    seconds = players.last.evaluate("player => player.duration")
+    assert 1.0 < seconds < 4.0
+    expect(page.locator("#steps-stages img")).to_have_count(1)
+    picture(page, "steps")
+
+
+def test_a_link_leads_back_to_the_same_setting(page: Page, app_url: str) -> None:
+    open_example(page, app_url, "&model=compact&denoise=1")
+    page.get_by_role("button", name="Model, noise, link").click()
+    expect(page.get_by_label("compact")).to_be_checked()
+    page.get_by_role("button", name="Copy a link").click()
+    link = page.locator("#share-link a")
+    expect(link).to_have_attribute("href", f"{app_url}?example=angry&model=compact&denoise=1")
+
+
+def test_a_link_that_asks_for_nonsense_opens_the_page_as_ever(page: Page, app_url: str) -> None:
+    page.goto(f"{app_url}?example=../../etc/passwd&model=other&denoise=x")
+    expect(page.locator("#result")).to_contain_text("Nothing heard yet", **WAIT)
+    page.get_by_role("button", name="Model, noise, link").click()
+    expect(page.get_by_label("the best at hand")).to_be_checked()
+
+
+def test_a_model_that_is_not_at_hand_is_a_sentence(page: Page, app_url: str) -> None:
+    page.goto(f"{app_url}?example=angry&model=accurate")
+    expect(page.locator("#result")).to_contain_text("accurate model is not at hand here", **WAIT)
+
+
+def test_models_stand_side_by_side(page: Page, app_url: str) -> None:
+    open_example(page, app_url, "&model=both")
+    expect(page.locator("#result")).to_contain_text("Only one model is at hand")
+
+
+def test_a_voice_is_taught_corrected_kept_forgotten_and_loaded(
+    page: Page, talk: Path, tmp_path: Path
+) -> None:
+    page.get_by_role("tab", name="My voice").click()
+    page.locator("#voice-clip").get_by_role("button", name="Upload file").click()
+    page.locator("#voice-clip").get_by_test_id("file-upload").set_input_files(talk)
+    expect(
+        page.locator("#voice-clip").get_by_role("button", name="Play", exact=True)
+    ).to_be_visible(**WAIT)
+    page.get_by_role("button", name="Learn my voice").click()
+    note = page.locator("#voice-note")
+    expect(note).to_contain_text("Your voice has been taught to compact", **WAIT)
+    picture(page, "voice")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="moodmirror-voice.json").click()
+    kept = tmp_path / "kept.json"
+    download.value.save_as(kept)
+    assert json.loads(kept.read_text())["corrections"] == []
+
+    page.get_by_role("tab", name="Listen").click()
+    page.get_by_role("button", name=re.compile("angry$")).first.click()
+    result = page.locator("#result")
+    expect(result).to_contain_text("Relative to your voice, this sounds", **WAIT)
+    expect(page.get_by_role("meter")).to_have_count(16)
+    page.get_by_label("That was really").click()
+    page.get_by_role("option", name="sad").click()
+    page.get_by_role("button", name="Correct it").click()
+    expect(page.locator("#correction-note")).to_contain_text("Noted, 1 of at most 20", **WAIT)
+
+    page.get_by_role("tab", name="My voice").click()
+    expect(note).to_contain_text("with 1 correction")
+    page.get_by_role("button", name="Forget my voice").click()
+    expect(note).to_contain_text("has not been taught", **WAIT)
+    page.locator("#voice-file input[type=file]").set_input_files(kept)
+    expect(note).to_contain_text("has been taught to compact", **WAIT)
+
+
+def test_a_voice_of_two_words_and_a_foreign_file_are_sentences(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("tab", name="My voice").click()
+    page.get_by_role("button", name="Learn my voice").click()
+    note = page.locator("#voice-note")
+    expect(note).to_contain_text("There is no recording yet", **WAIT)
+    foreign = tmp_path / "foreign.json"
+    foreign.write_text('{"hello": 1}')
+    page.locator("#voice-file input[type=file]").set_input_files(foreign)
+    expect(note).to_contain_text("no voice profile of this page", **WAIT)
+
+
+def test_about_tells_figures_limits_and_licences(page: Page) -> None:
+    page.get_by_role("tab", name="About").click()
+    about = page.locator("#about")
+    for told in ("What it must never be used for", "UAR", "CC-BY-NC-SA-4.0", "no later than"):
+        expect(about).to_contain_text(told)
+    picture(page, "about")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tab", TABS)
+def test_no_tab_shuts_anybody_out(page: Page, app_url: str, tab: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    if tab == "Listen":
+        open_example(page, app_url)
+        page.get_by_role("button", name="Model, noise, link").click()
+    else:
+        page.goto(app_url)
+        page.get_by_role("tab", name=tab).click()
+    page.wait_for_timeout(700)
+    found = Axe().run(page, context={"exclude": [[GRID_INSIDE]]}).response["violations"]
+    told = [
+        (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]])
+        for violation in found
+        if violation["impact"] in SERIOUS
+    ]
+    assert told == []

@@ -1,0 +1,117 @@
+"""One speaker's voice, taught."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_core.labels import LABELS
+from ser_core.predictor import Analysis, Prediction, Window
+from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile, mean_log
+
+N = len(LABELS)
+EVEN = (1 / N,) * N
+MODEL = "accurate 1.0"
+SADDISH = (0.2, 0.1, 0.05, 0.4, 0.05, 0.1, 0.05, 0.05)
+
+
+def heard(probabilities: tuple[float, ...], model: str = MODEL) -> Prediction:
+    return Prediction(LABELS, probabilities, 12.0, 1.0, 11.0, model=model)
+
+
+def spoken(probabilities: tuple[float, ...], **changes: Any) -> Analysis:
+    prediction = replace(heard(probabilities), **changes)
+    windows = (Window(1.0, 7.0, probabilities), Window(5.0, 11.0, probabilities))
+    return Analysis(np.zeros(1, np.float32), 16_000, np.zeros((1, 1)), windows, prediction)
+
+
+REFERENCE = mean_log([EVEN])
+
+
+def test_what_a_calm_voice_sounds_like_is_taken_off_in_part() -> None:
+    profile = VoiceProfile.of(spoken(SADDISH), REFERENCE)
+    before = heard(SADDISH)
+    after = profile.relative(before)
+    assert sum(after.probabilities) == pytest.approx(1.0)
+    sad, fearful = LABELS.index("sad"), LABELS.index("fearful")
+    assert after.probabilities[sad] < before.probabilities[sad]
+    ratio = after.probabilities[sad] / after.probabilities[fearful]
+    assert ratio == pytest.approx(4 ** (1 - 0.4))  # 0.4 / 0.1, 40 % of it taken off
+    assert after.model == before.model
+
+
+def test_a_voice_like_everybodys_changes_nothing() -> None:
+    profile = VoiceProfile.of(spoken(SADDISH), mean_log([SADDISH]))
+    assert profile.relative(heard(SADDISH)).probabilities == pytest.approx(SADDISH)
+
+
+def test_each_correction_moves_answers_towards_what_was_said() -> None:
+    profile = VoiceProfile.of(spoken(EVEN), REFERENCE)
+    angry = LABELS.index("angry")
+    before = profile.relative(heard(SADDISH)).probabilities[angry]
+    for _ in range(5):
+        profile = profile.corrected(heard(SADDISH), "angry")
+        after = profile.relative(heard(SADDISH)).probabilities[angry]
+        assert after > before
+        before = after
+
+
+def test_the_oldest_correction_is_forgotten() -> None:
+    profile = VoiceProfile.of(spoken(EVEN), REFERENCE).corrected(heard(SADDISH), "calm")
+    for _ in range(MAX_CORRECTIONS):
+        profile = profile.corrected(heard(SADDISH), "angry")
+    assert [c.emotion for c in profile.corrections] == ["angry"] * MAX_CORRECTIONS
+
+
+def test_too_little_speech_teaches_nothing() -> None:
+    with pytest.raises(VoiceError, match=r"2\.0 s of speech were heard; at least 8 s"):
+        VoiceProfile.of(spoken(EVEN, speech_end_s=3.0), REFERENCE)
+    with pytest.raises(VoiceError, match=r"accurate 1\.0 cannot be taught"):
+        VoiceProfile.of(spoken(EVEN), ())
+
+
+def test_another_models_answer_is_refused() -> None:
+    profile = VoiceProfile.of(spoken(EVEN), REFERENCE)
+    other = heard(EVEN, model="compact 1.0")
+    with pytest.raises(VoiceError, match=r"taught to the model accurate 1\.0, and compact 1\.0"):
+        profile.relative(other)
+    with pytest.raises(VoiceError, match="taught to the model"):
+        profile.corrected(other, "angry")
+    with pytest.raises(VoiceError, match="'bored' is none of neutral, calm"):
+        profile.corrected(heard(EVEN), "bored")
+
+
+def test_a_profile_survives_the_visitors_disk_and_holds_no_sound() -> None:
+    profile = VoiceProfile.of(spoken(SADDISH), REFERENCE).corrected(heard(SADDISH), "calm")
+    text = profile.to_json()
+    assert VoiceProfile.from_json(text) == profile
+    assert set(json.loads(text)) == {"format", "model", "labels", "shift", "corrections"}
+    assert len(text) < 2_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shift": [1.0]},
+        {"shift": ["x"] * N},
+        {"shift": [float("nan")] * N},
+        {"labels": 3},
+        {"corrections": [{"emotion": "bored", "probabilities": EVEN}]},
+        {"corrections": [{"emotion": "sad", "probabilities": (2.0,) * N}]},
+        {"format": 0},
+    ],
+)
+def test_another_file_is_no_profile(change: dict[str, Any]) -> None:
+    stored = json.loads(VoiceProfile.of(spoken(SADDISH), REFERENCE).to_json())
+    with pytest.raises(VoiceError, match="voice profile"):
+        VoiceProfile.from_json(json.dumps(stored | change))
+
+
+@given(st.text(max_size=50) | st.recursive(st.none() | st.integers(), st.lists).map(json.dumps))
+def test_junk_is_no_profile(text: str) -> None:
+    with pytest.raises(VoiceError):
+        VoiceProfile.from_json(text)
