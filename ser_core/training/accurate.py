@@ -14,7 +14,8 @@ from ser_core.hub import fetch_encoder, read_tensors
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.augment import Augmentation, Changes
 from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
-from ser_core.training.fit_drawn import DrawnTraining, soft_targets
+from ser_core.training.draws import DrawnTraining
+from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit, shipped_split
 from ser_core.training.store import load_by_corpus

@@ -11,6 +11,8 @@ from keras import ops
 
 from ser_core.layers import AttentivePooling, BandDropout, FrameMask
 
+STEPS = "steps"
+"""Layer that gives one vector a step, from which lessons are foretold."""
 LARGEST_DEVIATION = 6.0
 """Standard deviations beyond which a column says nothing more."""
 
@@ -84,15 +86,22 @@ class StudentConfig:
         units: Width of each LSTM layer in each direction.
         attention: Hidden units of the attention.
         dropout: Share of each layer's outputs that training hides.
+        last_dropout: The same before the logits.
         hidden_bands: Most neighbouring bands that training hides from a clip.
     """
 
-    filters: tuple[int, ...] = (128, 192)
+    filters: tuple[int, ...] = (96, 128, 192)
     kernel: int = 5
-    units: tuple[int, ...] = (128, 128)
+    units: tuple[int, ...] = (128,)
     attention: int = 64
-    dropout: float = 0.3
+    dropout: float = 0.1
+    last_dropout: float = 0.3
     hidden_bands: int = 12
+
+    @property
+    def stride(self) -> int:
+        """Frames to a step."""
+        return 1 << len(self.filters)
 
     def build(
         self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
@@ -213,8 +222,9 @@ def build_student(
         lstm = layers.LSTM(units, return_sequences=True, use_cudnn=False)
         hidden = layers.Bidirectional(lstm)(hidden, mask=mask)
         hidden = layers.Dropout(config.dropout)(hidden)
+    hidden = layers.Identity(name=STEPS)(hidden)
     pooled = AttentivePooling(config.attention)(hidden, mask)
-    logits = layers.Dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
+    logits = _small_dense(n_labels, name="logits")(layers.Dropout(config.last_dropout)(pooled))
     return keras.Model([features, n_frames], logits, name="student")
 
 

@@ -1,7 +1,7 @@
 """The compact model's recipe: a BiLSTM on log-mel frames, taught by the accurate model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,25 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ser_core import whisper
 from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.training.accurate import AccurateRecipe
-from ser_core.training.architectures import HeadConfig, StudentConfig
+from ser_core.training.architectures import (
+    LARGEST_DEVIATION,
+    HeadConfig,
+    StudentConfig,
+    frame_statistics,
+)
 from ser_core.training.augment import Changes
-from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
-from ser_core.training.fit_drawn import DrawnTraining, soft_targets
+from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, spoken, truth_of
+from ser_core.training.draws import DrawnTraining, Lessons, Vectors
+from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit
 from ser_core.training.store import load_by_corpus, load_features
 
+VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
+"""Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
 LOG_MEL = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320, n_mels=64)
 
 
@@ -31,18 +40,19 @@ class CompactRecipe:
 
     Attributes:
         pipeline: Settings of the path from file to log-mel frames.
-        training: Network and schedule.
+        student: Network.
+        schedule: How it is trained; its networks are the student alone.
         teacher: How the teacher is trained, one head for speed; its copies, corpora, shares
             and split hold for the pupil, too.
         taught_share: Share of a clip's target that the teacher's answer gives.
+        lesson_blocks: Blocks of the teacher's encoder whose vectors the pupil foretells.
         name: Short name.
     """
 
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
-    training: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(
-            networks=(StudentConfig(),), steps=2_500, crop=128, changed_share=0.6
-        )
+    student: StudentConfig = field(default_factory=StudentConfig)
+    schedule: DrawnTraining = field(
+        default_factory=lambda: DrawnTraining(steps=2_500, crop=128, changed_share=0.6)
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
@@ -50,7 +60,13 @@ class CompactRecipe:
         )
     )
     taught_share: float = 0.6
+    lesson_blocks: tuple[int, ...] = (2, 3)
     name: str = "compact"
+
+    @property
+    def training(self) -> DrawnTraining:
+        """Network and schedule."""
+        return replace(self.schedule, networks=(self.student,))
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -69,6 +85,7 @@ class CompactRecipe:
             "pipeline": self.pipeline.to_dict(),
             "training": asdict(self.training),
             "taught_share": self.taught_share,
+            "lesson_blocks": self.lesson_blocks,
             "teacher": self.teacher.settings,
         }
 
@@ -124,4 +141,47 @@ class CompactRecipe:
             shares=dict(self.teacher.shares),
             training=self.training,
             seed=seed,
+            lessons=self.lessons(copies, vectors, heard),
         )
+
+    def lessons(self, copies: Sequence[Clips], vectors: Sequence[Clips], heard: Rows) -> Lessons:
+        """The teacher's encoder vectors, standardised, one for each step of the pupil.
+
+        Args:
+            copies: Log-mel frames, as `load` gives them.
+            vectors: The teacher's vectors of the same clips and copies.
+            heard: Rows to learn from.
+        """
+        stride = self.student.stride
+        blocks = self.teacher.encoder.blocks
+        width = np.arange(whisper.WIDTH)
+        columns = np.concatenate(
+            [whisper.WIDTH * blocks.index(block) + width for block in self.lesson_blocks]
+        )
+        mean, variance = (np.array(s)[columns] for s in frame_statistics(spoken(vectors[0], heard)))
+
+        def lesson(frames: Clips, encoded: Clips, row: int) -> Vectors:
+            if frames[row] is None or encoded[row] is None:  # a copy too faint to be heard
+                frames, encoded = copies[0], vectors[0]
+            aligned = self._align(_given(frames[row]), _given(encoded[row]), stride)
+            level = (aligned[:, columns].astype(np.float32) - mean) / np.sqrt(variance)
+            return np.asarray(np.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION), np.float16)
+
+        pairs = zip(copies, vectors, strict=True)
+        return Lessons([[lesson(*pair, row) for row in heard] for pair in pairs], stride)
+
+    def _align(self, frames: Vectors, encoded: Vectors, stride: int) -> Vectors:
+        """The encoder vector that lies nearest to each step of the pupil."""
+        own, teachers = self.pipeline, self.teacher.pipeline
+        step_s = stride * own.features.hop_length / own.audio.sample_rate_hz
+        vector_s = self.teacher.encoder.pool * VECTOR_S
+        moments_s = step_s * np.arange(-(-len(frames) // stride))
+        # The first vector's middle lies half a vector into the silence before the speech.
+        nearest = np.rint((moments_s + teachers.features.margin_s) / vector_s - 0.5)
+        return np.asarray(encoded[np.clip(nearest.astype(int), 0, len(encoded) - 1)])
+
+
+def _given(clip: Vectors | None) -> Vectors:
+    if clip is None:
+        raise ValueError("A clip that is learned from holds no speech.")
+    return clip

@@ -11,8 +11,9 @@ import pandas as pd
 
 from ser_core.labels import LABELS
 from ser_core.training.calibration import Calibration, calibrate
+from ser_core.training.draws import DrawnTraining, Lessons, Vectors
 from ser_core.training.fit import TrainingProgress, predict_logits
-from ser_core.training.fit_drawn import DrawnTraining, Vectors, train_committee
+from ser_core.training.fit_drawn import train_committee
 from ser_core.training.metrics import Scores, score, unweighted_recall
 from ser_core.training.protocols import Rows
 
@@ -61,6 +62,7 @@ def fit_rows(
     shares: Mapping[str, float],
     training: DrawnTraining,
     seed: int,
+    lessons: Lessons | None = None,
 ) -> Fitted:
     """Train on some rows and calibrate on others.
 
@@ -73,6 +75,7 @@ def fit_rows(
         shares: Share of each corpus.
         training: Networks and schedule.
         seed: Seed of everything that is drawn.
+        lessons: What is learned beside the targets, for the heard rows.
     """
     network = train_committee(
         spoken(copies[0], heard),
@@ -81,6 +84,7 @@ def fit_rows(
         training,
         seed=seed,
         copies=[[copy[row] for row in heard] for copy in copies[1:]],
+        lessons=lessons,
         callbacks=[TrainingProgress(training.steps, f"Seed {seed}", by_step=True)],
     )
     return Fitted.on(network, table, copies[0], development)

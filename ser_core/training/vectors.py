@@ -18,7 +18,7 @@ from ser_core.encoder import WhisperEncoder, encode
 from ser_core.features import Features, pad_features
 from ser_core.hub import Tensors
 from ser_core.training.augment import Changes
-from ser_core.training.fit_drawn import Vectors
+from ser_core.training.draws import Vectors
 from ser_core.training.store import load_features, read_shard, shard_key, store_key, write_shard
 from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
 

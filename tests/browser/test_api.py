@@ -1,6 +1,11 @@
 """The endpoints of the running app: by Gradio's client, and by HTTP alone."""
 
+import base64
 import json
+import re
+import shutil
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -8,9 +13,12 @@ from typing import Any
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from playwright.sync_api import Page
 
 from ser_core.labels import LABELS
 from tests.conftest import ROOT
+
+DOCUMENT = ROOT / "docs" / "api.md"
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +28,7 @@ def client(app_url: str) -> Client:
 
 def call(app_url: str, clip: dict[str, Any]) -> str:
     """The event stream of one call, as curl would print it."""
-    body = json.dumps({"data": [clip]}).encode()
+    body = json.dumps({"data": [clip, "auto", False]}).encode()
     request = urllib.request.Request(
         f"{app_url}gradio_api/call/predict", body, {"Content-Type": "application/json"}
     )
@@ -59,7 +67,8 @@ def test_the_client_is_told_what_is_wrong(client: Client, tmp_path: Path) -> Non
 
 def test_only_the_documented_endpoints_can_be_called(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert list(endpoints["named_endpoints"]) == ["/predict", "/timeline", "/explain"]
+    documented = re.findall(r"^\| `(/\w+)` \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert list(endpoints["named_endpoints"]) == documented
     assert endpoints["unnamed_endpoints"] == {}
 
 
@@ -68,3 +77,80 @@ def test_files_of_the_server_cannot_be_read_through_the_endpoint(app_url: str) -
     stream = call(app_url, clip)
     assert "event: error" in stream
     assert "event: complete" not in stream
+
+
+def example(language: str, app_url: str) -> str:
+    """The document's example in one language, for the running app."""
+    (code,) = re.findall(
+        rf"```{language}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL
+    )
+    return code.replace("http://127.0.0.1:7860", app_url.rstrip("/"))
+
+
+@pytest.fixture
+def folder(voice: Path, tmp_path: Path) -> Path:
+    """Where the examples run: `clip.wav` lies there."""
+    shutil.copy(voice, tmp_path / "clip.wav")
+    return tmp_path
+
+
+def test_the_python_example_runs(app_url: str, folder: Path) -> None:
+    code = example("python", app_url)
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert said[-1] == "clip.wav None"
+    assert any(line.split()[0] in LABELS for line in said)
+
+
+def test_the_curl_example_runs(app_url: str, folder: Path) -> None:
+    said = subprocess.run(
+        ["bash", "-euc", example("bash", app_url)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "event: complete" in said
+    (answer,) = json.loads(said.split("data: ")[-1])
+    assert answer["emotion"] in LABELS
+
+
+def test_the_javascript_example_runs(page: Page, app_url: str, folder: Path) -> None:
+    sound = base64.b64encode((folder / "clip.wav").read_bytes()).decode()
+    answer = page.evaluate(
+        f"""async ([app, sound]) => {{
+            {example("js", app_url)}
+            const bytes = Uint8Array.from(atob(sound), letter => letter.charCodeAt(0));
+            return await listen(app, new Blob([bytes]));
+        }}""",
+        [app_url, sound],
+    )
+    assert answer["emotion"] in LABELS
+
+
+def test_the_documented_answers_are_those_that_come(client: Client, voice: Path) -> None:
+    (told,) = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    answer = client.predict(audio=handle_file(voice), api_name="/predict")
+    assert list(json.loads(told)) == list(answer)
+    assert list(json.loads(told)["timings_ms"]) == list(answer["timings_ms"])
+
+
+def test_a_batch_is_a_row_each_and_scores_where_names_tell(client: Client, folder: Path) -> None:
+    named = folder / "03-01-05-02-01-01-12.wav"
+    shutil.copy(folder / "clip.wav", named)
+    junk = folder / "junk.wav"
+    junk.write_text("This is no sound.")
+    files = [handle_file(path) for path in (folder / "clip.wav", named, junk)]
+    answer = client.predict(files=files, api_name="/batch")
+    assert [row["file"] for row in answer["files"]] == ["clip.wav", named.name, "junk.wav"]
+    assert answer["files"][1]["actual"] == "angry"
+    assert "junk.wav" in answer["files"][2]["error"]
+    assert answer["scores"]["n_files"] == 1
+
+
+def test_models_are_compared_and_an_absent_one_is_an_error(client: Client, voice: Path) -> None:
+    answer = client.predict(audio=handle_file(voice), api_name="/compare")
+    assert [one["model"].split()[0] for one in answer["answers"]] == ["compact"]
+    with pytest.raises(AppError, match="accurate model is not at hand"):
+        client.predict(audio=handle_file(voice), model="accurate", api_name="/predict")

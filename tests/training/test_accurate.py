@@ -10,8 +10,8 @@ from ser_core.manifest import HEAD, Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import HeadConfig
+from ser_core.training.draws import DrawnTraining
 from ser_core.training.evaluate import evaluate_test
-from ser_core.training.fit_drawn import DrawnTraining
 from ser_core.training.ship import train_and_export_drawn
 from ser_core.training.splits import SpeakerSplit
 from ser_core.whisper import EncoderConfig

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ser_core.hub import tensors_sha256
@@ -11,11 +12,11 @@ from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import HeadConfig, StudentConfig
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.fit_drawn import DrawnTraining
+from ser_core.training.draws import DrawnTraining
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.ship import train_and_export_drawn
 from ser_core.training.splits import SpeakerSplit
-from ser_core.whisper import EncoderConfig
+from ser_core.whisper import WIDTH, EncoderConfig
 from tests.accurate import made_up_tensors, write_weights
 
 FEW = DrawnTraining(steps=12, batch_size=8, crop=8)
@@ -34,7 +35,12 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         split=SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",)),
     )
     student = StudentConfig(filters=(8,), units=(4,), attention=4)
-    recipe = CompactRecipe(teacher=teacher, training=replace(FEW, networks=(student,), crop=40))
+    recipe = CompactRecipe(
+        teacher=teacher,
+        student=student,
+        schedule=replace(FEW, crop=40),
+        lesson_blocks=(1,),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
         patch.setenv("MOODMIRROR_ENCODER", str(write_weights(root / "w.safetensors", tensors)))
@@ -58,3 +64,20 @@ def test_its_settings_name_those_of_its_teacher() -> None:
     recipe = CompactRecipe()
     assert recipe.settings["teacher"] == recipe.teacher.settings
     assert set(recipe.corpora) >= set(PROTOCOLS["cross-corpus"].corpora)
+
+
+def test_each_step_of_the_pupil_has_the_vector_of_its_moment() -> None:
+    recipe = CompactRecipe()
+    frames = np.zeros((100, 64), np.float16)  # 2 s, 13 steps of 0.16 s
+    vectors = np.arange(19, dtype=np.float16)[:, None]  # 3 s, silence of 0.5 s on both sides
+    vectors = np.repeat(vectors, 4 * WIDTH, axis=1) + np.random.default_rng(0).normal(
+        0, 1e-3, (19, 4 * WIDTH)
+    ).astype(np.float16)
+    lessons = recipe.lessons([[frames]], [[vectors]], np.array([0]))
+    (clip,) = lessons.clips[0]
+    assert lessons.stride == 8
+    assert clip.shape == (13, 2 * WIDTH)
+    # Vector 3 spans 0.48 to 0.64 s of the padded clip, so it hears the first moment of speech.
+    level = clip.mean(axis=1, dtype=np.float64)
+    assert level[0] == pytest.approx((3 - 9) / np.std(np.arange(19)), abs=0.02)
+    np.testing.assert_allclose(np.diff(level), 1 / np.std(np.arange(19)), atol=0.02)

@@ -8,13 +8,9 @@ import pytest
 
 from ser_core.training.architectures import HeadConfig, StudentConfig
 from ser_core.training.drawn import draw_weights
+from ser_core.training.draws import DrawnTraining, LessonBatches, Lessons, VectorBatches
 from ser_core.training.fit import predict_logits
-from ser_core.training.fit_drawn import (
-    DrawnTraining,
-    VectorBatches,
-    soft_targets,
-    train_committee,
-)
+from ser_core.training.fit_drawn import soft_targets, train_committee
 
 SMALL = DrawnTraining(
     networks=(
@@ -160,3 +156,42 @@ def test_the_student_sees_no_padding(n_padded: int) -> None:
     n_frames = np.array([37], np.int32)
     alone, with_padding = (np.array(network([x, n_frames])) for x in (clip, padded))
     np.testing.assert_allclose(with_padding, alone, atol=1e-5)
+
+
+def test_lessons_follow_the_stretch_that_is_heard() -> None:
+    """Each clip counts its own frames, and each lesson names the frame at which it begins."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(10, 60, 30)
+    vectors = [np.arange(n, dtype=np.float16)[:, None] for n in lengths]
+    lesson = [np.arange(0, n, 4, dtype=np.float16)[:, None] for n in lengths]
+    config = replace(SMALL, crop=16, mixup=1e-6, hidden_share=0.0)  # no clip is mixed
+    drawn = LessonBatches(
+        vectors,
+        np.eye(2, dtype=np.float32)[np.zeros(30, int)],
+        np.ones(30),
+        config,
+        mean=[0.0],
+        seed=0,
+        copies=[vectors],
+        lessons=Lessons([lesson, lesson], stride=4),
+    )
+    for index in range(5):
+        (heard, n_vectors), (targets, lessons) = drawn[index]
+        assert targets.shape == (16, 2)
+        assert lessons.shape == (16, 4, 2)
+        real = lessons[..., 1] > 0
+        np.testing.assert_array_equal(real.sum(axis=1), -(-n_vectors // 4))
+        np.testing.assert_allclose(lessons[..., 0][real], heard[:, ::4, 0][real], atol=0.1)
+
+
+def test_a_pupil_learns_its_lessons_and_answers_alone() -> None:
+    vectors, truth = clips()
+    lessons = Lessons([[clip[::4, :1] for clip in vectors]], stride=4)
+    student = StudentConfig(filters=(16, 16), units=(8,), attention=8, hidden_bands=0)
+    config = replace(SMALL, networks=(student,), crop=12, lesson_weight=1.0)
+    pupil = train_committee(
+        vectors, soft_targets(truth, 0.1), np.ones(120), config, seed=0, lessons=lessons
+    )
+    assert len(pupil.outputs) == 1
+    logits = predict_logits(pupil, vectors)
+    assert (logits[:, :2].argmax(axis=1) == truth).mean() > 0.9
