@@ -60,10 +60,10 @@ def babble() -> np.ndarray:
     return make_babble()
 
 
-def make_babble(*, seed: int = 0) -> np.ndarray:
+def make_babble(*, seed: int = 0, duration_s: float = 2.0) -> np.ndarray:
     """See `babble`; another seed gives another voice."""
     random = np.random.default_rng(seed)
-    t = np.arange(2 * RATE_HZ) / RATE_HZ
+    t = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
     f0 = 140 + 40 * np.sin(2 * np.pi * 0.7 * t + random.uniform(0, 6))
     phase = 2 * np.pi * np.cumsum(f0) / RATE_HZ
     voice = sum(np.sin(k * phase + random.uniform(0, 6)) / k for k in range(1, 20))

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,45 @@ def test_timeline_and_explain_print_json(clips: list[Path]) -> None:
     silent = run("explain", clips[1], "--model", "compact")
     assert silent.returncode == 2
     assert silent.stderr.startswith("moodmirror: No speech was heard")
+
+
+def test_a_batch_is_json_with_scores_where_names_tell(clips: list[Path], tmp_path: Path) -> None:
+    archive = tmp_path / "clips.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.write(clips[0], "03-01-05-01-01-01-12.wav")
+    done = run("batch", archive, clips[1], "--model", "compact")
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert [row["file"] for row in answer["files"]] == ["03-01-05-01-01-01-12.wav", "silent.wav"]
+    assert answer["files"][0]["actual"] == "angry"
+    assert answer["scores"]["n_files"] == 1
+
+
+def test_a_taught_voice_shifts_the_answers(clips: list[Path], tmp_path: Path) -> None:
+    profile, talk = tmp_path / "voice.json", tmp_path / "talk.wav"
+    soundfile.write(talk, make_babble(seed=3, duration_s=12.0), RATE_HZ)
+    taught = run("teach", talk, "--out", profile, "--model", "compact")
+    assert taught.stdout == f"{profile} written, for compact 0.1.0.\n"
+    plain, relative = (
+        json.loads(run("predict", "--json", clips[0], "--model", "compact", *voice).stdout)
+        for voice in ((), ("--voice", profile))
+    )
+    assert relative["probabilities"] != plain["probabilities"]
+    short = run("teach", clips[0], "--out", tmp_path / "none.json", "--model", "compact")
+    assert short.returncode == 2
+    assert "at least 8 s are needed" in short.stderr
+    assert not (tmp_path / "none.json").exists()
+    foreign = run("predict", clips[0], "--voice", clips[0])
+    assert (foreign.returncode, foreign.stdout) == (2, "")
+
+
+def test_models_are_compared_and_a_clip_is_drawn(clips: list[Path], tmp_path: Path) -> None:
+    compared = run("compare", clips[0], "--model", "compact", "--model", ROOT / "model/compact")
+    assert [line.split()[0] for line in compared.stdout.splitlines()[1:]] == ["compact"] * 2
+    drawn = run("draw", clips[0], "--out", tmp_path, "--model", "compact", "--denoise")
+    assert drawn.returncode == 0
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"1-loaded.wav", "4-denoised.wav", "mel-spectrogram.png", "features.png"} <= written
 
 
 def test_a_missing_model_is_one_line(clips: list[Path], tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class StudentConfig:
     kernel: int = 5
     units: tuple[int, ...] = (128,)
     attention: int = 64
-    dropout: float = 0.1
+    dropout: float = 0.05
     last_dropout: float = 0.3
     hidden_bands: int = 12
 

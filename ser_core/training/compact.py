@@ -52,14 +52,16 @@ class CompactRecipe:
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(steps=2_500, crop=128, changed_share=0.6)
+        default_factory=lambda: DrawnTraining(
+            steps=2_500, crop=128, changed_share=0.6, mixup=0.1, lesson_weight=6.0
+        )
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
             training=DrawnTraining(networks=(HeadConfig(units=0),))
         )
     )
-    taught_share: float = 0.6
+    taught_share: float = 0.7
     lesson_blocks: tuple[int, ...] = (2, 3)
     name: str = "compact"
 

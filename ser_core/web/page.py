@@ -108,6 +108,5 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
         "enable_monitoring": False,
         "ssr_mode": False,
         "pwa": False,
-        "mcp_server": False,
         "share": False,
     }

@@ -1,0 +1,116 @@
+"""The commands that train, measure and report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.common import (
+    MODEL,
+    ModelOption,
+    app,
+    errors_as_one_line,
+    needs_extra,
+    open_model,
+    quiet_native_code,
+)
+from ser_core.console import print_scores, print_summary
+from ser_core.errors import SerError
+
+DataOption = Annotated[Path, typer.Option(help="Folder that holds a folder for each corpus.")]
+RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
+
+DATA = Path("../shared/data")
+RUNS = Path("docs/runs")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="accurate, compact or the baseline, lstm.")
+    ] = "lstm",
+    data: DataOption = DATA,
+    out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Logs and checkpoints.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 3,
+) -> None:
+    """Train a model and write a model folder with its figures and card."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.ship import SHIPPERS
+
+        if recipe not in SHIPPERS:
+            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPERS)}.")
+        runs = runs or Path("runs") / recipe
+        out = out or runs / "model"
+        manifest = SHIPPERS[recipe](data, out, seeds=range(seeds), runs=runs)
+    uar = manifest.metrics["test"]["uar"]
+    typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
+
+
+@app.command()
+def evaluate(
+    protocol: Annotated[
+        str, typer.Argument(help="test: the model's own test speakers; or a protocol's name.")
+    ] = "test",
+    recipe: Annotated[
+        str | None, typer.Option(help="Train this in each fold, and leave --model alone.")
+    ] = None,
+    model: ModelOption = MODEL,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
+    data: DataOption = DATA,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Measure a recipe, trained anew in each fold, or a model, through the path that serves.
+
+    An interrupted run goes on where it stopped: a fold that has its record is not trained
+    again.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        if protocol == "test" and recipe is None:
+            _evaluate_test(model, data)
+        else:
+            _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
+
+
+@app.command()
+def report(
+    runs: RunsOption = RUNS,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
+) -> None:
+    """Write figures.md and its charts from the run records."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.report import write_report
+
+        typer.echo(f"{write_report(runs, out)} written.")
+
+
+def _evaluate_test(model: str, data: Path) -> None:
+    """Repeat the figures of a model card, corpus by corpus."""
+    from ser_core.training.evaluate import evaluate_test, score_by_corpus
+
+    predictor = open_model(model)
+    _, answers = evaluate_test(predictor, data)
+    stated = predictor.manifest.metrics["test"]
+    for corpus, scores in score_by_corpus(answers).items():
+        print_scores(corpus, scores)
+        uar = stated.get("by_corpus", {}).get(corpus, stated)["uar"]
+        typer.echo(f"The model card says UAR {uar:.1%}.")
+
+
+def _evaluate_protocol(
+    name: str, recipe: str | None, model: str, data: Path, *, seeds: Sequence[int], runs: Path
+) -> None:
+    from ser_core.training.evaluate import evaluate_model
+    from ser_core.training.protocols import find_protocol
+    from ser_core.training.runs import run_protocol
+
+    protocol = find_protocol(name)
+    if recipe is None:
+        summary = evaluate_model(open_model(model), protocol, data, runs_folder=runs)
+    else:
+        with quiet_native_code():
+            from ser_core.training.recipes import find_recipe
+        chosen = find_recipe(recipe)
+        summary = run_protocol(protocol, chosen, data, seeds=seeds, runs_folder=runs)
+    print_summary(summary)
