@@ -10,6 +10,7 @@ import pytest
 
 from ser_core.errors import AudioError
 from ser_core.web import many, words
+from ser_core.web.language import say
 from tests.test_web import FakeModels, parse, text_of
 
 
@@ -79,5 +80,5 @@ def test_an_empty_batch_and_a_bug_are_sentences(
     assert table == []
     paths = write_files(tmp_path, "one.wav")
     ((said, _),) = many.judge_all(FakeModels(RuntimeError("oops")), paths)
-    assert words.APOLOGY in text_of(said)
+    assert say("apology") in text_of(said)
     assert "oops" in caplog.text

@@ -27,6 +27,7 @@ from ser_core.models import ModelState
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.web import drawing, listen, live, moments, page, waveform, words
+from ser_core.web.language import say
 
 RATE_HZ = 16_000
 MOMENTS = (Moment(1.0, 1.5, 0.12), Moment(1.5, 2.0, -0.03), Moment(2.0, 3.0, 0.0))
@@ -173,7 +174,7 @@ def test_the_model_tells_when_it_is_uncertain() -> None:
 def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[float]) -> None:
     answer = Prediction.from_probabilities(np.array(weights) / sum(weights), LABELS)
     said = words.sentence(answer)
-    named = words.ADJECTIVES.get(answer.emotion, answer.emotion)
+    named = say(f"adjective_{answer.emotion}")
     assert said.split(",")[0].split()[-1] == named
     assert words.percent(answer.confidence) in said
 
@@ -278,7 +279,7 @@ def test_warnings_appear_as_their_sentences_and_only_where_there_are_any() -> No
     assert noisy.message in text_of(
         drawing.answer(analysis(prediction(sad=0.6, warnings=(noisy,))))
     )
-    assert words.WARNINGS_HEADING not in text_of(drawing.answer(analysis(prediction(sad=0.6))))
+    assert say("warnings_heading") not in text_of(drawing.answer(analysis(prediction(sad=0.6))))
 
 
 def test_an_answer_names_the_model_and_its_time() -> None:
@@ -319,18 +320,18 @@ def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip).html
-    assert words.APOLOGY in text_of(html)
+    assert say("apology") in text_of(html)
     assert "inner secret" not in html
     assert "inner secret" in caplog.text
 
 
 def test_without_a_clip_the_page_says_what_to_do() -> None:
-    assert words.NO_CLIP in text_of(listen.describe(FakeModels(), None).html)
+    assert say("no_clip") in text_of(listen.describe(FakeModels(), None).html)
 
 
 def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.wav")
-    assert words.CLIP_GONE in text_of(listen.describe(FakeModels(), gone).html)
+    assert say("clip_gone") in text_of(listen.describe(FakeModels(), gone).html)
 
 
 def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
@@ -474,5 +475,5 @@ def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
     assert "Too odd." in text_of(refused)
     with caplog.at_level(logging.ERROR):
         broken = live.follow(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
-    assert words.APOLOGY in text_of(broken)
+    assert say("apology") in text_of(broken)
     assert "oops" in caplog.text

@@ -7,8 +7,7 @@ from typing import Any
 from ser_core.config import AudioConfig
 from ser_core.manifest import Manifest
 from ser_core.web import drawing, words
-
-Note = tuple[str, tuple[str, ...]]
+from ser_core.web.language import say
 
 
 def describe_models(
@@ -21,9 +20,9 @@ def describe_models(
         audio: What the page can take.
         privacy: Heading and text on what becomes of a clip.
     """
-    notes: list[Note] = [
-        words.WHAT_IT_HEARS,
-        words.NEVER_FOR,
+    notes: list[words.Note] = [
+        words.what_it_hears(),
+        words.never_for(),
         words.limits(audio),
         (privacy[0], (privacy[1],)),
     ]
@@ -59,19 +58,26 @@ def _figures(manifest: Manifest) -> str:
     ]
     emotions = [
         [
-            emotion,
+            words.emotion(emotion),
             str(int(row["support"])),
             words.percent(row["recall"]),
             words.percent(row["precision"]),
         ]
         for emotion, row in test.get("per_emotion", {}).items()
     ]
+    corpus_heads = heads("corpus", "clips", "UAR", "interval", "accuracy", "ECE")
+    emotion_heads = heads("emotion", "clips", "heard", "precision")
     return (
-        f"{_table(words.FIGURES_BY_CORPUS, words.CORPUS_HEADS, corpora)}"
-        f"{_table(words.FIGURES_BY_EMOTION, words.EMOTION_HEADS, emotions)}"
-        f'<p class="mm-small">{escape(words.FIGURES_MEANING)} '
+        f"{_table(say('figures_by_corpus'), corpus_heads, corpora)}"
+        f"{_table(say('figures_by_emotion'), emotion_heads, emotions)}"
+        f'<p class="mm-small">{escape(say("figures_meaning"))} '
         f"<code>{escape(str(test.get('command', '')))}</code></p>"
     )
+
+
+def heads(*names: str) -> list[str]:
+    """Heads of columns; what is no word of a catalogue is called alike in every language."""
+    return [name if name.isupper() else say(f"head_{name}") for name in names]
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -11,7 +11,7 @@ from ser_core.batch import batch_to_dict, collect_files, judge_files
 from ser_core.errors import SerError
 from ser_core.explain import to_dict
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
-from ser_core.web import words
+from ser_core.web.language import say
 
 Answer = dict[str, Any]
 Source = TypeVar("Source")
@@ -95,7 +95,7 @@ def add_endpoints(models: ModelSwitch) -> None:
         (compare, [audio, denoise]),
         (batch, [files]),
     ):
-        answer = gr.JSON(label=words.PREDICTION, visible=False)
+        answer = gr.JSON(visible=False)
         gr.on([], endpoint, inputs, answer, api_name=endpoint.__name__)
 
 
@@ -108,7 +108,7 @@ def _judge_batch(models: ModelSwitch, paths: list[str]) -> Answer:
 def _answered(judge: Callable[[Source], Answer], source: Source | None) -> Answer:
     """An answer, or an error that the caller can read."""
     if source is None:
-        raise gr.Error(words.NO_CLIP, print_exception=False)
+        raise gr.Error(say("no_clip"), print_exception=False)
     try:
         return judge(source)
     except SerError as error:

@@ -17,6 +17,7 @@ from ser_core.preprocess import Waveform
 from ser_core.stages import walk_through
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import data_uri
+from ser_core.web.language import label, say, translated
 from ser_core.web.waveform import plain_waveform
 
 logger = logging.getLogger(__name__)
@@ -38,10 +39,10 @@ def build_closer(
     Returns:
         Closes both after an event that has judged another clip.
     """
-    with gr.Accordion(words.SEE, open=False, elem_id="see") as see:
-        pictures = theme.told_html(drawing.waiting(words.SEE_WAIT), elem_id="see-pictures")
-    with gr.Accordion(words.STEPS, open=False, elem_id="steps") as steps:
-        stages = theme.told_html(drawing.waiting(words.STEPS_WAIT), elem_id="steps-stages")
+    with gr.Accordion(label("see"), open=False, elem_id="see") as see:
+        pictures = theme.told_html(drawing.small(say("see_wait")), elem_id="see-pictures")
+    with gr.Accordion(label("steps"), open=False, elem_id="steps") as steps:
+        stages = theme.told_html(drawing.small(say("steps_wait")), elem_id="steps-stages")
 
     def look(path: str | None) -> str:
         return _told(path, lambda source: show_sound(models, source))
@@ -49,16 +50,20 @@ def build_closer(
     def walk(path: str | None, quiet: bool) -> str:
         return _told(path, lambda source: show_steps(models, source, denoise=quiet))
 
-    see.expand(look, clip, pictures, show_progress="hidden", api_visibility="private")
-    steps.expand(walk, [clip, denoise], stages, show_progress="hidden", api_visibility="private")
+    see.expand(translated(look), clip, pictures, show_progress="hidden", api_visibility="private")
+    steps.expand(
+        translated(walk), [clip, denoise], stages, show_progress="hidden", api_visibility="private"
+    )
 
     def forget(event: Dependency) -> None:
         event.then(
-            lambda: (
-                gr.Accordion(open=False),
-                drawing.waiting(words.SEE_WAIT),
-                gr.Accordion(open=False),
-                drawing.waiting(words.STEPS_WAIT),
+            translated(
+                lambda: (
+                    gr.Accordion(open=False),
+                    drawing.small(say("see_wait")),
+                    gr.Accordion(open=False),
+                    drawing.small(say("steps_wait")),
+                )
             ),
             None,
             [see, pictures, steps, stages],
@@ -72,23 +77,23 @@ def build_closer(
 def _told(path: str | None, show: Callable[[str], str]) -> str:
     """What is to be seen, or why there is nothing."""
     if path is None:
-        return drawing.waiting(words.NO_CLIP)
+        return drawing.small(say("no_clip"))
     if not Path(path).exists():
-        return drawing.waiting(words.CLIP_GONE)
+        return drawing.small(say("clip_gone"))
     try:
         return show(path)
     except SerError as error:
-        return drawing.waiting(str(error))
+        return drawing.small(str(error))
     except Exception:
         logger.exception("A clip could not be drawn")
-        return drawing.waiting(words.APOLOGY)
+        return drawing.small(say("apology"))
 
 
 def show_sound(models: ModelSwitch, path: str) -> str:
     """Every picture of a clip, with what it shows."""
     walk = walk_through(path, models.config)
     figures = "".join(
-        _figure(words.PICTURES[picture.name], picture.png)
+        _figure(picture_text(picture.name), picture.png)
         for picture in draw_sound(walk.stages[0].waveform, walk.sample_rate_hz)
     )
     return f'<div class="mm-pictures">{figures}</div>'
@@ -98,11 +103,22 @@ def show_steps(models: ModelSwitch, path: str, *, denoise: bool) -> str:
     """A clip after each stage of the path, to be heard and seen, and what the network sees."""
     walk = walk_through(path, models.pick().path(denoise=denoise))
     steps = "".join(
-        _step(i, words.STAGES[stage.name], stage.waveform, walk.sample_rate_hz)
+        _step(i, stage_text(stage.name), stage.waveform, walk.sample_rate_hz)
         for i, stage in enumerate(walk.stages, 1)
     )
-    seen = _figure(words.SEEN_BY_NETWORK, draw_features(walk.features, walk.hop_s))
+    seen = _figure(picture_text("features"), draw_features(walk.features, walk.hop_s))
     return f'<ol class="mm-steps">{steps}<li>{seen}</li></ol>'
+
+
+def picture_text(name: str) -> tuple[str, str]:
+    """Heading and text of a picture."""
+    key = f"picture_{name.replace(' ', '_').lower()}"
+    return say(key), say(f"{key}_text")
+
+
+def stage_text(name: str) -> tuple[str, str]:
+    """Heading and text of a stage."""
+    return say(f"stage_{name}"), say(f"stage_{name}_text")
 
 
 def _figure(caption: tuple[str, str], png: bytes) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ser_core.web import words
+from ser_core.web.language import say
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for a formula at the beginning of a cell."""
@@ -38,7 +38,7 @@ def download_links(
         f'<a download="{name}" href="{data_uri(content, kind)}">{name}</a>'
         for name, kind, content in files
     )
-    return f'<p class="mm-small">{words.DOWNLOAD} {links}</p>'
+    return f'<p class="mm-small">{say("download")} {links}</p>'
 
 
 def csv_of(header: Sequence[str], table: Table) -> bytes:

@@ -13,6 +13,7 @@ from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
 from ser_core.voice import VoiceProfile
 from ser_core.web import moments, words
+from ser_core.web.language import say
 from ser_core.web.waveform import waveform
 
 
@@ -29,7 +30,7 @@ def answer(
     prediction = analysis.prediction
     return (
         f'<section class="mm-answer">{_relative(prediction, voice)}'
-        f"{headline(words.ANSWER_EYEBROW, words.sentence(prediction), prediction.emotion)}"
+        f"{headline(say('answer_eyebrow'), words.sentence(prediction), prediction.emotion)}"
         f"{warning_list(prediction.warnings)}"
         f"{bars(prediction)}"
         f"{waveform(analysis)}"
@@ -47,11 +48,11 @@ def _relative(prediction: Prediction, voice: VoiceProfile | None) -> str:
     if voice is None:
         return ""
     if not voice.fits(prediction):
-        return f'<p class="mm-small">{escape(words.voice_unfit(voice))}</p>'
+        return f'<p class="mm-small">{escape(say("voice_unfit", model=voice.model))}</p>'
     relative = voice.relative(prediction)
     sentence = words.sentence(relative)
     return (
-        f'<section class="mm-relative">{headline(words.VOICE_EYEBROW, sentence, relative.emotion)}'
+        f'<section class="mm-relative">{headline(say("voice_eyebrow"), sentence, relative.emotion)}'
         f"{bars(relative)}</section>"
     )
 
@@ -88,7 +89,7 @@ def failure(message: str) -> str:
     """A clip that could not be judged, and what to do."""
     return (
         '<section class="mm-answer"><div class="mm-failure" role="alert">'
-        f"<h2>{words.FAILURE_HEADING}</h2><p>{escape(message)}</p></div>{_hints()}</section>"
+        f"<h2>{say('failure_heading')}</h2><p>{escape(message)}</p></div>{_hints()}</section>"
     )
 
 
@@ -97,15 +98,15 @@ def empty() -> str:
     rows = "".join(f"<li>{_row(emotion.name)}</li>" for emotion in EMOTIONS)
     return (
         '<section class="mm-answer mm-empty">'
-        f'<p class="mm-eyebrow">{words.ANSWER_EYEBROW} …</p>'
-        f'<h2 class="mm-sentence">{words.EMPTY_HEADING}</h2><p>{words.EMPTY_TEXT}</p>'
-        f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{rows}</ul>'
+        f'<p class="mm-eyebrow">{say("answer_eyebrow")} …</p>'
+        f'<h2 class="mm-sentence">{say("empty_heading")}</h2><p>{say("empty_text")}</p>'
+        f'<h3>{say("bars_heading")}</h3><ul class="mm-bars">{rows}</ul>'
         f"{_hints()}</section>"
     )
 
 
 def _hints() -> str:
-    return f'<h3>{words.HINTS_HEADING}</h3><ul class="mm-list">{_items(words.HINTS)}</ul>'
+    return f'<h3>{say("hints_heading")}</h3><ul class="mm-list">{_items(words.texts("hint"))}</ul>'
 
 
 def warning_list(warnings: Sequence[QualityWarning]) -> str:
@@ -114,7 +115,7 @@ def warning_list(warnings: Sequence[QualityWarning]) -> str:
         return ""
     items = _items([warning.message for warning in warnings])
     return (
-        f'<div class="mm-warnings" role="note"><h3>{words.WARNINGS_HEADING}</h3>'
+        f'<div class="mm-warnings" role="note"><h3>{say("warnings_heading")}</h3>'
         f"<ul>{items}</ul></div>"
     )
 
@@ -123,14 +124,14 @@ def bars(prediction: Prediction) -> str:
     """One bar an emotion, in the model's order: sign, word, bar, percentage."""
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
     rows = "".join(bar(label, p, top=label == prediction.emotion) for label, p in pairs)
-    return f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{rows}</ul>'
+    return f'<h3>{say("bars_heading")}</h3><ul class="mm-bars">{rows}</ul>'
 
 
 def bar(label: str, probability: float, *, top: bool) -> str:
     """One emotion's sign, word, bar and percentage; the likeliest is set off."""
     value = escape(words.percent(probability))
     meter = (
-        f'role="meter" aria-label="{label}" aria-valuemin="0" aria-valuemax="100" '
+        f'role="meter" aria-label="{words.emotion(label)}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * probability:.1f}" aria-valuetext="{value}"'
     )
     fill = (
@@ -143,7 +144,8 @@ def bar(label: str, probability: float, *, top: bool) -> str:
 def _row(label: str, *, meter: str = "", fill: str = "", value: str = "") -> str:
     return (
         f'<span class="mm-sign" aria-hidden="true">{BY_NAME[label].sign}</span>'
-        f'<span class="mm-label">{label}</span><span class="mm-track" {meter}>{fill}</span>'
+        f'<span class="mm-label">{words.emotion(label)}</span>'
+        f'<span class="mm-track" {meter}>{fill}</span>'
         f'<span class="mm-percent" aria-hidden="true">{value}</span>'
     )
 
@@ -152,13 +154,13 @@ def header(logo_svg: str) -> str:
     """Logo, name and what the page does."""
     return (
         f'<header class="mm-header"><span class="mm-logo" aria-hidden="true">{logo_svg}</span>'
-        f"<div><h1>{words.TITLE}</h1><p>{words.TAGLINE}</p></div></header>"
+        f"<div><h1>{words.TITLE}</h1><p>{say('tagline')}</p></div></header>"
     )
 
 
 def footer() -> str:
     """What must not be forgotten, under every tab."""
-    return f'<p class="mm-small mm-footer">{escape(words.FOOTER)}</p>'
+    return f'<p class="mm-small mm-footer">{escape(say("footer"))}</p>'
 
 
 def model_note(text: str) -> str:
@@ -171,14 +173,14 @@ def status(text: str) -> str:
     return f'<p class="mm-status">{escape(text)}</p>'
 
 
-def waiting(text: str) -> str:
-    """What stands where a picture is to come, or why none comes."""
+def small(text: str) -> str:
+    """A hint."""
     return f'<p class="mm-small">{escape(text)}</p>'
 
 
 def teach_hint() -> str:
     """What it is good for to teach one's voice, and how it is done."""
-    return f'<ul class="mm-list mm-hints">{_items(words.VOICE_HINTS)}</ul>'
+    return f'<ul class="mm-list mm-hints">{_items(words.texts("voice_hint"))}</ul>'
 
 
 def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:
@@ -199,7 +201,7 @@ def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:
 
 def example_hint() -> str:
     """What the examples are."""
-    return f'<p class="mm-small">{words.EXAMPLES_HINT}</p>'
+    return f'<p class="mm-small">{say("examples_hint")}</p>'
 
 
 def card(heading: str, text: str) -> str:

@@ -1,6 +1,7 @@
 """The tab that judges one clip: recorded, uploaded or picked from the examples."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from ser_core.labels import EMOTIONS
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
 from ser_core.predictor import Prediction
 from ser_core.voice import VoiceProfile
-from ser_core.web import drawing, theme, words
+from ser_core.web import drawing, theme
 from ser_core.web.closer import build_closer
+from ser_core.web.language import Greeting, label, say, translated
 from ser_core.web.voice import build_correction
 
 logger = logging.getLogger(__name__)
@@ -39,28 +41,36 @@ class Judged:
 
 
 def build_listen(
-    models: ModelSwitch, page: gr.Blocks, *, examples: Path, privacy: str, voice: gr.State
-) -> None:
+    models: ModelSwitch,
+    page: gr.Blocks,
+    *,
+    examples: Path,
+    privacy: Callable[[], str],
+    voice: gr.State,
+) -> list[Greeting]:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who answers.
         page: The page, which may be opened by a shared link.
         examples: Folder of example clips; may be empty or missing.
-        privacy: HTML that says what becomes of a clip.
+        privacy: Draws what becomes of a clip.
         voice: Holds the visitor's `VoiceProfile`, or None.
+
+    Returns:
+        What is to be said in the visitor's language.
     """
     heard = gr.State(None)
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
             clip = _recorder()
-            analyse = gr.Button(words.ANALYSE, variant="primary", size="lg")
+            analyse = gr.Button(label("analyse"), variant="primary", size="lg")
             model, denoise = _options(clip)
-            build_correction(voice, heard)
+            correction = build_correction(voice, heard)
         result = theme.told_html(drawing.empty(), elem_id="result")
         with gr.Column(elem_id="extras"):
             example_loaded = _add_examples(clip, examples)
-            theme.own_html(privacy)
+            greetings = [theme.greeting(drawing.example_hint), theme.greeting(privacy)]
     forget = build_closer(models, clip, denoise)
 
     def show(
@@ -72,7 +82,7 @@ def build_listen(
     settings = [clip, model, denoise, voice]
     shown = gr.on(
         [analyse.click, clip.stop_recording, clip.upload],
-        show,
+        translated(show),
         settings,
         [result, heard],
         trigger_mode="always_last",
@@ -80,7 +90,10 @@ def build_listen(
     )
     forget(shown)
     if example_loaded:
-        forget(example_loaded.then(show, settings, [result, heard], api_visibility="private"))
+        shown = example_loaded.then(
+            translated(show), settings, [result, heard], api_visibility="private"
+        )
+        forget(shown)
 
     def arrive(request: gr.Request) -> tuple[Any, str, bool]:
         return arrival(dict(request.query_params), examples)
@@ -88,26 +101,28 @@ def build_listen(
     page.load(
         arrive, None, [clip, model, denoise], show_progress="hidden", api_visibility="private"
     ).then(
-        lambda *given: show(*given) if given[0] else (drawing.empty(), None),
+        translated(lambda *given: show(*given) if given[0] else (drawing.empty(), None)),
         settings,
         [result, heard],
         show_progress="hidden",
         api_visibility="private",
     )
     clip.clear(
-        lambda: (drawing.empty(), None),
+        translated(lambda: (drawing.empty(), None)),
         None,
         [result, heard],
         show_progress="hidden",
         api_visibility="private",
     )
+    choices = (model, lambda: gr.Radio(choices=model_choices()))
+    return [*greetings, choices, correction]
 
 
 def _recorder() -> gr.Audio:
     return gr.Audio(
         sources=["microphone", "upload"],
         type="filepath",
-        label=words.CLIP,
+        label=label("clip"),
         editable=False,
         buttons=[],
         elem_id="clip",
@@ -116,15 +131,15 @@ def _recorder() -> gr.Audio:
 
 def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
     """Which model answers, whether noise is taken off, and a link to just that."""
-    with gr.Accordion(words.OPTIONS, open=False, elem_id="options"):
+    with gr.Accordion(label("options"), open=False, elem_id="options"):
         model = gr.Radio(
-            [(words.MODEL_CHOICES[name], name) for name in CHOICES],
+            model_choices(),
             value=AUTO,
-            label=words.MODEL_CHOICE,
+            label=label("model_choice"),
             elem_id="model-choice",
         )
-        denoise = gr.Checkbox(False, label=words.DENOISE, info=words.DENOISE_HINT)
-        share = gr.Button(words.SHARE, size="sm")
+        denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
+        share = gr.Button(label("share"), size="sm")
         link = theme.told_html("", elem_id="share-link")
     share.click(
         None,
@@ -134,6 +149,11 @@ def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
         api_visibility="private",
     )
     return model, denoise
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """What the choice of models is called, and what it means."""
+    return [(say(f"model_{name}"), name) for name in CHOICES]
 
 
 def describe(
@@ -154,9 +174,9 @@ def describe(
         voice: The visitor's voice, where he has taught it.
     """
     if clip is None:
-        return Judged(drawing.failure(words.NO_CLIP))
+        return Judged(drawing.failure(say("no_clip")))
     if not Path(clip).exists():
-        return Judged(drawing.failure(words.CLIP_GONE))
+        return Judged(drawing.failure(say("clip_gone")))
     try:
         if model == BOTH:
             return Judged(drawing.comparison(models.compare(clip, denoise=denoise)))
@@ -166,7 +186,7 @@ def describe(
         return Judged(drawing.failure(str(error)))
     except Exception:
         logger.exception("A clip could not be judged")
-        return Judged(drawing.failure(words.APOLOGY))
+        return Judged(drawing.failure(say("apology")))
 
 
 def arrival(asked: dict[str, str], examples: Path) -> tuple[Any, str, bool]:
@@ -214,11 +234,10 @@ def _add_examples(clip: gr.Audio, folder: Path) -> Dependency | None:
     examples = gr.Examples(
         [[str(path)] for path, _ in found],
         clip,
-        label=words.EXAMPLES,
+        label=label("examples"),
         example_labels=[caption for _, caption in found],
         cache_examples=False,
         api_visibility="private",
     )
-    theme.own_html(drawing.example_hint())
     loaded: Dependency = examples.load_input_event
     return loaded

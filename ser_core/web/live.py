@@ -12,6 +12,7 @@ from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
 from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
+from ser_core.web.language import Greeting, label, say, translated
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +22,15 @@ N_STREAMS = 8
 HISTORY_S = 30.0
 
 
-def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
+def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> list[Greeting]:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who answers.
         config: How a stream is judged.
+
+    Returns:
+        What is to be said in the visitor's language.
     """
     settings = config or LiveConfig()
     session = gr.State(None)
@@ -36,11 +40,11 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
                 sources=["microphone"],
                 streaming=True,
                 type="numpy",
-                label=words.LIVE_CLIP,
+                label=label("live_clip"),
                 elem_id="live-clip",
                 buttons=[],
             )
-            theme.own_html(f'<p class="mm-small">{words.live_hint(settings)}</p>')
+            hint = theme.greeting(lambda: drawing.small(words.live_hint(settings)))
         panel = theme.told_html(idle(), elem_id="live-result")
 
     def begin() -> tuple[LiveSession, str]:
@@ -53,10 +57,10 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
         return session, follow(models, session, chunk)
 
     microphone.start_recording(
-        begin, None, [session, panel], show_progress="hidden", api_visibility="private"
+        translated(begin), None, [session, panel], show_progress="hidden", api_visibility="private"
     )
     microphone.stream(
-        hear,
+        translated(hear),
         [microphone, session],
         [session, panel],
         stream_every=CHUNK_S,
@@ -66,8 +70,9 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> None:
         api_visibility="private",
     )
     microphone.stop_recording(
-        summary, session, panel, show_progress="hidden", api_visibility="private"
+        translated(summary), session, panel, show_progress="hidden", api_visibility="private"
     )
+    return [hint, (panel, idle)]
 
 
 def follow(
@@ -82,15 +87,15 @@ def follow(
         return drawing.failure(str(error))
     except Exception:
         logger.exception("A chunk could not be judged")
-        return drawing.failure(words.APOLOGY)
+        return drawing.failure(say("apology"))
     return now(session, answer) if answer else gr.skip()
 
 
 def idle() -> str:
     """What to do before a session."""
     return (
-        f'<section class="mm-answer mm-empty"><p class="mm-eyebrow">{words.ANSWER_EYEBROW} …</p>'
-        f'<h2 class="mm-sentence">{words.LIVE_EMPTY_HEADING}</h2></section>'
+        f'<section class="mm-answer mm-empty"><p class="mm-eyebrow">{say("answer_eyebrow")} …</p>'
+        f'<h2 class="mm-sentence">{say("live_empty_heading")}</h2></section>'
     )
 
 
@@ -101,8 +106,8 @@ def listening(answers: Sequence[LiveAnswer] = ()) -> str:
         answers: What was heard before.
     """
     return (
-        f'<section class="mm-answer"><p class="mm-eyebrow">{words.ANSWER_EYEBROW}</p>'
-        f'<h2 class="mm-sentence">{words.LISTENING}</h2>{history(answers)}</section>'
+        f'<section class="mm-answer"><p class="mm-eyebrow">{say("answer_eyebrow")}</p>'
+        f'<h2 class="mm-sentence">{say("listening")}</h2>{history(answers)}</section>'
     )
 
 
@@ -113,7 +118,7 @@ def now(session: LiveSession, answer: LiveAnswer) -> str:
     prediction = answer.prediction
     return (
         '<section class="mm-answer">'
-        f"{drawing.headline(words.ANSWER_EYEBROW, words.sentence(prediction), prediction.emotion)}"
+        f"{drawing.headline(say('answer_eyebrow'), words.sentence(prediction), prediction.emotion)}"
         f"{drawing.bars(prediction)}{history(session.answers)}</section>"
     )
 
@@ -126,12 +131,12 @@ def history(answers: Sequence[LiveAnswer]) -> str:
     strokes = "".join(
         f'<span style="left:{100 * (1 - (newest_s - answer.at_s) / HISTORY_S):.2f}%;'
         f'height:{100 * p.confidence:.0f}%;background:{BY_NAME[p.emotion].colour}" '
-        f'title="{escape(p.emotion)}"></span>'
+        f'title="{escape(words.emotion(p.emotion))}"></span>'
         for answer in answers
         if (p := answer.prediction) and newest_s - answer.at_s < HISTORY_S
     )
     return (
-        f'<h3>{words.LIVE_HISTORY}</h3><div class="mm-history" aria-hidden="true">{strokes}</div>'
+        f'<h3>{say("live_history")}</h3><div class="mm-history" aria-hidden="true">{strokes}</div>'
     )
 
 
@@ -140,7 +145,7 @@ def summary(session: LiveSession | None) -> str:
     shares = session.shares() if session else {}
     if session is None or not shares:
         return (
-            f'<section class="mm-answer mm-empty"><h2 class="mm-sentence">{words.LIVE_NOTHING}'
+            f'<section class="mm-answer mm-empty"><h2 class="mm-sentence">{say("live_nothing")}'
             "</h2></section>"
         )
     rows = session.rows()
@@ -151,8 +156,8 @@ def summary(session: LiveSession | None) -> str:
     )
     return (
         '<section class="mm-answer">'
-        f"{drawing.headline(words.LIVE_SUMMARY_EYEBROW, words.live_summary(session), first)}"
-        f'<h3>{words.BARS_HEADING}</h3><ul class="mm-bars">{bars}</ul>'
+        f"{drawing.headline(say('live_summary_eyebrow'), words.live_summary(session), first)}"
+        f'<h3>{say("bars_heading")}</h3><ul class="mm-bars">{bars}</ul>'
         f"{download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
         "</section>"
     )

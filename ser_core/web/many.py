@@ -22,6 +22,7 @@ from ser_core.labels import LABELS
 from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
+from ser_core.web.language import Greeting, label, say, translated
 
 logger = logging.getLogger(__name__)
 
@@ -31,23 +32,26 @@ WIDTHS: list[str | int] = ["220px", "110px", "110px", "260px", *["110px"] * (1 +
 Table = list[list[Any]]
 
 
-def build_many(models: ModelSwitch) -> None:
+def build_many(models: ModelSwitch) -> list[Greeting]:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who answers.
+
+    Returns:
+        What is to be said in the visitor's language.
     """
-    theme.own_html(f'<p class="mm-small">{words.many_hint(MAX_FILES)}</p>')
-    files = gr.File(file_count="multiple", label=words.MANY_FILES, elem_id="many-files")
+    hint = theme.greeting(lambda: drawing.small(say("many_hint", n=MAX_FILES)))
+    files = gr.File(file_count="multiple", label=label("many_files"), elem_id="many-files")
     with gr.Row():
-        judge = gr.Button(words.MANY_JUDGE, variant="primary", size="lg")
-        cancel = gr.Button(words.MANY_CANCEL, size="lg")
-    note = theme.told_html(drawing.status(words.MANY_EMPTY), elem_id="many-note")
+        judge = gr.Button(label("many_judge"), variant="primary", size="lg")
+        cancel = gr.Button(label("many_cancel"), size="lg")
+    note = theme.told_html(drawing.status(say("many_empty")), elem_id="many-note")
     table = gr.Dataframe(
         headers=list(COLUMNS),
         datatype=_types(),
         interactive=False,
-        label=words.MANY_TABLE,
+        label=label("many_table"),
         elem_id="many-table",
         wrap=True,
         column_widths=WIDTHS,
@@ -57,22 +61,23 @@ def build_many(models: ModelSwitch) -> None:
         yield from judge_all(models, paths or [])
 
     running = judge.click(
-        run, files, [note, table], show_progress="hidden", api_visibility="private"
+        translated(run), files, [note, table], show_progress="hidden", api_visibility="private"
     )
     cancel.click(None, None, None, cancels=[running], api_visibility="private").then(
-        lambda: drawing.status(words.MANY_CANCELLED),
+        translated(lambda: drawing.status(say("many_cancelled"))),
         None,
         note,
         show_progress="hidden",
         api_visibility="private",
     )
     files.clear(
-        lambda: (drawing.status(words.MANY_EMPTY), []),
+        translated(lambda: (drawing.status(say("many_empty")), [])),
         None,
         [note, table],
         show_progress="hidden",
         api_visibility="private",
     )
+    return [hint, (note, lambda: drawing.status(say("many_empty")))]
 
 
 def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, Table]]:
@@ -100,7 +105,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
         yield drawing.failure(str(error)), table
     except Exception:
         logger.exception("A batch could not be judged")
-        yield drawing.failure(words.APOLOGY), table
+        yield drawing.failure(say("apology")), table
     else:
         yield finished(rows), table
 
@@ -137,16 +142,17 @@ def confusion(scores: BatchScores | None) -> str:
     if scores is None:
         return ""
     most = max(max(row) for row in scores.confusion)
-    head = "".join(f'<th scope="col">{emotion}</th>' for emotion in scores.emotions)
+    head = "".join(f'<th scope="col">{words.emotion(emotion)}</th>' for emotion in scores.emotions)
     body = "".join(
-        f'<tr><th scope="row">{emotion}</th>{"".join(_count(n, most) for n in counts)}</tr>'
+        f'<tr><th scope="row">{words.emotion(emotion)}</th>'
+        f"{''.join(_count(n, most) for n in counts)}</tr>"
         for emotion, counts in zip(scores.emotions, scores.confusion, strict=True)
     )
     return (
-        f"<h3>{words.MANY_SCORES}</h3><p>{words.many_scores(scores)}</p>"
-        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{words.MANY_CONFUSION}">'
-        f'<table class="mm-confusion"><caption>{words.MANY_CONFUSION}</caption>'
-        f'<thead><tr><th scope="col">{words.MANY_CORNER}</th>{head}</tr></thead>'
+        f"<h3>{say('many_scores_heading')}</h3><p>{words.many_scores(scores)}</p>"
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{say("many_confusion")}">'
+        f'<table class="mm-confusion"><caption>{say("many_confusion")}</caption>'
+        f'<thead><tr><th scope="col">{say("many_corner")}</th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

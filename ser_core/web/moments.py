@@ -13,6 +13,7 @@ from ser_core.labels import BY_NAME
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.web import words
 from ser_core.web.downloads import data_uri, download_links
+from ser_core.web.language import say
 
 N_PASSAGES = 3
 """How many passages of a long recording can be heard again."""
@@ -37,7 +38,7 @@ def lane(moments: Sequence[Moment], prediction: Prediction) -> str:
     sentence = words.strongest_moment(strongest, prediction)
     return (
         f'<div class="mm-lane" role="img" aria-label="{escape(sentence)}">{cells}</div>'
-        f'<p class="mm-small">{escape(sentence)} {words.MOMENTS_METHOD}</p>'
+        f'<p class="mm-small">{escape(sentence)} {say("moments_method")}</p>'
     )
 
 
@@ -66,14 +67,15 @@ def timeline(analysis: Analysis) -> str:
         )
         rows.append(
             f'<li><span class="mm-sign" aria-hidden="true">{BY_NAME[label].sign}</span>'
-            f'<span class="mm-label">{label}</span><span class="mm-heat">{cells}</span></li>'
+            f'<span class="mm-label">{words.emotion(label)}</span>'
+            f'<span class="mm-heat">{cells}</span></li>'
         )
     course = escape(words.course(analysis))
     return (
-        f'<section class="mm-timeline"><h3>{words.TIMELINE_HEADING}</h3><p>{course}</p>'
-        f'<label class="mm-zoom">{words.TIMELINE_ZOOM} <input type="range" min="1" max="10" '
+        f'<section class="mm-timeline"><h3>{say("timeline_heading")}</h3><p>{course}</p>'
+        f'<label class="mm-zoom">{say("timeline_zoom")} <input type="range" min="1" max="10" '
         f'step="0.5" value="1" oninput="{ZOOM}"/></label>'
-        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{words.TIMELINE_HEADING}">'
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{say("timeline_heading")}">'
         f'<ul aria-hidden="true">{"".join(rows)}</ul></div></section>'
     )
 
@@ -88,7 +90,12 @@ def _edges(windows: Sequence[Window]) -> list[float]:
 def _heat(window: Window, start_s: float, end_s: float, i: int, prediction: Prediction) -> str:
     label, probability = prediction.labels[i], window.probabilities[i]
     left, width = _span(start_s, end_s, prediction.duration_s)
-    title = f"{words.stretch(window.start_s, window.end_s)}: {label} {words.percent(probability)}"
+    title = say(
+        "heat",
+        stretch=words.stretch(window.start_s, window.end_s),
+        emotion=words.emotion(label),
+        percent=words.percent(probability),
+    )
     return (
         f'<span style="left:{left:.2f}%;width:{width:.2f}%;opacity:{probability:.3f};'
         f'background:{BY_NAME[label].colour}" title="{escape(title)}"></span>'
@@ -106,7 +113,7 @@ def passages(analysis: Analysis) -> str:
         return ""
     items = "".join(_passage(analysis, window) for window in strongest(analysis.windows))
     return (
-        f'<section><h3>{words.PASSAGES_HEADING}</h3><ul class="mm-passages">{items}</ul></section>'
+        f'<section><h3>{say("passages_heading")}</h3><ul class="mm-passages">{items}</ul></section>'
     )
 
 
@@ -125,9 +132,11 @@ def strongest(windows: Sequence[Window]) -> list[Window]:
 def _passage(analysis: Analysis, window: Window) -> str:
     k = int(np.argmax(window.probabilities))
     label = analysis.prediction.labels[k]
-    caption = (
-        f"{words.stretch(window.start_s, window.end_s)}: {label}, "
-        f"{words.percent(window.probabilities[k])}"
+    caption = say(
+        "passage",
+        stretch=words.stretch(window.start_s, window.end_s),
+        emotion=words.emotion(label),
+        percent=words.percent(window.probabilities[k]),
     )
     rate_hz = analysis.sample_rate_hz
     samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]

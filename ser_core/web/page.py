@@ -9,6 +9,7 @@ from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.about import describe_models
 from ser_core.web.api import add_endpoints
+from ser_core.web.language import CATALOGUES, ENGLISH, TRANSLATIONS, Greeting, label, translated
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.many import build_many
@@ -21,6 +22,13 @@ DELETED_AFTER_S = SWEEP_EVERY_S + CLIP_LIFE_S
 
 LOOK_EVERY_S = 2
 """How often an open page asks whether the better model is there."""
+
+SAY_LANGUAGE = f"""() => {{
+  const known = {sorted(CATALOGUES)};
+  const asked = navigator.languages.map(name => name.slice(0, 2));
+  document.documentElement.lang = asked.find(name => known.includes(name)) || "{ENGLISH}";
+}}"""
+"""Tells screen readers which language the page is in."""
 
 N_AT_ONCE = 2
 MAX_WAITING = 64
@@ -39,26 +47,36 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         delete_cache=(SWEEP_EVERY_S, CLIP_LIFE_S),
     )
     with page:
-        theme.own_html(drawing.header(theme.FAVICON.read_text(encoding="utf-8")))
+        greetings = [theme.greeting(_header)]
         note = theme.own_html(_model_note(models), elem_id="model-note")
-        privacy = drawing.card(*words.privacy(DELETED_AFTER_S))
         voice = gr.State(None)
         with gr.Tabs():
-            with gr.Tab(words.LISTEN_TAB):
-                build_listen(models, page, examples=examples, privacy=privacy, voice=voice)
-            with gr.Tab(words.LIVE_TAB):
-                build_live(models)
-            with gr.Tab(words.MANY_TAB):
-                build_many(models)
-            with gr.Tab(words.VOICE_TAB):
-                build_voice(models, voice)
-            with gr.Tab(words.ABOUT_TAB):
+            with gr.Tab(label("listen_tab")):
+                greetings += build_listen(
+                    models, page, examples=examples, privacy=_privacy, voice=voice
+                )
+            with gr.Tab(label("live_tab")):
+                greetings += build_live(models)
+            with gr.Tab(label("many_tab")):
+                greetings += build_many(models)
+            with gr.Tab(label("voice_tab")):
+                greetings += build_voice(models, voice)
+            with gr.Tab(label("about_tab")):
                 about = theme.own_html(_about(models), elem_id="about")
-        theme.own_html(drawing.footer())
+        greetings.append(theme.greeting(drawing.footer))
         add_endpoints(models)
+        _greet(page, greetings)
         _keep_current(page, models, note, about)
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)
     return page
+
+
+def _header() -> str:
+    return drawing.header(theme.FAVICON.read_text(encoding="utf-8"))
+
+
+def _privacy() -> str:
+    return drawing.card(*words.privacy(DELETED_AFTER_S))
 
 
 def _model_note(models: ModelSwitch) -> str:
@@ -73,6 +91,22 @@ def _about(models: ModelSwitch) -> str:
     )
 
 
+def _greet(page: gr.Blocks, greetings: list[Greeting]) -> None:
+    """Say what stands on the page in the visitor's language when he arrives."""
+
+    def greet() -> list[Any]:
+        return [draw() for _, draw in greetings]
+
+    page.load(
+        translated(greet),
+        None,
+        [component for component, _ in greetings],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
 def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr.HTML) -> None:
     """Say which model answers when the page opens, and when that changes under it."""
     timer = gr.Timer(LOOK_EVERY_S, active=False)
@@ -83,7 +117,7 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
 
     gr.on(
         [page.load, timer.tick],
-        look,
+        translated(look),
         None,
         [note, about, timer],
         queue=False,
@@ -101,6 +135,8 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.STYLE_SHEET,
+        "i18n": TRANSLATIONS,
+        "js": SAY_LANGUAGE,
         "favicon_path": theme.FAVICON,
         "footer_links": ["api"],
         "max_file_size": models.config.audio.max_bytes,

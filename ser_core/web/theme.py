@@ -1,9 +1,12 @@
 """Colours, fonts and spacing: Gradio's theme, and the style sheet for what we draw ourselves."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 from gradio.themes.utils import colors
+
+from ser_core.web.language import Greeting
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
 FAVICON = Path(__file__).with_name("favicon.svg")
@@ -78,6 +81,16 @@ def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
         elem_id: Its name in the style sheet.
     """
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
+
+
+def greeting(draw: Callable[[], str], *, elem_id: str | None = None) -> Greeting:
+    """Like `own_html`, for what is said anew in the visitor's language when he arrives.
+
+    Args:
+        draw: Makes the HTML, in the language that is being spoken.
+        elem_id: Its name in the style sheet.
+    """
+    return own_html(draw(), elem_id=elem_id), draw
 
 
 def told_html(value: str, *, elem_id: str) -> gr.HTML:

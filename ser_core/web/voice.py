@@ -15,6 +15,7 @@ from ser_core.predictor import Prediction
 from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import data_uri
+from ser_core.web.language import Greeting, label, say, translated
 
 logger = logging.getLogger(__name__)
 
@@ -22,68 +23,77 @@ MAX_PROFILE_BYTES = 100_000
 Told = tuple[VoiceProfile | None, str]
 
 
-def build_voice(models: ModelSwitch, voice: gr.State) -> None:
+def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who listens.
         voice: Holds the visitor's `VoiceProfile`, or None.
+
+    Returns:
+        What is to be said in the visitor's language.
     """
-    theme.own_html(drawing.teach_hint())
+    hint = theme.greeting(drawing.teach_hint)
     with gr.Row(elem_id="voice-tool"):
         with gr.Column():
             clip = gr.Audio(
                 sources=["microphone", "upload"],
                 type="filepath",
-                label=words.VOICE_CLIP,
+                label=label("voice_clip"),
                 editable=False,
                 buttons=[],
                 elem_id="voice-clip",
             )
-            learn = gr.Button(words.VOICE_LEARN, variant="primary", size="lg")
+            learn = gr.Button(label("voice_learn"), variant="primary", size="lg")
         with gr.Column():
             note = theme.told_html(status(None), elem_id="voice-note")
             file = gr.File(
-                label=words.VOICE_LOAD, file_types=[".json"], elem_id="voice-file", height=140
+                label=label("voice_load"), file_types=[".json"], elem_id="voice-file", height=140
             )
-            forget = gr.Button(words.VOICE_FORGET)
+            forget = gr.Button(label("voice_forget"))
 
     def teach(path: str | None, known: VoiceProfile | None) -> Told:
         return teach_voice(models, path, known)
 
     gr.on(
         [learn.click, clip.stop_recording],
-        teach,
+        translated(teach),
         [clip, voice],
         [voice, note],
         api_visibility="private",
     )
-    file.upload(load_profile, [file, voice], [voice, note], api_visibility="private")
+    file.upload(translated(load_profile), [file, voice], [voice, note], api_visibility="private")
     forget.click(
-        lambda: (None, status(None)),
+        translated(lambda: (None, status(None))),
         None,
         [voice, note],
         show_progress="hidden",
         api_visibility="private",
     )
-    voice.change(status, voice, note, show_progress="hidden", api_visibility="private")
+    voice.change(translated(status), voice, note, show_progress="hidden", api_visibility="private")
+    return [hint, (note, lambda: status(None))]
 
 
-def build_correction(voice: gr.State, heard: gr.State) -> None:
+def build_correction(voice: gr.State, heard: gr.State) -> Greeting:
     """Add «that was really …», which shows once a voice has been taught.
 
     Args:
         voice: Holds the visitor's `VoiceProfile`, or None.
         heard: Holds the last answer of one model, or None.
+
+    Returns:
+        What is to be said in the visitor's language.
     """
     with gr.Group(visible=False, elem_id="correction") as group:
         emotion = gr.Dropdown(
-            [(f"{e.sign} {e.name}", e.name) for e in EMOTIONS], label=words.CORRECTION, value=None
+            emotion_choices(),
+            label=label("correction"),
+            value=None,
         )
-        correct = gr.Button(words.CORRECT)
+        correct = gr.Button(label("correct"))
         note = theme.told_html("", elem_id="correction-note")
     correct.click(
-        correct_voice,
+        translated(correct_voice),
         [voice, heard, emotion],
         [voice, note, emotion],
         show_progress="hidden",
@@ -96,6 +106,12 @@ def build_correction(voice: gr.State, heard: gr.State) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
+    return emotion, lambda: gr.Dropdown(choices=emotion_choices())
+
+
+def emotion_choices() -> list[tuple[str, str]]:
+    """What the emotions are called, with their signs, and what they mean."""
+    return [(f"{e.sign} {words.emotion(e.name)}", e.name) for e in EMOTIONS]
 
 
 def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | None) -> Told:
@@ -107,7 +123,7 @@ def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | Non
         known: The profile so far.
     """
     if clip is None or not Path(clip).exists():
-        return known, drawing.failure(words.VOICE_NO_CLIP)
+        return known, drawing.failure(say("voice_no_clip"))
     try:
         listener = models.pick(AUTO)
         profile = VoiceProfile.of(listener.analyse(clip), listener.manifest.calm_reference)
@@ -115,7 +131,7 @@ def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | Non
         return known, drawing.failure(str(error))
     except Exception:
         logger.exception("A voice could not be learned")
-        return known, drawing.failure(words.APOLOGY)
+        return known, drawing.failure(say("apology"))
     return profile, status(profile)
 
 
@@ -125,7 +141,7 @@ def load_profile(path: str | None, known: VoiceProfile | None) -> Told:
         return known, status(known)
     try:
         if Path(path).stat().st_size > MAX_PROFILE_BYTES:
-            raise VoiceError(words.VOICE_TOO_LARGE)
+            raise VoiceError(say("voice_too_large"))
         profile = VoiceProfile.from_json(Path(path).read_text(encoding="utf-8", errors="replace"))
     except (SerError, OSError) as error:
         return known, drawing.failure(str(error))
@@ -137,22 +153,22 @@ def correct_voice(
 ) -> tuple[VoiceProfile | None, str, None]:
     """Add one correction, and say what became of it."""
     if profile is None or heard is None or emotion is None:
-        return profile, drawing.status(words.CORRECTION_NEEDS), None
+        return profile, drawing.status(say("correction_needs")), None
     try:
         corrected = profile.corrected(heard, emotion)
     except VoiceError as error:
         return profile, drawing.status(str(error)), None
-    told = words.corrected(len(corrected.corrections), MAX_CORRECTIONS)
+    told = say("corrected", n=len(corrected.corrections), most=MAX_CORRECTIONS)
     return corrected, drawing.status(told), None
 
 
 def status(profile: VoiceProfile | None) -> str:
     """What is known of the visitor's voice, and the file to keep it in."""
     if profile is None:
-        return drawing.status(words.VOICE_UNKNOWN)
+        return drawing.status(say("voice_unknown"))
     uri = data_uri(profile.to_json().encode(), "application/json")
     return (
         f'<section class="mm-answer">{drawing.status(words.voice_known(profile))}'
         f'<p class="mm-small"><a download="moodmirror-voice.json" href="{uri}">'
-        f"moodmirror-voice.json</a> {words.VOICE_KEEP}</p></section>"
+        f"moodmirror-voice.json</a> {say('voice_keep')}</p></section>"
     )

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from ser_core.predictor import Analysis
 from ser_core.web import words
+from ser_core.web.language import say
 
 N_COLUMNS = 90
 """Strokes in a drawn waveform: the most that stay apart on a phone."""
@@ -24,7 +25,7 @@ def waveform(analysis: Analysis) -> str:
     used = (centres >= start) & (centres <= end)
     caption = words.used_part(prediction)
     return (
-        f'<figure class="mm-waveform"><figcaption><h3>{words.WAVEFORM_HEADING}</h3>'
+        f'<figure class="mm-waveform"><figcaption><h3>{say("waveform_heading")}</h3>'
         f"<span>{caption}</span></figcaption>"
         f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
         f'aria-label="Waveform. {caption}">'
