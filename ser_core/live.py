@@ -1,5 +1,6 @@
 """Answers over a stream of chunks: a rolling window of the newest sound, smoothed."""
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,10 +44,12 @@ class LiveAnswer:
     Attributes:
         at_s: How much of the stream had been heard.
         prediction: Smoothed over the answers before it; None through silence.
+        lag_s: How far behind the speaker the answer came, counted from the first chunk.
     """
 
     at_s: float
     prediction: Prediction | None
+    lag_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class LiveSession:
     _window: Chunk | None = None
     _heard_s: float = 0.0
     _smoothed: npt.NDArray[np.float64] | None = None
+    _begun: float | None = None
 
     @property
     def heard_s(self) -> float:
@@ -98,7 +102,9 @@ class LiveSession:
         last_s = self.answers[-1].at_s if self.answers else 0.0
         if self._heard_s - last_s < self.config.every_s - 1e-6:
             return None
-        answer = LiveAnswer(round(self._heard_s, 3), self._answer(judge))
+        prediction = self._answer(judge)
+        lag_s = round(self._elapsed_s() - self._heard_s, 3)
+        answer = LiveAnswer(round(self._heard_s, 3), prediction, lag_s)
         self.answers.append(answer)
         return answer
 
@@ -114,7 +120,12 @@ class LiveSession:
     def rows(self) -> list[dict[str, Any]]:
         """One row an answer, for a table: when, what, and all probabilities."""
         return [
-            {"at_s": answer.at_s, "emotion": p.emotion, "confidence": p.confidence}
+            {
+                "at_s": answer.at_s,
+                "lag_s": answer.lag_s,
+                "emotion": p.emotion,
+                "confidence": p.confidence,
+            }
             | dict(zip(p.labels, p.probabilities, strict=True))
             for answer in self.answers
             if (p := answer.prediction)
@@ -131,7 +142,13 @@ class LiveSession:
         joined = np.concatenate([known, chunk]) if known is not None and fits else chunk
         self._rate_hz = rate_hz
         self._window = joined[-round(self.config.window_s * rate_hz) :].copy()
+        if self._begun is None:
+            self._begun = time.monotonic() - len(chunk) / rate_hz
         self._heard_s += len(chunk) / rate_hz
+
+    def _elapsed_s(self) -> float:
+        """How long the speaker has been speaking, by the clock."""
+        return 0.0 if self._begun is None else time.monotonic() - self._begun
 
     def _answer(self, judge: Judge) -> Prediction | None:
         window = self._window

@@ -116,3 +116,15 @@ def test_a_session_ends_at_its_limit_and_sums_up() -> None:
     assert session.answers[-1].at_s == 3.0
     assert session.shares() == pytest.approx({"angry": 0.52, "calm": 0.48})
     assert [row["emotion"] for row in session.rows()] == ["calm"] * 2 + ["angry"] * 3
+
+
+def test_an_answer_tells_how_far_behind_the_speaker_it_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([100.0, 100.2, 103.0])  # begun; after the first answer; after the second
+    monkeypatch.setattr("ser_core.live.time.monotonic", lambda: next(clock))
+    session = LiveSession()
+    session.hear(RATE_HZ, speech(1.0), Echo())
+    session.hear(RATE_HZ, speech(2.0), Echo())
+    assert [answer.lag_s for answer in session.answers] == [pytest.approx(0.2), pytest.approx(1.0)]
+    assert session.rows()[1]["lag_s"] == pytest.approx(1.0)

@@ -14,7 +14,7 @@ from ser_core.labels import EMOTIONS
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
 from ser_core.predictor import Prediction
 from ser_core.voice import VoiceProfile
-from ser_core.web import drawing, theme
+from ser_core.web import drawing, theme, words
 from ser_core.web.closer import build_closer
 from ser_core.web.language import Greeting, label, say, translated
 from ser_core.web.voice import build_correction
@@ -69,8 +69,8 @@ def build_listen(
             correction = build_correction(voice, heard)
         result = theme.told_html(drawing.empty(), elem_id="result")
         with gr.Column(elem_id="extras"):
-            example_loaded = _add_examples(clip, examples)
-            greetings = [theme.greeting(drawing.example_hint), theme.greeting(privacy)]
+            example_loaded, greetings = _add_examples(clip, examples)
+            greetings.append(theme.greeting(privacy))
     forget = build_closer(models, clip, denoise)
 
     def show(
@@ -217,18 +217,26 @@ def find_examples(folder: Path) -> list[tuple[Path, str]]:
         folder: Folder of clips named `synthetic-<emotion>.flac` or `.wav`.
     """
     candidates = [
-        (folder / f"synthetic-{emotion.name}{suffix}", f"{emotion.sign} {emotion.name}")
+        (
+            folder / f"synthetic-{emotion.name}{suffix}",
+            f"{emotion.sign} {words.emotion(emotion.name)}",
+        )
         for emotion in EMOTIONS
         for suffix in SUFFIXES
     ]
     return [(path, caption) for path, caption in candidates if path.is_file()]
 
 
-def _add_examples(clip: gr.Audio, folder: Path) -> Dependency | None:
-    """Buttons that load an example into the recorder; returns the event that does so, if any."""
+def _add_examples(clip: gr.Audio, folder: Path) -> tuple[Dependency | None, list[Greeting]]:
+    """Buttons that load an example into the recorder.
+
+    Returns:
+        The event that loads one, if there are any, and what is to be said in the visitor's
+        language.
+    """
     found = find_examples(folder)
     if not found:
-        return None
+        return None, []
     # Served from where they lie: copies in Gradio's cache would be deleted like visitors' clips.
     gr.set_static_paths([path for path, _ in found])
     examples = gr.Examples(
@@ -239,5 +247,9 @@ def _add_examples(clip: gr.Audio, folder: Path) -> Dependency | None:
         cache_examples=False,
         api_visibility="private",
     )
-    loaded: Dependency = examples.load_input_event
-    return loaded
+    hint = theme.greeting(drawing.example_hint)
+
+    def captions() -> gr.Dataset:
+        return gr.Dataset(sample_labels=[caption for _, caption in find_examples(folder)])
+
+    return examples.load_input_event, [hint, (examples.dataset, captions)]

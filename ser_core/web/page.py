@@ -9,7 +9,15 @@ from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.about import describe_models
 from ser_core.web.api import add_endpoints
-from ser_core.web.language import CATALOGUES, ENGLISH, TRANSLATIONS, Greeting, label, translated
+from ser_core.web.language import (
+    CATALOGUES,
+    ENGLISH,
+    TRANSLATIONS,
+    Greeting,
+    label,
+    say,
+    translated,
+)
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.many import build_many
@@ -67,6 +75,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         add_endpoints(models)
         _greet(page, greetings)
         _keep_current(page, models, note, about)
+    gr.set_static_paths([theme.CARD])
     page.queue(default_concurrency_limit=N_AT_ONCE, max_size=MAX_WAITING)
     return page
 
@@ -137,6 +146,7 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
         "css_paths": theme.STYLE_SHEET,
         "i18n": TRANSLATIONS,
         "js": SAY_LANGUAGE,
+        "head": theme.social_card(words.TITLE, say("tagline")),
         "favicon_path": theme.FAVICON,
         "footer_links": ["api"],
         "max_file_size": models.config.audio.max_bytes,

@@ -1,6 +1,8 @@
 """Colours, fonts and spacing: Gradio's theme, and the style sheet for what we draw ourselves."""
 
+import os
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +11,11 @@ from gradio.themes.utils import colors
 from ser_core.web.language import Greeting
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
+CARD = Path(__file__).with_name("card.png")
 FAVICON = Path(__file__).with_name("favicon.svg")
+
+SPACE_HOST = "SPACE_HOST"
+"""Environment variable in which a Space of the Hub names its own address."""
 
 # System fonts only: the page asks no other host for anything.
 FONT = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
@@ -70,6 +76,22 @@ def build_theme() -> gr.themes.Base:
         link_text_color_dark="*primary_300",
         link_text_color_hover_dark="*primary_200",
         link_text_color_visited_dark="*primary_300",
+    )
+
+
+def social_card(title: str, description: str) -> str:
+    """What a link to the page shows elsewhere; the picture only where the page knows its address.
+
+    Args:
+        title: The page's title.
+        description: What it does.
+    """
+    told = {"og:title": title, "og:description": description, "twitter:description": description}
+    if host := os.environ.get(SPACE_HOST):
+        picture = f"https://{host}/gradio_api/file={CARD}"
+        told |= {"og:image": picture, "twitter:image": picture}
+    return "".join(
+        f'<meta property="{name}" content="{escape(text)}">' for name, text in told.items()
     )
 
 

@@ -51,6 +51,8 @@ def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     at_s = [row["at_s"] for row in session["answers"]]
     spoken_share = 6 / (6 + SILENCE_S)
     assert len(at_s) >= TALK_S * spoken_share * 2 * 0.6
+    lags_s = [row["lag_s"] for row in session["answers"]]
+    assert np.median(lags_s) <= 1.0  # how far behind the speaker an answer is made
     gaps = np.diff(at_s)
     assert np.median(gaps) <= 0.6
     assert max(gaps) >= 1.5  # the silence
