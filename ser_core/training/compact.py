@@ -53,7 +53,7 @@ class CompactRecipe:
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: DrawnTraining = field(
         default_factory=lambda: DrawnTraining(
-            steps=2_500, crop=128, changed_share=0.6, mixup=0.1, lesson_weight=6.0
+            steps=3_000, crop=128, changed_share=0.6, mixup=0.1, lesson_weight=6.0
         )
     )
     teacher: AccurateRecipe = field(
@@ -61,7 +61,7 @@ class CompactRecipe:
             training=DrawnTraining(networks=(HeadConfig(units=0),))
         )
     )
-    taught_share: float = 0.7
+    taught_share: float = 0.6
     lesson_blocks: tuple[int, ...] = (2, 3)
     name: str = "compact"
 
