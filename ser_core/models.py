@@ -91,6 +91,7 @@ def _is_at_hand(folder: Path) -> bool:
 class ModelState(Enum):
     """How the model that answers stands to the one that was wanted."""
 
+    WARMING = auto()
     SETTLED = auto()
     FETCHING = auto()
     OFFLINE = auto()
@@ -103,36 +104,77 @@ class ModelSwitch:
     Each clip is judged by one model from beginning to end, whenever the change comes.
 
     Attributes:
-        state: `FETCHING` until the better model is ready, then `SETTLED`; `OFFLINE` or
-            `FAILED` where it stays away.
+        state: `WARMING` until the first model is open; `FETCHING` until the better one is
+            ready, then `SETTLED`; `OFFLINE` or `FAILED` where it stays away.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
-        """Begin with a predictor."""
-        self._predictor = predictor
-        self._open = {predictor.manifest.name: predictor}
+    def __init__(self, first: Predictor | Manifest) -> None:
+        """Begin with a predictor, or with the manifest of one that `warm_up` opens."""
+        self.state = ModelState.WARMING
+        self._open: dict[str, Predictor] = {}
+        self._ready = threading.Event()
+        self._failure: SerError | None = None
+        if isinstance(first, Manifest):
+            self._manifest = first
+        else:
+            self._settle_on(first)
+
+    def _settle_on(self, predictor: Predictor) -> None:
+        self._open[predictor.manifest.name] = predictor
+        self._predictor, self._manifest = predictor, predictor.manifest
         self.state = ModelState.SETTLED
+        self._ready.set()
 
     @classmethod
     def open(cls, choice: str) -> Self:
         """What an app answers with.
 
-        `auto` begins with the compact model at once and fetches the accurate one behind
-        it; every other choice is opened for good.
+        `auto` opens the compact model behind the page, so that the page is there at once,
+        and fetches the accurate one after it; every other choice is opened for good.
 
         Args:
             choice: `auto`, `accurate`, `compact` or a model folder.
 
         Raises:
-            ModelError: The model cannot be opened; under `auto`, the compact one.
+            ModelError: The model cannot be opened; under `auto`, the compact one's folder
+                does not match its manifest.
         """
         if choice != AUTO:
             return cls(open_predictor(choice))
-        switch = cls(open_predictor(COMPACT))
+        switch = cls(Manifest.read(_folder(COMPACT)))
         better = _folder(ACCURATE)
-        if better.is_dir():
-            switch.upgrade(lambda: Predictor.from_folder(better))
+        follow = (lambda: Predictor.from_folder(better)) if better.is_dir() else None
+        switch.warm_up(lambda: open_predictor(COMPACT), follow)
         return switch
+
+    def warm_up(
+        self,
+        open_first: Callable[[], Predictor],
+        open_better: Callable[[], Predictor] | None = None,
+    ) -> None:
+        """Open the first model in a thread of its own; who asks before it is open waits.
+
+        Args:
+            open_first: Opens it.
+            open_better: Opens a better one after it, as `upgrade` does.
+        """
+
+        def open_both() -> None:
+            try:
+                first = open_first()
+            except Exception as error:
+                logger.exception("The %s model cannot be opened.", self._manifest.name)
+                self._failure = ModelError(
+                    f"The {self._manifest.name} model cannot be opened: {error}"
+                )
+                self.state = ModelState.FAILED
+                self._ready.set()
+                return
+            self._settle_on(first)
+            if open_better is not None:
+                self.upgrade(open_better)
+
+        threading.Thread(target=open_both, daemon=True).start()
 
     def upgrade(self, open_better: Callable[[], Predictor]) -> None:
         """Pass to another model once it is open and warm, without making anyone wait.
@@ -145,10 +187,7 @@ class ModelSwitch:
 
     def _pass_to(self, open_better: Callable[[], Predictor]) -> None:
         try:
-            better = open_better()
-            self._open[better.manifest.name] = better
-            self._predictor = better
-            self.state = ModelState.SETTLED
+            self._settle_on(open_better())
         except OfflineError as error:
             logger.warning("The %s model goes on answering. %s", self.manifest.name, error)
             self.state = ModelState.OFFLINE
@@ -168,6 +207,9 @@ class ModelSwitch:
         Raises:
             ModelError: No model of that name is open.
         """
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
         if name == AUTO:
             return self._predictor
         if name not in self._open:
@@ -178,28 +220,24 @@ class ModelSwitch:
         return self._open[name]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the models that are open, the one that was first opened first."""
-        return tuple(self._open)
+    def manifests(self) -> tuple[Manifest, ...]:
+        """What the models that are open say of themselves, the one first opened first."""
+        opened = tuple(predictor.manifest for predictor in self._open.values())
+        return opened or (self._manifest,)
 
     @property
     def manifest(self) -> Manifest:
         """What the model that answers now says of itself."""
-        return self._predictor.manifest
+        return self._manifest
 
     @property
     def config(self) -> PipelineConfig:
         """Settings of the model that answers now."""
-        return self._predictor.config
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Emotions in the order of the probabilities."""
-        return self._predictor.labels
+        return self._manifest.pipeline
 
     def predict(self, source: AudioSource) -> Prediction:
         """See `Predictor.predict`."""
-        return self._predictor.predict(source)
+        return self.pick().predict(source)
 
     def analyse(self, source: AudioSource, *, model: str = AUTO, denoise: bool = False) -> Analysis:
         """See `Predictor.analyse`; `model` is as in `pick`."""
@@ -215,5 +253,6 @@ class ModelSwitch:
 
     def compare(self, source: AudioSource, *, denoise: bool = False) -> tuple[Analysis, ...]:
         """The answer of each model that is open, the one that answers now first."""
-        others = [p for p in self._open.values() if p is not self._predictor]
-        return tuple(p.analyse(source, denoise=denoise) for p in (self._predictor, *others))
+        first = self.pick()
+        others = [predictor for predictor in self._open.values() if predictor is not first]
+        return tuple(p.analyse(source, denoise=denoise) for p in (first, *others))

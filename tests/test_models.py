@@ -80,7 +80,7 @@ def test_auto_is_the_compact_model_where_there_is_no_other(bundle: Path) -> None
     shutil.rmtree(bundle / "accurate")
     assert open_predictor("auto").manifest.name == "compact"
     switch = ModelSwitch.open("auto")
-    assert (switch.manifest.name, switch.state) == ("compact", ModelState.SETTLED)
+    assert (switch.pick().manifest.name, switch.state) == ("compact", ModelState.SETTLED)
 
 
 def test_auto_is_the_compact_model_where_the_other_is_damaged(
@@ -211,11 +211,50 @@ def test_where_the_better_model_stays_away_the_first_goes_on_and_the_log_has_one
 @pytest.mark.usefixtures("with_encoder")
 def test_the_app_begins_with_the_compact_model_and_passes_to_the_accurate_one() -> None:
     switch = ModelSwitch.open("auto")
-    assert (switch.manifest.name, switch.state) == ("compact", ModelState.FETCHING)
+    assert (switch.manifest.name, switch.state) == ("compact", ModelState.WARMING)
+    assert switch.pick().manifest.name == "compact"
     deadline = time.monotonic() + 60
-    while switch.state is ModelState.FETCHING and time.monotonic() < deadline:
+    while switch.manifest.name == "compact" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (switch.manifest.name, switch.state) == ("accurate", ModelState.SETTLED)
+    assert [manifest.name for manifest in switch.manifests] == ["compact", "accurate"]
+    assert switch.pick("compact").manifest.name == "compact"
+
+
+def test_who_asks_before_the_first_model_is_open_waits_for_it(manifest: Manifest) -> None:
+    ready = threading.Event()
+
+    def open_first() -> NamedPredictor:
+        assert ready.wait(WITHIN_S)
+        return NamedPredictor(manifest, "first")
+
+    switch = ModelSwitch(manifest)
+    switch.warm_up(open_first)
+    assert switch.state is ModelState.WARMING
+    assert switch.manifests == (manifest,)
+    threading.Timer(0.1, ready.set).start()
+    assert switch.predict("clip").model == "first"
+    assert switch.state is ModelState.SETTLED
+
+
+def test_a_first_model_that_cannot_be_opened_is_an_error_for_each_who_asks(
+    manifest: Manifest,
+) -> None:
+    def open_first() -> NamedPredictor:
+        raise MemoryError("no room")
+
+    switch = ModelSwitch(manifest)
+    switch.warm_up(open_first)
+    for _ in range(2):
+        with pytest.raises(ModelError, match="cannot be opened: no room"):
+            switch.predict("clip")
+    assert switch.state is ModelState.FAILED
+
+
+def test_a_model_that_is_not_open_is_named(manifest: Manifest) -> None:
+    switch = ModelSwitch(NamedPredictor(manifest, "first"))
+    with pytest.raises(ModelError, match="The other model is not at hand here; first can answer"):
+        switch.pick("other")
 
 
 def test_choosing_a_model_loads_nothing_heavy() -> None:

@@ -92,7 +92,7 @@ class FakeModels:
         files={},
     )
 
-    names = ("lstm",)
+    manifests = (manifest,)
 
     def __init__(self, cannot: Exception | None = None) -> None:
         self.cannot = cannot

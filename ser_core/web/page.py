@@ -94,7 +94,7 @@ def _model_note(models: ModelSwitch) -> str:
 
 def _about(models: ModelSwitch) -> str:
     return describe_models(
-        [models.pick(name).manifest for name in models.names],
+        models.manifests,
         models.config.audio,
         words.privacy(DELETED_AFTER_S),
     )
@@ -121,7 +121,7 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
     timer = gr.Timer(LOOK_EVERY_S, active=False)
 
     def look() -> tuple[str, str, gr.Timer]:
-        still = gr.Timer(active=models.state is ModelState.FETCHING)
+        still = gr.Timer(active=models.state in (ModelState.WARMING, ModelState.FETCHING))
         return _model_note(models), _about(models), still
 
     gr.on(
