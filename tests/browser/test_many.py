@@ -52,3 +52,15 @@ def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_
     expect(note).to_contain_text("Stopped.", **WAIT)
     page.wait_for_timeout(2_000)
     expect(note).to_contain_text("Stopped.")
+
+
+def test_a_zip_that_would_fill_the_disk_is_refused(page: Page, tmp_path: Path) -> None:
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for i in range(6):
+            opened.writestr(f"{i}.wav", bytes(100_000_000))
+    assert archive.stat().st_size < 1_000_000
+    open_tab(page, [archive])
+    page.get_by_role("button", name="Judge all").click()
+    note = page.locator("#many-note")
+    expect(note).to_contain_text("bomb.zip holds more than 500 MB unpacked", **WAIT)

@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from ser_core.plots import PICTURES
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
@@ -167,3 +168,29 @@ def test_no_tab_shuts_anybody_out(page: Page, app_url: str, tab: str, scheme: st
         if violation["impact"] in SERIOUS
     ]
     assert told == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_tab_fits_its_window(
+    browser: Browser, app_url: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=width < 500
+    )
+    page = context.new_page()
+    page.goto(app_url)
+    expect(page.get_by_role("tab", name="Listen")).to_be_visible(**WAIT)
+    page.wait_for_timeout(400)
+    for tab in TABS[1:]:
+        there = page.get_by_role("tab", name=tab)
+        if not there.is_visible():
+            page.locator(".overflow-menu > button").click()
+            there = page.locator(".overflow-dropdown").get_by_text(tab)
+        there.click()
+        page.wait_for_timeout(400)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        name = tab.lower().replace(" ", "-")
+        page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+    context.close()
