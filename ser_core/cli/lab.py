@@ -85,6 +85,21 @@ def report(
         typer.echo(f"{write_report(runs, out)} written.")
 
 
+@app.command()
+def robustness(
+    models: Annotated[list[str] | None, typer.Option("--model", help="Repeat it.")] = None,
+    data: DataOption = DATA,
+    out: Annotated[Path, typer.Option(help="Folder of the document.")] = Path("docs"),
+) -> None:
+    """Measure how answers stand changed sound, and write robustness.md and its figures."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.robustness import measure_robustness, write_robustness
+
+        predictors = [open_model(name) for name in models or ["accurate", "compact"]]
+        rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
+        typer.echo(f"{write_robustness(rows, out)} written.")
+
+
 def _evaluate_test(model: str, data: Path) -> None:
     """Repeat the figures of a model card, corpus by corpus."""
     from ser_core.training.evaluate import evaluate_test, score_by_corpus

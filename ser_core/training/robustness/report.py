@@ -1,0 +1,74 @@
+"""The page on robustness, written from measured rows alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ser_core.training.records import describe_machine, write_text
+from ser_core.training.robustness.measure import MOST_CLIPS, Row
+
+DOCUMENT, RECORD = "robustness.md", "robustness.json"
+_COUNTS = ("clips",)
+_ERRORS = ("ECE",)
+
+_INTRODUCTION = """\
+# Robustness and trust
+
+Written by `python -m ser_core robustness`; never by hand. Each shipped model, through the path
+that serves visitors, on clips of speakers whom it never heard; under changes, {clips} clips of each
+corpus, the same ones for every change. UAR is the mean over the corpora of the mean recall. The
+recordings of noise are those of which the changed copies of training clips were made, too, so the
+noise is no stranger to the models; the speakers are.
+
+"""
+
+
+def write_robustness(rows: Mapping[str, Sequence[Row]], out: Path) -> Path:
+    """Write `robustness.md` and `robustness.json`.
+
+    Args:
+        rows: What `measure_robustness` gave, by model.
+        out: Folder of the documents.
+
+    Returns:
+        The document's path.
+    """
+    record = {"machine": describe_machine(), "models": {name: list(r) for name, r in rows.items()}}
+    write_text(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / DOCUMENT, _INTRODUCTION.format(clips=MOST_CLIPS) + _tables(rows))
+    return out / DOCUMENT
+
+
+def _tables(rows: Mapping[str, Sequence[Row]]) -> str:
+    models = list(rows)
+    checks = {(row["group"], row["check"]): row["target"] for r in rows.values() for row in r}
+    found = {(name, row["group"], row["check"]): row for name, r in rows.items() for row in r}
+    parts = []
+    for group in dict.fromkeys(group for group, _ in checks):
+        lines = [
+            f"| {check} | {target} | "
+            + " | ".join(_cell(found.get((model, group, check))) for model in models)
+            + " |"
+            for (of, check), target in checks.items()
+            if of == group
+        ]
+        head = f"| check | target | {' | '.join(f'`{m}`' for m in models)} |"
+        parts.append("\n".join([f"## {group}", "", head, "|---" * (2 + len(models)) + "|", *lines]))
+    met = {name: sum(row["met"] for row in r) for name, r in rows.items()}
+    told = "; ".join(f"`{name}` meets {met[name]} of {len(rows[name])}" for name in models)
+    return f"{told}.\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "not measured"
+    told = ", ".join(f"{name} {_figure(name, value)}" for name, value in row["figures"].items())
+    return f"{'met' if row['met'] else '**missed**'}: {told}"
+
+
+def _figure(name: str, value: float) -> str:
+    if name in _COUNTS:
+        return f"{value:.0f}"
+    if name in _ERRORS:
+        return f"{value:.3f}"
+    return f"{100 * value:.1f} %"
