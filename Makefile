@@ -26,7 +26,7 @@ format: $(VENV)/.dev  ## Bring the code into shape
 	$(BIN)/ruff format .
 
 train: $(VENV)/.dev  ## Train the bundled models again
-	$(BIN)/python -m ser_core train lstm --data $(DATA) --out model/compact
+	$(BIN)/python -m ser_core train compact --data $(DATA) --out model/compact --seeds 1
 	$(BIN)/python -m ser_core train accurate --data $(DATA) --out model/accurate
 
 evaluate: $(VENV)/.dev  ## Repeat the figures of the model cards

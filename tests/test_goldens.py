@@ -50,8 +50,9 @@ def test_golden_features(speech: Speech, golden: Golden) -> None:
 def test_golden_probabilities_of_the_model(
     speech: Speech, bundled_model: Path, golden: Golden
 ) -> None:
-    features = extract_features(speech.samples, CONFIG)
-    golden.check("probabilities", load_model(bundled_model)(features[np.newaxis]), atol=1e-3)
+    model = load_model(bundled_model)
+    features = extract_features(speech.samples, model.manifest.pipeline)
+    golden.check("probabilities", model(features[np.newaxis]), atol=1e-3)
 
 
 def test_golden_prediction_of_a_committed_clip(

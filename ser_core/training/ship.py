@@ -58,7 +58,7 @@ class Recipe:
     split: SpeakerSplit = SHIPPED_SPLIT
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = "compact"
+    name: str = "lstm"
 
 
 BASELINE = Recipe()

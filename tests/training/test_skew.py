@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from ser_core.labels import LABELS
 from ser_core.predictor import Predictor
-from ser_core.training.evaluate import evaluate_test, held_out_clips
+from ser_core.training.evaluate import held_out_clips
 from ser_core.training.export import NETWORK
 from ser_core.training.fit import predict_logits
 from ser_core.training.metrics import score
@@ -54,15 +54,6 @@ def test_the_served_path_equals_the_training_pipeline(
     np.testing.assert_allclose(served, expected, atol=1e-4)
     truth = np.array([LABELS.index(emotion) for emotion in clips["emotion"]])
     assert score(truth, served, LABELS).war == score(truth, expected, LABELS).war
-
-
-def test_the_card_tells_the_figures_of_the_served_path(predictor: Predictor, data: Path) -> None:
-    scores, _ = evaluate_test(predictor, data)
-    stated = predictor.manifest.metrics["test"]
-    # A tie may fall otherwise on another processor: one clip of 240 is 0.4 points.
-    assert scores.n_clips == stated["n_clips"] == 240
-    assert scores.uar == pytest.approx(stated["uar"], abs=0.01)
-    assert scores.war == pytest.approx(stated["war"], abs=0.01)
 
 
 def write_wav(path: Path, waveform: np.ndarray, rate_hz: int) -> None:
