@@ -52,7 +52,7 @@ class LiveAnswer:
     lag_s: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class LiveSession:
     """What one visitor's stream has given so far. It keeps no sound but the newest window.
 
@@ -107,6 +107,10 @@ class LiveSession:
         answer = LiveAnswer(round(self._heard_s, 3), prediction, lag_s)
         self.answers.append(answer)
         return answer
+
+    def forget_sound(self) -> None:
+        """Let go of the newest window; the answers stay."""
+        self._window = None
 
     def shares(self) -> dict[str, float]:
         """Share of each emotion in the time that somebody spoke, the largest first."""

@@ -128,3 +128,13 @@ def test_an_answer_tells_how_far_behind_the_speaker_it_came(
     session.hear(RATE_HZ, speech(2.0), Echo())
     assert [answer.lag_s for answer in session.answers] == [pytest.approx(0.2), pytest.approx(1.0)]
     assert session.rows()[1]["lag_s"] == pytest.approx(1.0)
+
+
+def test_sound_can_be_let_go_and_the_session_goes_on() -> None:
+    session, echo = LiveSession(), Echo()
+    session.hear(RATE_HZ, speech(2.0), echo)
+    session.forget_sound()
+    assert session._window is None
+    assert len(session.answers) == 1
+    session.hear(RATE_HZ, speech(1.0), echo)
+    assert len(echo.heard[-1]) == RATE_HZ

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from html import escape
+from weakref import WeakValueDictionary
 
 import gradio as gr
 
@@ -22,11 +23,14 @@ N_STREAMS = 8
 HISTORY_S = 30.0
 
 
-def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> list[Greeting]:
+def build_live(
+    models: ModelSwitch, page: gr.Blocks, config: LiveConfig | None = None
+) -> list[Greeting]:
     """Add the tab to the page that is being built.
 
     Args:
         models: Who answers.
+        page: The page, whose closing ends a session.
         config: How a stream is judged.
 
     Returns:
@@ -34,6 +38,7 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> list[Gr
     """
     settings = config or LiveConfig()
     session = gr.State(None)
+    talking: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
             microphone = gr.Audio(
@@ -51,10 +56,16 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> list[Gr
         return LiveSession(settings), listening()
 
     def hear(
-        chunk: tuple[int, Chunk] | None, session: LiveSession | None
+        chunk: tuple[int, Chunk] | None, session: LiveSession | None, request: gr.Request
     ) -> tuple[LiveSession, str | gr.HTML]:
         session = session or LiveSession(settings)
+        talking[request.session_hash or ""] = session
         return session, follow(models, session, chunk)
+
+    def leave(request: gr.Request) -> None:
+        # Gradio keeps the state of a closed page for an hour; no sound may be in it.
+        if left := talking.get(request.session_hash or ""):
+            left.forget_sound()
 
     microphone.start_recording(
         translated(begin), None, [session, panel], show_progress="hidden", api_visibility="private"
@@ -72,6 +83,7 @@ def build_live(models: ModelSwitch, config: LiveConfig | None = None) -> list[Gr
     microphone.stop_recording(
         translated(summary), session, panel, show_progress="hidden", api_visibility="private"
     )
+    page.unload(leave)
     return [hint, (panel, idle)]
 
 
@@ -141,7 +153,9 @@ def history(answers: Sequence[LiveAnswer]) -> str:
 
 
 def summary(session: LiveSession | None) -> str:
-    """The whole session: shares, and the answers to take home."""
+    """The whole session: shares, and the answers to take home; its sound is let go."""
+    if session is not None:
+        session.forget_sound()
     shares = session.shares() if session else {}
     if session is None or not shares:
         return (

@@ -64,7 +64,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
                     models, page, examples=examples, privacy=_privacy, voice=voice
                 )
             with gr.Tab(label("live_tab")):
-                greetings += build_live(models)
+                greetings += build_live(models, page)
             with gr.Tab(label("many_tab")):
                 greetings += build_many(models)
             with gr.Tab(label("voice_tab")):
