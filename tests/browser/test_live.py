@@ -2,18 +2,14 @@
 
 import base64
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from ser_core.labels import LABELS
-from ser_core.live import LiveSession
-from ser_core.models import ModelSwitch
-from ser_core.web.page import build_page, launch_options
 from tests.browser.conftest import ANSWER_WITHIN_MS
 from tests.conftest import ROOT
 
@@ -61,35 +57,3 @@ def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     assert np.median(gaps) <= 0.6
     assert max(gaps) >= 1.5  # the silence
     page.screenshot(path=screenshots / "live-summary.png", full_page=True)
-
-
-def test_closing_the_page_lets_go_of_the_sound(
-    browser: Browser, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: list[bool] = []
-    forget_sound = LiveSession.forget_sound
-
-    def watched(session: LiveSession) -> None:
-        held.append(session._window is not None)
-        forget_sound(session)
-        assert session._window is None
-
-    monkeypatch.setattr(LiveSession, "forget_sound", watched)
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    models = ModelSwitch.open(str(model_folder))
-    page = build_page(models, examples=tmp_path)
-    _, url, _ = page.launch(**launch_options(models), prevent_thread_lock=True, quiet=True)
-    try:
-        visitor = browser.new_page()
-        visitor.goto(url)
-        visitor.get_by_role("tab", name="Live").click()
-        visitor.get_by_role("button", name="Record", exact=True).click()
-        expect(visitor.get_by_role("meter")).to_have_count(len(LABELS), **WAIT)
-        assert held == []
-        visitor.close()
-        deadline = time.monotonic() + 20
-        while not held and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert held == [True]
-    finally:
-        page.close()
