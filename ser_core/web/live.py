@@ -14,6 +14,7 @@ from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated
+from ser_core.web.uploads import SentAudio
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def build_live(
     talking: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
-            microphone = gr.Audio(
+            microphone = SentAudio(
                 sources=["microphone"],
                 streaming=True,
                 type="numpy",
