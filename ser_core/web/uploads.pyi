@@ -8,8 +8,6 @@ from gradio_client.utils import is_http_url_like
 
 from ser_core.web.language import say
 
-from gradio.events import Dependency
-
 class SentAudio(gr.Audio):
     """An audio component that takes what was uploaded, and nothing from elsewhere."""
 
@@ -21,12 +19,14 @@ class SentAudio(gr.Audio):
         """Refuse an address, which Gradio would fetch from this server."""
         refuse_address(url_or_file_path)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 class SentFiles(gr.File):
     """The same for files."""
@@ -39,12 +39,14 @@ class SentFiles(gr.File):
         """Refuse an address, which Gradio would fetch from this server."""
         refuse_address(url_or_file_path)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 def refuse_address(resource: Any) -> None:
     """Raise an error that the caller can read where a resource is no file of this server."""
