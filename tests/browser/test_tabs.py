@@ -194,3 +194,26 @@ def test_every_tab_fits_its_window(
         name = tab.lower().replace(" ", "-")
         page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
     context.close()
+
+
+def test_the_course_of_a_long_clip_can_be_widened_and_its_passages_heard(
+    page: Page, talk: Path
+) -> None:
+    page.get_by_role("button", name="Upload file").click()
+    page.get_by_test_id("file-upload").set_input_files(talk)
+    course = page.locator(".mm-timeline ul")
+    expect(course).to_be_visible(**WAIT)
+    before = course.bounding_box()
+    page.get_by_label("Zoom").fill("4")
+    after = course.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] == pytest.approx(4 * before["width"], rel=0.02)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    cell = page.locator(".mm-heat span").first
+    assert re.search(r"\ss to .*\ss: neutral", cell.get_attribute("title") or "")
+    players = page.locator(".mm-passages audio")
+    assert players.count() >= 1
+    players.first.evaluate("player => { player.muted = true; return player.play(); }")
+    assert players.first.evaluate("player => player.duration") > 2.0
+    picture(page, "timeline")
