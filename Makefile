@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all fuzz lint format train evaluate report pictures examples clean
+.PHONY: run test test-all bench fuzz lint format train evaluate report pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -14,6 +14,9 @@ test: $(VENV)/.dev  ## Run the tests
 
 test-all: $(VENV)/.dev  ## Run the tests, those that take minutes too
 	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest -m "slow or not slow"
+
+bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
+	$(BIN)/python -m tests.bench
 
 fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings through the decoder
 	$(BIN)/python -m tests.fuzz
