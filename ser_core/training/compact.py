@@ -46,15 +46,14 @@ class CompactRecipe:
             and split hold for the pupil, too.
         taught_share: Share of a clip's target that the teacher's answer gives.
         lesson_blocks: Blocks of the teacher's encoder whose vectors the pupil foretells.
+        lesson_weight: How much these lessons count beside the emotions.
         name: Short name.
     """
 
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(
-            steps=3_000, crop=128, changed_share=0.6, mixup=0.1, lesson_weight=6.0
-        )
+        default_factory=lambda: DrawnTraining(steps=3_000, crop=128, changed_share=0.6, mixup=0.1)
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
@@ -63,6 +62,7 @@ class CompactRecipe:
     )
     taught_share: float = 0.6
     lesson_blocks: tuple[int, ...] = (2, 3)
+    lesson_weight: float = 6.0
     name: str = "compact"
 
     @property
@@ -85,7 +85,7 @@ class CompactRecipe:
         """Everything that decides what is learned."""
         return {
             "pipeline": self.pipeline.to_dict(),
-            "training": asdict(self.training),
+            "training": asdict(self.training) | {"lesson_weight": self.lesson_weight},
             "taught_share": self.taught_share,
             "lesson_blocks": self.lesson_blocks,
             "teacher": self.teacher.settings,
@@ -170,7 +170,9 @@ class CompactRecipe:
             return np.asarray(np.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION), np.float16)
 
         pairs = zip(copies, vectors, strict=True)
-        return Lessons([[lesson(*pair, row) for row in heard] for pair in pairs], stride)
+        return Lessons(
+            [[lesson(*pair, row) for row in heard] for pair in pairs], stride, self.lesson_weight
+        )
 
     def _align(self, frames: Vectors, encoded: Vectors, stride: int) -> Vectors:
         """The encoder vector that lies nearest to each step of the pupil."""

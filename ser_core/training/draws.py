@@ -32,7 +32,6 @@ class DrawnTraining:
         changed_share: Share of the draws that see a changed copy of the clip, if any.
         hidden_share: Most of a clip's vectors that one update hides, in one stretch.
         averaging: Momentum of the average over the weights of the last updates.
-        lesson_weight: How much the lessons count beside the targets, where there are any.
     """
 
     networks: tuple[NetworkPlan, ...] = (HeadConfig(),)
@@ -46,7 +45,6 @@ class DrawnTraining:
     changed_share: float = 0.5
     hidden_share: float = 0.2
     averaging: float = 0.99
-    lesson_weight: float = 3.0
 
 
 class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -188,10 +186,12 @@ class Lessons:
         clips: For the clips as recorded and each changed copy of them, in their order,
             (n_steps, n_columns) float16 a clip.
         stride: Vectors of the input to a step.
+        weight: How much the lessons count beside the targets.
     """
 
     clips: Sequence[Sequence[Vectors]]
     stride: int
+    weight: float = 1.0
 
     @property
     def n_columns(self) -> int:

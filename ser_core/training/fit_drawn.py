@@ -68,7 +68,10 @@ def train_committee(
         keras.utils.set_random_seed(member_seed)
         network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
         trainee = network if lessons is None else _with_lessons(network, lessons.n_columns)
-        train_member(trainee, batches.seeded(member_seed), config, callbacks=callbacks)
+        weight = None if lessons is None else lessons.weight
+        train_member(
+            trainee, batches.seeded(member_seed), config, lesson_weight=weight, callbacks=callbacks
+        )
         # A model of its own, so that no state of the optimiser is saved with it.
         members.append(keras.Model(network.inputs, network.output, name=network.name))
     return join_members(members)
@@ -79,6 +82,7 @@ def train_member(
     batches: VectorBatches,
     config: DrawnTraining,
     *,
+    lesson_weight: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Train a network for a fixed number of updates and average its last weights.
@@ -87,10 +91,14 @@ def train_member(
         network: Gives logits, and lessons where the batches hold some; it is changed.
         batches: What it learns from.
         config: Schedule.
+        lesson_weight: How much the lessons count beside the targets; None without lessons.
         callbacks: Keras callbacks, for progress.
     """
-    losses = [keras.losses.CategoricalCrossentropy(from_logits=True), _lesson_loss]
-    losses = losses[: len(network.outputs)]
+    losses: list[Any] = [keras.losses.CategoricalCrossentropy(from_logits=True)]
+    loss_weights = [1.0]
+    if lesson_weight is not None:
+        losses.append(_lesson_loss)
+        loss_weights.append(lesson_weight)
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,
@@ -108,7 +116,7 @@ def train_member(
             ema_momentum=config.averaging,
         ),
         loss=losses,
-        loss_weights=[1.0, config.lesson_weight][: len(losses)],
+        loss_weights=loss_weights,
     )
     network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
 

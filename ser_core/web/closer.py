@@ -10,6 +10,7 @@ import gradio as gr
 import soundfile
 from gradio.events import Dependency
 
+from ser_core.audio import load_audio
 from ser_core.errors import SerError
 from ser_core.models import ModelSwitch
 from ser_core.plots import draw_features, draw_sound
@@ -90,11 +91,12 @@ def _told(path: str | None, show: Callable[[str], str]) -> str:
 
 
 def show_sound(models: ModelSwitch, path: str) -> str:
-    """Every picture of a clip, with what it shows."""
-    walk = walk_through(path, models.config)
+    """Every picture of a clip, with what it shows; a clip without speech has them, too."""
+    audio = models.config.audio
+    waveform = load_audio(path, audio)
     figures = "".join(
         _figure(picture_text(picture.name), picture.png)
-        for picture in draw_sound(walk.stages[0].waveform, walk.sample_rate_hz)
+        for picture in draw_sound(waveform, audio.sample_rate_hz)
     )
     return f'<div class="mm-pictures">{figures}</div>'
 

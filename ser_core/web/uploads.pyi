@@ -19,8 +19,11 @@ class SentAudio(gr.Audio):
         """Refuse an address, which Gradio would fetch from this server."""
         refuse_address(url_or_file_path)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
@@ -36,8 +39,11 @@ class SentFiles(gr.File):
         """Refuse an address, which Gradio would fetch from this server."""
         refuse_address(url_or_file_path)
         return await super().async_move_resource_to_block_cache(url_or_file_path)
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component

@@ -188,7 +188,7 @@ def test_a_pupil_learns_its_lessons_and_answers_alone() -> None:
     vectors, truth = clips()
     lessons = Lessons([[clip[::4, :1] for clip in vectors]], stride=4)
     student = StudentConfig(filters=(16, 16), units=(8,), attention=8, hidden_bands=0)
-    config = replace(SMALL, networks=(student,), crop=12, lesson_weight=1.0)
+    config = replace(SMALL, networks=(student,), crop=12)
     pupil = train_committee(
         vectors, soft_targets(truth, 0.1), np.ones(120), config, seed=0, lessons=lessons
     )
