@@ -44,7 +44,8 @@ class LiveAnswer:
     Attributes:
         at_s: How much of the stream had been heard.
         prediction: Smoothed over the answers before it; None through silence.
-        lag_s: How far behind the speaker the answer came, counted from the first chunk.
+        lag_s: How far the sound that was heard lay behind the clock since the first chunk; what
+            was lost on the way counts, too.
     """
 
     at_s: float

@@ -12,7 +12,7 @@ from ser_core.errors import SerError
 from ser_core.explain import to_dict
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
 from ser_core.web.language import say
-from ser_core.web.uploads import SentAudio, SentFiles
+from ser_core.web.uploads import sent_only
 
 Answer = dict[str, Any]
 Source = TypeVar("Source")
@@ -24,8 +24,8 @@ def add_endpoints(models: ModelSwitch) -> None:
     Args:
         models: Who answers.
     """
-    audio = SentAudio(type="filepath", label="audio", visible=False)
-    files = SentFiles(file_count="multiple", label="files", visible=False)
+    audio = sent_only(gr.Audio(type="filepath", label="audio", visible=False))
+    files = sent_only(gr.File(file_count="multiple", label="files", visible=False))
     model = gr.Dropdown([AUTO, ACCURATE, COMPACT], value=AUTO, label="model", visible=False)
     denoise = gr.Checkbox(False, label="denoise", visible=False)
 

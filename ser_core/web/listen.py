@@ -17,7 +17,7 @@ from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.closer import build_closer
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import SentAudio
+from ser_core.web.uploads import sent_only
 from ser_core.web.voice import build_correction
 
 logger = logging.getLogger(__name__)
@@ -120,13 +120,15 @@ def build_listen(
 
 
 def _recorder() -> gr.Audio:
-    return SentAudio(
-        sources=["microphone", "upload"],
-        type="filepath",
-        label=label("clip"),
-        editable=False,
-        buttons=[],
-        elem_id="clip",
+    return sent_only(
+        gr.Audio(
+            sources=["microphone", "upload"],
+            type="filepath",
+            label=label("clip"),
+            editable=False,
+            buttons=[],
+            elem_id="clip",
+        )
     )
 
 

@@ -14,7 +14,7 @@ from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import SentAudio
+from ser_core.web.uploads import sent_only
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,15 @@ def build_live(
     talking: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
-            microphone = SentAudio(
-                sources=["microphone"],
-                streaming=True,
-                type="numpy",
-                label=label("live_clip"),
-                elem_id="live-clip",
-                buttons=[],
+            microphone = sent_only(
+                gr.Audio(
+                    sources=["microphone"],
+                    streaming=True,
+                    type="numpy",
+                    label=label("live_clip"),
+                    elem_id="live-clip",
+                    buttons=[],
+                )
             )
             hint = theme.greeting(lambda: drawing.small(words.live_hint(settings)))
         panel = theme.told_html(idle(), elem_id="live-result")

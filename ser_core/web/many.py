@@ -23,7 +23,7 @@ from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import SentFiles
+from ser_core.web.uploads import sent_only
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,9 @@ def build_many(models: ModelSwitch) -> list[Greeting]:
         What is to be said in the visitor's language.
     """
     hint = theme.greeting(lambda: drawing.small(say("many_hint", n=MAX_FILES)))
-    files = SentFiles(file_count="multiple", label=label("many_files"), elem_id="many-files")
+    files = sent_only(
+        gr.File(file_count="multiple", label=label("many_files"), elem_id="many-files")
+    )
     with gr.Row():
         judge = gr.Button(label("many_judge"), variant="primary", size="lg")
         cancel = gr.Button(label("many_cancel"), size="lg")

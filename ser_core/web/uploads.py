@@ -1,41 +1,29 @@
-"""Components for files that visitors send, which fetch no address for them."""
+"""Files that visitors send, and nothing that a server would have to fetch for them."""
 
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
 from ser_core.web.language import say
 
-
-class SentAudio(gr.Audio):
-    """An audio component that takes what was uploaded, and nothing from elsewhere."""
-
-    is_template = True
-
-    async def async_move_resource_to_block_cache(
-        self, url_or_file_path: str | Path | None
-    ) -> str | None:
-        """Refuse an address, which Gradio would fetch from this server."""
-        refuse_address(url_or_file_path)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+Receiver = TypeVar("Receiver", gr.Audio, gr.File)
 
 
-class SentFiles(gr.File):
-    """The same for files."""
+def sent_only(component: Receiver) -> Receiver:
+    """Let a component refuse addresses, which Gradio would fetch from this server.
 
-    is_template = True
+    Args:
+        component: Takes files from visitors. It is changed: a class of its own would make
+            Gradio write a file beside our code.
+    """
+    move = component.async_move_resource_to_block_cache
 
-    async def async_move_resource_to_block_cache(
-        self, url_or_file_path: str | Path | None
-    ) -> str | None:
-        """Refuse an address, which Gradio would fetch from this server."""
-        refuse_address(url_or_file_path)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+    async def move_sent(url_or_file_path: str | Path | None) -> str | None:
+        if is_http_url_like(str(url_or_file_path)):
+            raise gr.Error(say("no_address"), print_exception=False)
+        return await move(url_or_file_path)
 
-
-def refuse_address(resource: Any) -> None:
-    """Raise an error that the caller can read where a resource is no file of this server."""
-    if is_http_url_like(str(resource)):
-        raise gr.Error(say("no_address"), print_exception=False)
+    setattr(component, "async_move_resource_to_block_cache", move_sent)  # noqa: B010
+    return component

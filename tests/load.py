@@ -1,0 +1,193 @@
+"""Many visitors at once against a running app, on this machine alone.
+
+    python -m tests.load --visitors 50 --seconds 300
+
+Visitors upload clips, some of them junk, one after another, each through a connection of his own;
+every answer is held against the offline prediction of the same clip. Pages in Chromium talk into
+the live tab meanwhile. Told are answers, lost or mixed-up ones, turned-away ones (the queue is
+full, which is said), the 50th and 95th percentile of the time to an answer, and the app's memory
+before and after. Writes docs/load.json.
+"""
+
+import argparse
+import base64
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+from playwright.sync_api import sync_playwright
+
+from ser_core.predictor import Predictor
+from tests.browser.conftest import run_app
+from tests.conftest import RATE_HZ, ROOT, make_babble
+
+MODEL = ROOT / "model" / "compact"
+N_CLIPS = 12
+JUNK_SHARE = 0.15
+BUSY_PAUSE_S = 1.0
+
+
+@dataclass
+class Told:
+    """What the visitors saw."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, outcome: str, seconds: float | None = None) -> None:
+        """Count one outcome, and the time to an answer."""
+        with self.lock:
+            self.outcomes[outcome] += 1
+            if seconds is not None:
+                self.seconds.append(seconds)
+
+
+def make_clips(folder: Path) -> dict[str, tuple[float, ...] | None]:
+    """Clips and what is rightly heard in them; None for junk."""
+    predictor = Predictor.from_folder(MODEL)
+    right: dict[str, tuple[float, ...] | None] = {}
+    for i in range(N_CLIPS):
+        path = folder / f"voice-{i}.wav"
+        clip = make_babble(seed=i, duration_s=1.0 + 0.4 * i)
+        soundfile.write(path, clip * (1.0 + 0.1 * i), RATE_HZ)
+        right[str(path)] = predictor.predict(path).probabilities
+    for name, content in (("text.wav", b"no sound"), ("cut.flac", b"fLaC" + bytes(40))):
+        (folder / name).write_bytes(content)
+        right[str(folder / name)] = None
+    return right
+
+
+def visit(
+    url: str, right: dict[str, tuple[float, ...] | None], seed: int, end: float, told: Told
+) -> None:
+    """Upload clip after clip until the end."""
+    random = np.random.default_rng(seed)
+    junk = [path for path, heard in right.items() if heard is None]
+    voices = [path for path, heard in right.items() if heard is not None]
+    while time.monotonic() < end:
+        path = str(random.choice(junk if random.random() < JUNK_SHARE else voices))
+        begun = time.monotonic()
+        try:
+            outcome = ask(url, Path(path), right[path])
+        except httpx.HTTPError as error:
+            outcome = f"lost: {type(error).__name__}"
+        told.note(outcome, time.monotonic() - begun if outcome == "right" else None)
+        time.sleep(BUSY_PAUSE_S if outcome == "busy" else float(random.uniform(0.0, 0.5)))
+
+
+def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
+    """One clip: `right`, `refused` where it is junk, `busy`, or what went wrong."""
+    with httpx.Client(base_url=url, timeout=120.0) as http:
+        sent = http.post("gradio_api/upload", files={"files": (path.name, path.read_bytes())})
+        clip = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
+        begun = http.post("gradio_api/call/predict", json={"data": [clip, "auto", False]})
+        if begun.status_code == 503:
+            return "busy"
+        stream = http.get(f"gradio_api/call/predict/{begun.json()['event_id']}").text
+    if "event: complete" not in stream:
+        if "queue is full" in stream.lower():
+            return "busy"
+        return "refused" if expected is None else f"lost: {stream[:120]}"
+    (answer,) = json.loads(stream.split("data: ")[-1])
+    heard = tuple(answer["probabilities"].values())
+    if expected is None:
+        return "junk answered"
+    return "right" if np.allclose(heard, expected, atol=1e-3) else "mixed up"
+
+
+def talk(url: str, n_pages: int, tape: Path, seconds: float) -> list[float]:
+    """Lags of the live answers of some pages that talk all the time."""
+    lags: list[float] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[
+                "--headless=new",
+                "--no-sandbox",
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={tape}",
+            ],
+        )
+        pages = [browser.new_page() for _ in range(n_pages)]
+        for page in pages:
+            page.goto(url)
+            page.get_by_role("tab", name="Live").click()
+            page.get_by_role("button", name="Record", exact=True).click()
+        pages[0].wait_for_timeout(1_000 * seconds)
+        for page in pages:
+            page.get_by_role("button", name="Stop", exact=True).click()
+            link = page.locator("#live-result").get_by_role("link", name="moodmirror.json")
+            href = link.get_attribute("href", timeout=60_000) or ","
+            session = json.loads(base64.b64decode(href.split(",")[1]))
+            lags += [row["lag_s"] for row in session["answers"]]
+        browser.close()
+    return lags
+
+
+def app_memory_mb() -> float:
+    """Resident memory of the app that this process runs."""
+    for status in Path("/proc").glob("[0-9]*/cmdline"):
+        if b"app.py" in status.read_bytes() and status.parent.name != "self":
+            lines = (status.parent / "status").read_text().splitlines()
+            (resident,) = [line for line in lines if line.startswith("VmRSS")]
+            return int(resident.split()[1]) / 1e3
+    raise SystemExit("The app is not running.")
+
+
+def main() -> None:
+    """Run the app, send everybody, and tell what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--visitors", type=int, default=50)
+    parser.add_argument("--live", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        right = make_clips(folder)
+        tape = next(path for path, heard in right.items() if heard is not None)
+        log = folder / "log.txt"
+        with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(MODEL)) as url:
+            told, warm = Told(), time.monotonic() + 10
+            visit(url, right, 0, warm, Told())
+            before_mb = app_memory_mb()
+            end = time.monotonic() + asked.seconds
+            crowd = [
+                threading.Thread(target=visit, args=(url, right, seed, end, told))
+                for seed in range(1, asked.visitors + 1)
+            ]
+            for visitor in crowd:
+                visitor.start()
+            lags = talk(url, asked.live, Path(tape), asked.seconds) if asked.live else []
+            for visitor in crowd:
+                visitor.join()
+            after_mb = app_memory_mb()
+        traced = log.read_text().count("Traceback")
+    figures = {
+        "visitors": asked.visitors,
+        "live_pages": asked.live,
+        "seconds": asked.seconds,
+        "outcomes": dict(told.outcomes),
+        "answer_s": {str(p): float(np.percentile(told.seconds, p)) for p in (50, 95)},
+        "live_lag_s": {str(p): float(np.percentile(lags, p)) for p in (50, 95)} if lags else {},
+        "memory_mb": {"before": before_mb, "after": after_mb},
+        "tracebacks": traced,
+    }
+    print(json.dumps(figures, indent=1))
+    (ROOT / "docs" / "load.json").write_text(json.dumps(figures, indent=1) + "\n")
+    if set(told.outcomes) - {"right", "refused", "busy"}:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
