@@ -32,13 +32,19 @@ def test_the_figures_are_the_manifests(model: str) -> None:
         assert f"| {uar} | {100 * test['war']:.1f} % |" in README
 
 
+@pytest.mark.parametrize("column", [3, 4])
 @pytest.mark.parametrize("protocol", ["ravdess-6fold", "crema-d", "cross-corpus"])
-def test_the_protocols_figures_are_the_records(protocol: str) -> None:
-    summary = ROOT / "docs" / "runs" / protocol / "accurate" / "summary.json"
+def test_the_protocols_figures_are_the_records(protocol: str, column: int) -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{protocol}` |")]
+    told = line.split("|")[column].strip()
+    recipe = {3: "accurate", 4: "compact"}[column]
+    summary = ROOT / "docs" / "runs" / protocol / recipe / "summary.json"
+    if not summary.exists():
+        assert told == "not measured yet"
+        return
     uar = json.loads(summary.read_text())["uar"]
     low, high = (100 * bound for bound in uar["interval"])
-    (line,) = [line for line in README.splitlines() if line.startswith(f"| `{protocol}` |")]
-    assert line.endswith(f"| {100 * uar['mean']:.1f} % ({low:.1f} to {high:.1f}) |")
+    assert told == f"{100 * uar['mean']:.1f} % ({low:.1f} to {high:.1f})"
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))
