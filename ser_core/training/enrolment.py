@@ -46,18 +46,22 @@ def measure_enrolment(records: Sequence[FoldRecord]) -> list[EnrolmentGain]:
 
     Args:
         records: One seed of a protocol that tests one corpus; all its folds.
+
+    Returns:
+        A gain for each of `N_CORRECTIONS`; none where nobody says enough in a neutral voice.
     """
     classes = records[0].classes
     answers = pd.concat([record.answers for record in records], ignore_index=True)
     heard = narrow(answers[list(LABELS)].to_numpy(), LABELS, classes)
-    voices = [
-        _Voice(
-            heard[rows.index],
-            np.array([classes.index(emotion) for emotion in rows["truth"]]),
-            mean_log(heard[(answers["truth"] == CALM) & (answers["speaker"] != speaker)]),
-        )
-        for speaker, rows in answers.groupby("speaker", sort=False)
-    ]
+    calm = (answers["truth"] == CALM).to_numpy()
+    voices = []
+    for speaker, rows in answers.groupby("speaker", sort=False):
+        own = (answers["speaker"] == speaker).to_numpy()
+        if (calm & own).sum() >= 2 and (calm & ~own).any():
+            truth = np.array([classes.index(emotion) for emotion in rows["truth"]])
+            voices.append(_Voice(heard[rows.index], truth, mean_log(heard[calm & ~own])))
+    if not voices:
+        return []
     gains = []
     for n_corrections in N_CORRECTIONS:
         draws = [_draw(voices, classes, n_corrections, seed) for seed in range(N_DRAWS)]

@@ -38,3 +38,7 @@ def test_voices_with_a_leaning_gain_and_corrections_bring_more() -> None:
 def test_voices_without_a_leaning_neither_gain_nor_lose_much() -> None:
     gains = measure_enrolment([record({"a/1": 3, "a/2": 4, "a/3": 5}, strength=0.0)])
     assert abs(gains[0].gain) < 0.02
+
+
+def test_without_another_speaker_nothing_can_be_measured() -> None:
+    assert measure_enrolment([record({"a/1": 3}, strength=2.0)]) == []
