@@ -39,6 +39,7 @@ def test_closing_the_page_lets_go_of_the_sound(
         visitor = browser.new_page()
         visitor.goto(url)
         visitor.get_by_role("tab", name="Live").click()
+        visitor.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
         visitor.get_by_role("button", name="Record", exact=True).click()
         expect(visitor.get_by_role("button", name="Stop", exact=True)).to_be_visible(**WAIT)
         expect(visitor.get_by_role("meter")).to_have_count(len(LABELS), **WAIT)

@@ -32,6 +32,7 @@ def voice(voice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     page.get_by_role("tab", name="Live").click()
+    page.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
     page.get_by_role("button", name="Record", exact=True).click()
     panel = page.locator("#live-result")
     expect(page.get_by_role("meter")).to_have_count(len(LABELS), **WAIT)

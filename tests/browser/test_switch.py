@@ -79,7 +79,7 @@ def test_the_page_answers_at_once_and_moves_over_by_itself(
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
     expect(note).to_have_text(
-        "The accurate model is being fetched; until then the compact one answers."
+        "The accurate model is being fetched; until then the compact one answers.", **WAIT
     )
     upload(visitor, voice)
     expect(answer(visitor)).to_contain_text("Answered by compact")
@@ -87,7 +87,9 @@ def test_the_page_answers_at_once_and_moves_over_by_itself(
     visitor.screenshot(path=SCREENSHOTS / "fetching.png", full_page=True)
     hub.sends.set()
     expect(note).to_have_text("The accurate model answers.", **WAIT)
-    expect(visitor.get_by_text("accurate 0.1.0")).to_be_visible()
+    visitor.get_by_role("tab", name="About").click()
+    expect(visitor.locator("#about")).to_contain_text("accurate 0.1.0", **WAIT)
+    visitor.get_by_role("tab", name="Listen").click()
     visitor.get_by_role("button", name="Analyse").click()
     expect(visitor.locator("#result")).to_contain_text("Answered by accurate", **WAIT)
     assert "Traceback" not in log.read_text()
