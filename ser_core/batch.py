@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import numpy as np
@@ -183,6 +184,20 @@ def judge_files(files: Sequence[BatchFile], judge: Judge) -> Iterator[BatchRow]:
             # A member lies under a number: its own name is what the visitor knows.
             reason = str(error).replace(file.path.name, file.name)
             yield BatchRow(file.name, None, reason, file.actual)
+
+
+def judge_paths(paths: Sequence[Path], judge: Judge) -> list[BatchRow]:
+    """Collect files and judge them all, in a folder that is gone with the last row.
+
+    Args:
+        paths: Recordings and zip archives.
+        judge: Who answers.
+
+    Raises:
+        BatchError: As in `collect_files`.
+    """
+    with TemporaryDirectory() as folder:
+        return list(judge_files(collect_files(paths, Path(folder)), judge))
 
 
 def batch_to_dict(rows: Sequence[BatchRow]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
 from ser_core.features import Features, extract_features
-from ser_core.preprocess import Waveform, normalise_level, preprocess
+from ser_core.preprocess import Waveform, normalise_level, preprocess, reduce_noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def walk_through(source: AudioSource, config: PipelineConfig) -> Walk:
         Stage("trimmed", trimmed),
     ]
     if settings.noise_reduction:
-        stages.append(Stage("denoised", preprocess(loaded, config).samples))
+        stages.append(Stage("denoised", reduce_noise(trimmed, sample_rate_hz=rate_hz)))
     features = extract_features(stages[-1].waveform, config)
     return Walk(tuple(stages), rate_hz, features, config.features.hop_length / rate_hz)
 

@@ -1,6 +1,7 @@
 """What several tests share: signals made up on the spot, real recordings where they are."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
+
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None and not os.environ.get("CI"), reason="ffmpeg is not installed"
+)
+"""For tests that run ffmpeg: skipped where it is missing, and not in CI, where it must be there."""
 
 
 def data_folder() -> Path:

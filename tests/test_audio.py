@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -23,14 +22,11 @@ from ser_core import ffmpeg
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
+from tests.conftest import needs_ffmpeg
 
 RATE_HZ = 16_000
 TONE_HZ = 440.0
 LEVEL = 0.5
-
-needs_ffmpeg = pytest.mark.skipif(
-    shutil.which("ffmpeg") is None and not os.environ.get("CI"), reason="ffmpeg is not installed"
-)
 
 
 def tone(rate_hz: int = RATE_HZ, *, duration_s: float = 2.0, level: float = LEVEL) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -99,11 +98,10 @@ def batch(
     model: ModelOption = MODEL,
 ) -> None:
     """Judge up to 200 recordings and print JSON: a row each, and scores where names tell."""
-    with errors_as_one_line(), TemporaryDirectory() as folder:
-        from ser_core.batch import batch_to_dict, collect_files, judge_files
+    with errors_as_one_line():
+        from ser_core.batch import batch_to_dict, judge_paths
 
-        collected = collect_files(files, Path(folder))
-        rows = list(judge_files(collected, open_model(model)))
+        rows = judge_paths(files, open_model(model))
         print_object(batch_to_dict(rows))
     if any(row.prediction is None for row in rows):
         raise typer.Exit(BAD_INPUT)

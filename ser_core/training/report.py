@@ -91,7 +91,7 @@ def _voices(runs_folder: Path) -> Iterator[str]:
     ]
     if lines:
         heads = ["protocol", "system", "corrections", "UAR without", "points gained"]
-        yield "\n".join([_VOICES.format(draws=N_DRAWS), _table(heads, lines)]) + "\n"
+        yield "\n".join([_VOICES.format(draws=N_DRAWS), markdown_table(heads, lines)]) + "\n"
 
 
 def read_summaries(folder: Path) -> list[Summary]:
@@ -171,7 +171,7 @@ def _systems_table(protocol: Protocol, summaries: Sequence[Summary], runs: str) 
     ]
     ranked = sorted([*ours, *theirs], key=lambda line: -line[0])
     heads = ["system", "UAR", "95 %", "WAR", "95 %", "ECE", "source"]
-    return _table(heads, [cells for _, cells in ranked])
+    return markdown_table(heads, [cells for _, cells in ranked])
 
 
 def _our_line(summary: Summary, records: str) -> list[str]:
@@ -204,10 +204,11 @@ def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
         [system, *(_percent(row[name]) if name in row else "" for name in names)]
         for system, row in shares.items()
     ]
-    return _table(["system", *names], lines)
+    return markdown_table(["system", *names], lines)
 
 
-def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown."""
     rows = [heads, ["---"] * len(heads), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

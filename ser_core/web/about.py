@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from ser_core.config import AudioConfig
 from ser_core.manifest import Manifest
@@ -80,15 +79,6 @@ def heads(*names: str) -> list[str]:
     return [name if name.isupper() else say(f"head_{name}") for name in names]
 
 
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        f"{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
-        for first, *rest in rows
-    )
-    return (
-        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f'<table class="mm-table"><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [(first, "".join(f"<td>{escape(c)}</td>" for c in rest)) for first, *rest in rows]
+    return drawing.table("mm-table", caption, heads, lines)

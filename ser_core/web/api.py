@@ -1,13 +1,12 @@
 """The named endpoints: what the page shows, as JSON for programs."""
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from ser_core.batch import batch_to_dict, collect_files, judge_files
+from ser_core.batch import batch_to_dict, judge_paths
 from ser_core.errors import SerError
 from ser_core.explain import to_dict
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
@@ -86,7 +85,10 @@ def add_endpoints(models: ModelSwitch) -> None:
         Args:
             files: Recordings and zip archives.
         """
-        return _answered(lambda paths: _judge_batch(models, paths), files or None)
+        return _answered(
+            lambda paths: batch_to_dict(judge_paths([Path(path) for path in paths], models)),
+            files or None,
+        )
 
     clip = [audio, model, denoise]
     for endpoint, inputs in (
@@ -98,12 +100,6 @@ def add_endpoints(models: ModelSwitch) -> None:
     ):
         answer = gr.JSON(visible=False)
         gr.on([], endpoint, inputs, answer, api_name=endpoint.__name__)
-
-
-def _judge_batch(models: ModelSwitch, paths: list[str]) -> Answer:
-    with tempfile.TemporaryDirectory() as folder:
-        files = collect_files([Path(path) for path in paths], Path(folder))
-        return batch_to_dict(list(judge_files(files, models)))
 
 
 def _answered(judge: Callable[[Source], Answer], source: Source | None) -> Answer:

@@ -1,13 +1,11 @@
 """A closer look at a clip, drawn when it is opened: its pictures, and the path step by step."""
 
-import io
 import logging
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 import gradio as gr
-import soundfile
 from gradio.events import Dependency
 
 from ser_core.audio import load_audio
@@ -17,7 +15,7 @@ from ser_core.plots import draw_features, draw_sound
 from ser_core.preprocess import Waveform
 from ser_core.stages import walk_through
 from ser_core.web import drawing, theme, words
-from ser_core.web.downloads import data_uri
+from ser_core.web.downloads import data_uri, player
 from ser_core.web.language import label, say, translated
 from ser_core.web.waveform import plain_waveform
 
@@ -133,13 +131,10 @@ def _figure(caption: tuple[str, str], png: bytes) -> str:
 
 def _step(number: int, caption: tuple[str, str], waveform: Waveform, rate_hz: int) -> str:
     heading, text = caption
-    sound = io.BytesIO()
     heard = waveform[: round(MAX_HEARD_S * rate_hz)]
-    soundfile.write(sound, heard.clip(-1.0, 1.0), rate_hz, format="FLAC")
     duration_s = len(waveform) / rate_hz
     return (
         f"<li><h3>{number}. {escape(heading)}</h3><p>{escape(text)} "
         f"{words.seconds(duration_s)}.</p>{plain_waveform(waveform)}"
-        f'<audio controls="controls" preload="none" aria-label="{escape(heading)}" '
-        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio></li>'
+        f"{player(heard, rate_hz, heading)}</li>"
     )

@@ -5,8 +5,12 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
+import soundfile
+
+from ser_core.preprocess import Waveform
 from ser_core.web.language import say
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -64,6 +68,22 @@ def parquet_of(header: Sequence[str], table: Table) -> bytes:
     sink = io.BytesIO()
     parquet.write_table(pa.table([pa.array(column) for column in columns], [*header]), sink)
     return sink.getvalue()
+
+
+def player(samples: Waveform, sample_rate_hz: int, caption: str) -> str:
+    """A player that holds its own sound.
+
+    Args:
+        samples: (n_samples,) float32; beyond full scale they are clipped.
+        sample_rate_hz: Their rate.
+        caption: What screen readers say of it.
+    """
+    sound = io.BytesIO()
+    soundfile.write(sound, samples.clip(-1.0, 1.0), sample_rate_hz, format="FLAC")
+    return (
+        f'<audio controls="controls" preload="none" aria-label="{escape(caption)}" '
+        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio>'
+    )
 
 
 def data_uri(content: bytes, kind: str) -> str:

@@ -4,7 +4,7 @@ Colours come from the theme's CSS variables, so that one string serves light and
 dark. Whatever comes from outside (file names in messages) is escaped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from ser_core.explain import Moment
@@ -48,7 +48,7 @@ def _relative(prediction: Prediction, voice: VoiceProfile | None) -> str:
     if voice is None:
         return ""
     if not voice.fits(prediction):
-        return f'<p class="mm-small">{escape(say("voice_unfit", model=voice.model))}</p>'
+        return small(say("voice_unfit", model=voice.model))
     relative = voice.relative(prediction)
     sentence = words.sentence(relative)
     return (
@@ -183,15 +183,14 @@ def teach_hint() -> str:
     return f'<ul class="mm-list mm-hints">{_items(words.texts("voice_hint"))}</ul>'
 
 
-def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:
+def progress(n_done: int, n_all: int) -> str:
     """How far a batch is, as a bar and in words.
 
     Args:
         n_done: Files that are done.
         n_all: All files.
-        say: Both numbers to words.
     """
-    text = escape(say(n_done, n_all))
+    text = escape(words.many_progress(n_done, n_all))
     return (
         f'<p class="mm-status">{text}</p><div class="mm-progress" role="progressbar" '
         f'aria-label="{text}" aria-valuemin="0" aria-valuemax="{n_all}" '
@@ -201,12 +200,30 @@ def progress(n_done: int, n_all: int, say: Callable[[int, int], str]) -> str:
 
 def example_hint() -> str:
     """What the examples are."""
-    return f'<p class="mm-small">{say("examples_hint")}</p>'
+    return small(say("examples_hint"))
 
 
 def card(heading: str, text: str) -> str:
     """One boxed note."""
     return f'<section class="mm-card"><h2>{escape(heading)}</h2><p>{escape(text)}</p></section>'
+
+
+def table(kind: str, caption: str, heads: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
+    """A table that scrolls sideways by itself where it is wider than the page.
+
+    Args:
+        kind: Its class in the style sheet.
+        caption: What it shows.
+        heads: Heads of its columns.
+        rows: Of each row its head, and the HTML of its cells.
+    """
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>' for name, cells in rows)
+    return (
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f'<table class="{kind}"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def notes(sections: Sequence[tuple[str, tuple[str, ...]]]) -> str:

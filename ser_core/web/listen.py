@@ -17,7 +17,7 @@ from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.closer import build_closer
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import sent_only
+from ser_core.web.uploads import recorder
 from ser_core.web.voice import build_correction
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def build_listen(
     heard = gr.State(None)
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
-            clip = _recorder()
+            clip = recorder("clip", elem_id="clip")
             analyse = gr.Button(label("analyse"), variant="primary", size="lg")
             model, denoise = _options(clip)
             correction = build_correction(voice, heard)
@@ -117,19 +117,6 @@ def build_listen(
     )
     choices = (model, lambda: gr.Radio(choices=model_choices()))
     return [*greetings, choices, correction]
-
-
-def _recorder() -> gr.Audio:
-    return sent_only(
-        gr.Audio(
-            sources=["microphone", "upload"],
-            type="filepath",
-            label=label("clip"),
-            editable=False,
-            buttons=[],
-            elem_id="clip",
-        )
-    )
 
 
 def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:

@@ -102,7 +102,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
             for row in judge_files(files, models):
                 rows.append(row)
                 table.append(cells(row))
-                done = drawing.progress(len(rows), len(files), words.many_progress)
+                done = drawing.progress(len(rows), len(files))
                 yield done, [*table]
     except SerError as error:
         yield drawing.failure(str(error)), table
@@ -110,7 +110,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
         logger.exception("A batch could not be judged")
         yield drawing.failure(say("apology")), table
     else:
-        yield finished(rows), table
+        yield finished(rows, table), table
 
 
 def _types() -> list[Literal["str", "number", "bool", "date", "markdown", "html"]]:
@@ -129,9 +129,8 @@ def cells(row: BatchRow) -> list[Any]:
     return [row.name, actual, row.prediction.emotion, "", confidence, *rounded]
 
 
-def finished(rows: Sequence[BatchRow]) -> str:
-    """What came out of a batch, and the files to take home."""
-    table = [cells(row) for row in rows]
+def finished(rows: Sequence[BatchRow], table: Table) -> str:
+    """What came out of a batch, as rows and as lines of the table, and the files to take home."""
     links = download_links(batch_to_dict(rows), COLUMNS, table, parquet=True)
     n_failed = sum(row.prediction is None for row in rows)
     return (
@@ -145,18 +144,12 @@ def confusion(scores: BatchScores | None) -> str:
     if scores is None:
         return ""
     most = max(max(row) for row in scores.confusion)
-    head = "".join(f'<th scope="col">{words.emotion(emotion)}</th>' for emotion in scores.emotions)
-    body = "".join(
-        f'<tr><th scope="row">{words.emotion(emotion)}</th>'
-        f"{''.join(_count(n, most) for n in counts)}</tr>"
-        for emotion, counts in zip(scores.emotions, scores.confusion, strict=True)
-    )
+    emotions = [words.emotion(emotion) for emotion in scores.emotions]
+    cells = ["".join(_count(n, most) for n in counts) for counts in scores.confusion]
+    heads, rows = [say("many_corner"), *emotions], list(zip(emotions, cells, strict=True))
     return (
         f"<h3>{say('many_scores_heading')}</h3><p>{words.many_scores(scores)}</p>"
-        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{say("many_confusion")}">'
-        f'<table class="mm-confusion"><caption>{say("many_confusion")}</caption>'
-        f'<thead><tr><th scope="col">{say("many_corner")}</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"{drawing.table('mm-confusion', say('many_confusion'), heads, rows)}"
     )
 
 

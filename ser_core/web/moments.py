@@ -1,24 +1,20 @@
 """Pure functions that draw when in a clip an emotion is heard, and let it be taken home."""
 
-import io
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
 import numpy as np
-import soundfile
 
 from ser_core.explain import Moment
 from ser_core.labels import BY_NAME
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.web import words
-from ser_core.web.downloads import data_uri, download_links
+from ser_core.web.downloads import download_links, player
 from ser_core.web.language import say
 
 N_PASSAGES = 3
 """How many passages of a long recording can be heard again."""
-
-
 ZOOM = "this.closest('section').style.setProperty('--zoom', this.value)"
 """What widens a timeline, the style sheet doing the rest."""
 
@@ -140,12 +136,9 @@ def _passage(analysis: Analysis, window: Window) -> str:
     )
     rate_hz = analysis.sample_rate_hz
     samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
-    sound = io.BytesIO()
-    soundfile.write(sound, samples, rate_hz, format="FLAC")
     return (
-        f'<li><span>{BY_NAME[label].sign} {escape(caption)}</span><audio controls="controls" '
-        f'preload="none" aria-label="{escape(caption)}" '
-        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio></li>'
+        f"<li><span>{BY_NAME[label].sign} {escape(caption)}</span>"
+        f"{player(samples, rate_hz, caption)}</li>"
     )
 
 

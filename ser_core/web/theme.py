@@ -105,14 +105,13 @@ def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
     return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
 
 
-def greeting(draw: Callable[[], str], *, elem_id: str | None = None) -> Greeting:
+def greeting(draw: Callable[[], str]) -> Greeting:
     """Like `own_html`, for what is said anew in the visitor's language when he arrives.
 
     Args:
         draw: Makes the HTML, in the language that is being spoken.
-        elem_id: Its name in the style sheet.
     """
-    return own_html(draw(), elem_id=elem_id), draw
+    return own_html(draw()), draw
 
 
 def told_html(value: str, *, elem_id: str) -> gr.HTML:

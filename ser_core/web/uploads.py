@@ -6,9 +6,28 @@ from typing import TypeVar
 import gradio as gr
 from gradio_client.utils import is_http_url_like
 
-from ser_core.web.language import say
+from ser_core.web.language import label, say
 
 Receiver = TypeVar("Receiver", gr.Audio, gr.File)
+
+
+def recorder(key: str, *, elem_id: str) -> gr.Audio:
+    """Where a visitor records or uploads one clip.
+
+    Args:
+        key: Of its label.
+        elem_id: Its name in the style sheet.
+    """
+    return sent_only(
+        gr.Audio(
+            sources=["microphone", "upload"],
+            type="filepath",
+            label=label(key),
+            editable=False,
+            buttons=[],
+            elem_id=elem_id,
+        )
+    )
 
 
 def sent_only(component: Receiver) -> Receiver:

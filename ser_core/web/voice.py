@@ -16,7 +16,7 @@ from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import data_uri
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import sent_only
+from ser_core.web.uploads import recorder, sent_only
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +37,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
     hint = theme.greeting(drawing.teach_hint)
     with gr.Row(elem_id="voice-tool"):
         with gr.Column():
-            clip = sent_only(
-                gr.Audio(
-                    sources=["microphone", "upload"],
-                    type="filepath",
-                    label=label("voice_clip"),
-                    editable=False,
-                    buttons=[],
-                    elem_id="voice-clip",
-                )
-            )
+            clip = recorder("voice_clip", elem_id="voice-clip")
             learn = gr.Button(label("voice_learn"), variant="primary", size="lg")
         with gr.Column():
             note = theme.told_html(status(None), elem_id="voice-note")

@@ -28,7 +28,7 @@ def waveform(analysis: Analysis) -> str:
         f'<figure class="mm-waveform"><figcaption><h3>{say("waveform_heading")}</h3>'
         f"<span>{caption}</span></figcaption>"
         f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="Waveform. {caption}">'
+        f'aria-label="{say("waveform")} {caption}">'
         f'<rect class="mm-span" x="{start:.2f}" width="{end - start:.2f}" height="100"/>'
         f'<path class="mm-unused" d="{_strokes(centres[~used], heights[~used])}"/>'
         f'<path class="mm-used" d="{_strokes(centres[used], heights[used])}"/>'

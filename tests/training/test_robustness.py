@@ -1,7 +1,6 @@
 """What answers have to stand."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ser_core.manifest import Manifest
 from ser_core.predictor import Prediction
 from ser_core.training.robustness import measure_robustness, write_robustness
 from ser_core.training.robustness.changes import RATE_HZ, list_changes, list_silences
-from tests.conftest import make_babble
+from tests.conftest import make_babble, needs_ffmpeg
 
 N = len(LABELS)
 MEASURE = "ser_core.training.robustness.measure"
@@ -26,10 +25,7 @@ MEASURE = "ser_core.training.robustness.measure"
 def changed() -> dict[str, np.ndarray]:
     """One clip under each change."""
     clip, noise = make_babble(), make_babble(seed=5)
-    changes = list_changes([noise])
-    if shutil.which("ffmpeg") is None:
-        changes = [change for change in changes if not change.name.startswith("Opus")]
-    return {c.name: c.apply(clip, np.random.default_rng(0)) for c in changes}
+    return {c.name: c.apply(clip, np.random.default_rng(0)) for c in list_changes([noise])}
 
 
 def snr_db(changed: np.ndarray) -> float:
@@ -37,6 +33,7 @@ def snr_db(changed: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(clip**2) / np.mean((changed - clip) ** 2)))
 
 
+@needs_ffmpeg
 def test_every_change_leaves_a_sound_of_about_its_length(changed: dict[str, np.ndarray]) -> None:
     clip = make_babble()
     for name, sound in changed.items():
@@ -46,6 +43,7 @@ def test_every_change_leaves_a_sound_of_about_its_length(changed: dict[str, np.n
         assert not np.array_equal(sound, clip), name
 
 
+@needs_ffmpeg
 def test_changes_do_what_their_names_say(changed: dict[str, np.ndarray]) -> None:
     clip = make_babble()
     np.testing.assert_allclose(changed["gain +12 dB"], clip * 10 ** (12 / 20), rtol=1e-5)
@@ -56,6 +54,7 @@ def test_changes_do_what_their_names_say(changed: dict[str, np.ndarray]) -> None
         assert snr_db(changed[name]) == pytest.approx(level, abs=0.5)
 
 
+@needs_ffmpeg
 def test_the_telephone_leaves_its_band(changed: dict[str, np.ndarray]) -> None:
     hz, power = signal.welch(changed["telephone"], RATE_HZ, nperseg=1_024)
     outside = power[(hz < 150) | (hz > 4_200)].sum()
@@ -83,6 +82,7 @@ class Loud:
         return Prediction.from_probabilities(row, LABELS)
 
 
+@needs_ffmpeg
 def test_every_check_is_measured_and_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundled_model: Path
 ) -> None:
@@ -99,8 +99,6 @@ def test_every_check_is_measured_and_written(
     monkeypatch.setattr(f"{MEASURE}.held_out_clips", lambda *_: table)
     monkeypatch.setattr(f"{MEASURE}._load", lambda _: make_babble() * next(levels))
     monkeypatch.setattr(f"{MEASURE}.FEWEST", 10)
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is missing")
     rows = measure_robustness(Loud(Manifest.read(bundled_model)), tmp_path)
     by_name: dict[str, dict[str, Any]] = {row["check"]: row for row in rows}
     assert by_name["gain -2 dB"]["met"] is False  # as it goes by loudness

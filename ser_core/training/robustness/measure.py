@@ -25,6 +25,9 @@ from ser_core.training.robustness.changes import RATE_HZ, Change, list_changes, 
 Row = dict[str, Any]
 """One check: `group`, `check`, `figures` by name, `target` in words, `met`."""
 
+Heard = Sequence[Prediction | None]
+"""What was heard in some clips, None where nobody spoke."""
+
 MOST_CLIPS = 240
 """Clips of each tested corpus under each change, drawn once."""
 READING = "librispeech"
@@ -51,11 +54,12 @@ def measure_robustness(predictor: Predictor, data: Path) -> list[Row]:
     table = held_out_clips(predictor.manifest, data)
     clips = [_load(Path(path)) for path in table["path"]]
     answers = Answers.of(predictor, track(clips, "As recorded"), table)
+    readers = _ask(predictor, data / READING)
     return [
         *_under_changes(predictor, data, table, clips, answers),
         *_trust(answers),
-        *_speech_or_not(predictor, data, answers),
-        *_calm_reading(predictor, data),
+        *_speech_or_not(predictor, data, answers, readers),
+        *_calm_reading(readers),
         *_fairness(answers, data),
     ]
 
@@ -175,39 +179,30 @@ def _trust(answers: Answers) -> Iterator[Row]:
     )
 
 
-def _speech_or_not(predictor: Predictor, data: Path, answers: Answers) -> Iterator[Row]:
-    sounds = [clip for _, clip in list_silences()]
-    yield _refusals(predictor, "silence, tones, chords, clicks, hiss", sounds, least=0.99)
-    noises = [_load(path) for path in _recordings(data / NOISE)]
-    if noises:
-        yield _refusals(predictor, "recorded noise", noises, least=0.99)
-    readers = [_load(path) for path in _recordings(data / READING)]
+def _speech_or_not(
+    predictor: Predictor, data: Path, answers: Answers, readers: Heard
+) -> Iterator[Row]:
+    sounds = [_answer(predictor, clip) for _, clip in list_silences()]
+    yield _refusals("silence, tones, chords, clicks, hiss", sounds, least=0.99)
+    if noises := _ask(predictor, data / NOISE):
+        yield _refusals("recorded noise", noises, least=0.99)
     if readers:
-        yield _refusals(predictor, "calm reading", readers, most=0.01)
+        yield _refusals("calm reading", readers, most=0.01)
     refused = float(np.mean(~answers.heard))
     yield _row(
         "Speech or not", "test clips refused", {"refused": refused}, "≤ 1 %", refused <= 0.01
     )
 
 
-def _refusals(
-    predictor: Predictor,
-    name: str,
-    clips: Sequence[Waveform],
-    *,
-    least: float = 0.0,
-    most: float = 1.0,
-) -> Row:
-    said = [_answer(predictor, clip) for clip in track(clips, name)]
+def _refusals(name: str, said: Heard, *, least: float = 0.0, most: float = 1.0) -> Row:
     refused = float(np.mean([answer is None for answer in said]))
     target = f"≥ {least:.0%} refused" if least else f"≤ {most:.0%} refused"
     met = least <= refused <= most
-    return _row("Speech or not", name, {"refused": refused, "clips": len(clips)}, target, met)
+    return _row("Speech or not", name, {"refused": refused, "clips": len(said)}, target, met)
 
 
-def _calm_reading(predictor: Predictor, data: Path) -> Iterator[Row]:
-    said = [_answer(predictor, _load(path)) for path in _recordings(data / READING)]
-    heard = [answer for answer in said if answer is not None]
+def _calm_reading(readers: Heard) -> Iterator[Row]:
+    heard = [answer for answer in readers if answer is not None]
     if heard:
         share = float(np.mean([a.emotion in HEATED and a.confidence > HEATED_FROM for a in heard]))
         yield _row(
@@ -219,8 +214,10 @@ def _calm_reading(predictor: Predictor, data: Path) -> Iterator[Row]:
         )
 
 
-def _recordings(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+def _ask(predictor: Predictor, folder: Path) -> Heard:
+    """What a model hears in each recording of a folder; nothing where there is no such folder."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [_answer(predictor, _load(path)) for path in track(paths, folder.name)]
 
 
 def _fairness(answers: Answers, data: Path) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ser_core.training.records import describe_machine, write_text
+from ser_core.training.report import markdown_table
 from ser_core.training.robustness.measure import MOST_CLIPS, Row
 
 DOCUMENT, RECORD = "robustness.md", "robustness.json"
@@ -46,14 +47,12 @@ def _tables(rows: Mapping[str, Sequence[Row]]) -> str:
     parts = []
     for group in dict.fromkeys(group for group, _ in checks):
         lines = [
-            f"| {check} | {target} | "
-            + " | ".join(_cell(found.get((model, group, check))) for model in models)
-            + " |"
+            [check, target, *(_cell(found.get((model, group, check))) for model in models)]
             for (of, check), target in checks.items()
             if of == group
         ]
-        head = f"| check | target | {' | '.join(f'`{m}`' for m in models)} |"
-        parts.append("\n".join([f"## {group}", "", head, "|---" * (2 + len(models)) + "|", *lines]))
+        heads = ["check", "target", *(f"`{model}`" for model in models)]
+        parts.append(f"## {group}\n\n{markdown_table(heads, lines)}")
     met = {name: sum(row["met"] for row in r) for name, r in rows.items()}
     told = "; ".join(f"`{name}` meets {met[name]} of {len(rows[name])}" for name in models)
     return f"{told}.\n\n" + "\n\n".join(parts) + "\n"
