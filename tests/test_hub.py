@@ -107,7 +107,7 @@ def test_a_name_that_is_looked_up_forever_is_offline(monkeypatch: pytest.MonkeyP
     start = time.monotonic()
     with pytest.raises(OfflineError, match=r"no answer within 0\.2 s"):
         hub.fetch_encoder(CONFIG)
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 5.0
 
 
 def test_offline_mode_asks_nobody(fake_hub: FakeHub, tmp_path: Path) -> None:

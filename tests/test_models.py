@@ -23,7 +23,7 @@ from ser_core.models import ModelState, ModelSwitch, fetch_parts, open_predictor
 from ser_core.predictor import Analysis, Prediction
 from tests.accurate import Parts, write_parts
 
-WITHIN_S = 5.0
+WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
