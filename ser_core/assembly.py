@@ -26,7 +26,7 @@ from ser_core.whisper import EncoderConfig
 
 FILES = "files.json"
 """SHA-256 of each file of an assembly."""
-CODE_MODULES = ("assembly", "encoder", "layers")
+CODE_MODULES = ("assembly", "encoder", "fused", "layers")
 """The modules whose text is part of an assembly's name."""
 PROBE_FRAMES = (183, 58)
 """Lengths of the clips of a probe, the second one padded."""
@@ -152,11 +152,12 @@ def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
         raise ModelError(f"{manifest.name} names no encoder, so there is nothing to assemble.")
     tf = import_tensorflow()
     from ser_core.encoder import WhisperEncoder, encode
+    from ser_core.fused import fuse_lstms
 
     served = tf.Module()
     served.encoder = WhisperEncoder(config.n_blocks)
     served.encoder.set_tensors(_read_changed_tensors(folder, config, weights))
-    served.head = _open_head(folder / HEAD)
+    served.head = fuse_lstms(_open_head(folder / HEAD))
 
     def probabilities(features: Any, n_frames: Any) -> dict[str, Any]:
         vectors, n_vectors = encode(

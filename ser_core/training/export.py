@@ -17,6 +17,7 @@ import ser_core
 from ser_core.assembly import record_probe
 from ser_core.config import PipelineConfig
 from ser_core.corpora import CORPORA
+from ser_core.fused import fuse_lstms
 from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
 from ser_core.manifest import HEAD, Manifest, sha256_of
@@ -36,7 +37,7 @@ class _Served(tf.Module):  # type: ignore[misc]
 
     def __init__(self, network: keras.Model, temperature: float, n_features: int) -> None:
         super().__init__()
-        self.network = network
+        self.network = fuse_lstms(network)
         self.temperature = temperature
         self.serve = tf.function(
             self._probabilities,
