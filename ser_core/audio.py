@@ -147,6 +147,16 @@ def _read(path: Path, config: AudioConfig) -> bytes:
         raise AudioError(f"{name} cannot be opened. Check the path and the disk.") from error
 
 
+class _Content(io.BytesIO):
+    """Stays where it is when libsndfile seeks to before the start, as damaged files make it do."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
+
+
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
     """Never seeks: after each read soundfile does, which fails at the end of a streamed FLAC."""
 
@@ -157,7 +167,7 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
 @contextmanager
 def _from_libsndfile(content: bytes, name: str) -> Iterator[Stream]:
     try:
-        with _Sequential(io.BytesIO(_mend_wav(content, name))) as file:
+        with _Sequential(_Content(_mend_wav(content, name))) as file:
             trusted = file.subtype not in _ESTIMATED_LENGTH and file.frames < _SF_UNKNOWN_LENGTH
             n_promised = file.frames if trusted else None
             yield Stream(name, file.samplerate, file.channels, _blocks(file), n_promised)

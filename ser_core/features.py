@@ -5,6 +5,7 @@ holds for training and serving alike.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import librosa
 import numpy as np
@@ -82,15 +83,26 @@ def _group(
 
 def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
     """Mel bands in decibels, as (n_mels, n_frames)."""
-    mel = librosa.feature.melspectrogram(
-        S=power,
-        sr=config.audio.sample_rate_hz,
-        n_fft=config.features.frame_length,
-        n_mels=n_mels,
-        fmin=config.features.fmin_hz,
-        fmax=config.features.fmax_hz,
+    settings = config.features
+    bank = _mel_bank(
+        config.audio.sample_rate_hz,
+        settings.frame_length,
+        n_mels,
+        settings.fmin_hz,
+        settings.fmax_hz,
     )
-    return np.asarray(librosa.power_to_db(mel, top_db=TOP_DB), dtype=np.float32)
+    return np.asarray(librosa.power_to_db(bank @ power, top_db=TOP_DB), dtype=np.float32)
+
+
+@cache
+def _mel_bank(
+    rate_hz: int, frame_length: int, n_mels: int, fmin_hz: float, fmax_hz: float
+) -> Features:
+    """Filters of (n_mels, 1 + frame_length // 2), which take longer to make than to use."""
+    bank = librosa.filters.mel(
+        sr=rate_hz, n_fft=frame_length, n_mels=n_mels, fmin=fmin_hz, fmax=fmax_hz
+    )
+    return np.asarray(bank, dtype=np.float32)
 
 
 def _whisper_log_mel(samples: Waveform) -> Features:
@@ -101,13 +113,9 @@ def _whisper_log_mel(samples: Waveform) -> Features:
     frames = librosa.stft(
         samples, n_fft=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH, pad_mode="reflect"
     )
-    mel = librosa.feature.melspectrogram(
-        S=np.abs(frames[:, :-1]) ** 2,
-        sr=whisper.SAMPLE_RATE_HZ,
-        n_fft=whisper.FRAME_LENGTH,
-        n_mels=whisper.N_MELS,
-    )
-    level = np.log10(np.maximum(mel, WHISPER_FLOOR))
+    rate_hz = whisper.SAMPLE_RATE_HZ
+    bank = _mel_bank(rate_hz, whisper.FRAME_LENGTH, whisper.N_MELS, 0.0, rate_hz / 2)
+    level = np.log10(np.maximum(bank @ np.abs(frames[:, :-1]) ** 2, WHISPER_FLOOR))
     level = np.maximum(level, level.max() - WHISPER_RANGE)
     return np.ascontiguousarray((level.T + 4.0) / 4.0, dtype=np.float32)
 
