@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all bench load fuzz lint format train evaluate report pictures examples clean
+.PHONY: run test test-all bench load fuzz lint audit format train evaluate report pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -29,6 +29,9 @@ lint: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev  ## Look for published weaknesses of what is installed
+	$(BIN)/pip-audit --skip-editable --progress-spinner off
 
 format: $(VENV)/.dev  ## Bring the code into shape
 	$(BIN)/ruff check --fix .

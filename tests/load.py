@@ -6,7 +6,8 @@ Visitors upload clips, some of them junk, one after another, each through a conn
 every answer is held against the offline prediction of the same clip. Pages in Chromium talk into
 the live tab meanwhile. Told are answers, lost or mixed-up ones, turned-away ones (the queue is
 full, which is said), the 50th and 95th percentile of the time to an answer, and the app's memory
-before and after. Writes docs/load.json.
+before and after, and how long the last clip lies on the disk. Writes docs/load.json and
+docs/load.md.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -27,6 +29,7 @@ import soundfile
 from playwright.sync_api import sync_playwright
 
 from ser_core.predictor import Predictor
+from ser_core.training.records import describe_machine
 from tests.browser.conftest import run_app
 from tests.conftest import RATE_HZ, ROOT, make_babble
 
@@ -34,6 +37,8 @@ MODEL = ROOT / "model" / "compact"
 N_CLIPS = 12
 JUNK_SHARE = 0.15
 BUSY_PAUSE_S = 1.0
+KEPT_S = 360.0
+"""How long the page says that a clip is kept at most."""
 
 
 @dataclass
@@ -145,6 +150,49 @@ def app_memory_mb() -> float:
     raise SystemExit("The app is not running.")
 
 
+def document(figures: dict[str, Any]) -> str:
+    """The figures as a page."""
+    machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
+    seconds, memory, lags = figures["answer_s"], figures["memory_mb"], figures["live_lag_s"]
+    growth = memory["after"] / memory["before"] - 1.0
+    rows = [
+        *((f"uploads: {outcome}", f"{n:,}") for outcome, n in figures["outcomes"].items()),
+        ("time to an answer, half of them", f"{seconds['50']:.1f} s"),
+        ("time to an answer, 95 of 100", f"{seconds['95']:.1f} s"),
+        *((f"live: lag of an answer, {p} of 100", f"{lag:.1f} s") for p, lag in lags.items()),
+        ("memory of the app before and after", f"{memory['before']:.0f} and "
+         f"{memory['after']:.0f} MB ({growth:+.0%}; target: within 10 %)"),
+        ("last clip gone from the disk after", f"{figures['clips_gone_after_s']:.0f} s (stated: "
+         f"{KEPT_S:.0f} s)"),
+        ("traces in the log", str(figures["tracebacks"])),
+    ]  # fmt: skip
+    lines = [
+        "# Under load",
+        "",
+        f"Written by `make load` ({machine}): for {figures['seconds']:.0f} s, "
+        f"{figures['visitors']} visitors upload one clip after another, {JUNK_SHARE:.0%} of them "
+        f"junk, and {figures['live_pages']} pages in Chromium talk into the live tab, all on the "
+        "machine that also runs the app. Every answer is held against the offline prediction of "
+        "the same clip: «right» is the same to a thousandth, «refused» is junk with its message, "
+        "«busy» is the full queue, which says so.",
+        "",
+        "| what | figure |",
+        "|---|---|",
+        *(f"| {what} | {figure} |" for what, figure in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def seconds_until_empty(folder: Path) -> float:
+    """How long the last upload lies on the disk after the last visitor has gone."""
+    begun = time.monotonic()
+    while any(path.is_file() for path in folder.rglob("*")):
+        if time.monotonic() - begun > 2 * KEPT_S:
+            return float("inf")
+        time.sleep(5.0)
+    return time.monotonic() - begun
+
+
 def main() -> None:
     """Run the app, send everybody, and tell what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -172,6 +220,7 @@ def main() -> None:
             for visitor in crowd:
                 visitor.join()
             after_mb = app_memory_mb()
+            gone_s = seconds_until_empty(folder / "clips")
         traced = log.read_text().count("Traceback")
     figures = {
         "visitors": asked.visitors,
@@ -181,10 +230,13 @@ def main() -> None:
         "answer_s": {str(p): float(np.percentile(told.seconds, p)) for p in (50, 95)},
         "live_lag_s": {str(p): float(np.percentile(lags, p)) for p in (50, 95)} if lags else {},
         "memory_mb": {"before": before_mb, "after": after_mb},
+        "clips_gone_after_s": gone_s,
         "tracebacks": traced,
     }
+    figures["machine"] = describe_machine()
     print(json.dumps(figures, indent=1))
     (ROOT / "docs" / "load.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (ROOT / "docs" / "load.md").write_text(document(figures))
     if set(told.outcomes) - {"right", "refused", "busy"}:
         sys.exit(1)
 

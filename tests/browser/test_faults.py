@@ -27,6 +27,14 @@ import app
 app.main()
 """
 """The app where no file can grow beyond 300 kB, as on a disk that is full."""
+JUMPING_CLOCK = """
+import time
+true_time = time.time
+time.time = lambda: true_time() + 3600 * (int(true_time()) % 3 - 1)
+import app
+app.main()
+"""
+"""The app on a machine whose clock is set an hour back or on every second."""
 SHORT_QUEUE = """
 from ser_core.web import page
 page.MAX_WAITING = 2
@@ -118,6 +126,13 @@ def test_nothing_but_the_temporary_folder_need_be_writable(tmp_path: Path, voice
         MPLCONFIGDIR=str(tmp_path),
     ) as url:
         assert is_answered(url, voice)
+
+
+def test_a_clock_that_is_set_anew_costs_no_answer(tmp_path: Path, voice: Path) -> None:
+    with run_app(["-c", JUMPING_CLOCK], tmp_path / "log.txt", MOODMIRROR_MODEL=COMPACT) as url:
+        for _ in range(4):
+            assert is_answered(url, voice)
+            time.sleep(0.7)
 
 
 def test_a_full_queue_says_so_and_empties_again(
