@@ -64,7 +64,7 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
     first = (edges_s - prediction.speech_start_s + margin_s) * frames_per_s
     edges = np.clip(np.round(first).astype(np.intp), 0, len(analysis.features))
     start = max(0, edges[0] - round(margin_s * frames_per_s))
-    stop = edges[-1] + round(margin_s * frames_per_s)
+    stop = edges[-1] + round(margin_s * frames_per_s) + 1  # a last frame lies on the very end
     whole = analysis.features[start:stop]
     clips = [whole, *_without_each(whole, edges - start)]
     answers = model(*pad_features(clips))[:, top]  # (1 + n_moments,)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
+from ser_core.errors import NoSpeechError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
 from ser_core.preprocess import Waveform, preprocess
 from ser_core.quality import QualityWarning, assess_quality
+from ser_core.speech import check_speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,8 @@ class Predictor:
             warnings = assess_quality(waveform, speech, config)
         with stopwatch.stage("features"):
             features = extract_features(speech.samples, config)  # (n_frames, n_features)
+        with stopwatch.stage("speech"):
+            check_speech(speech.samples, features, config)
         with stopwatch.stage("model"):
             batch, n_frames = pad_features(cut_windows(features, config))
             answers = self.model(batch, n_frames)  # (n_windows, n_emotions)
@@ -247,7 +251,10 @@ class Predictor:
         """Compile librosa's kernels and the model's graph on a made-up second."""
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
-        self.predict((rate_hz, tone))
+        with suppress(NoSpeechError):  # a tone is none; the stages before are warm then
+            self.predict((rate_hz, tone))
+        n_frames = rate_hz // self.config.features.hop_length
+        self.model(np.zeros((1, n_frames, len(self.manifest.columns)), np.float32))
 
 
 def _windows(

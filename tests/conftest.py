@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
+SYLLABLES_PER_S = 4
 
 needs_ffmpeg = pytest.mark.skipif(
     shutil.which("ffmpeg") is None and not os.environ.get("CI"), reason="ffmpeg is not installed"
@@ -70,11 +71,22 @@ def make_babble(*, seed: int = 0, duration_s: float = 2.0) -> np.ndarray:
     """See `babble`; another seed gives another voice."""
     random = np.random.default_rng(seed)
     t = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
-    f0 = 140 + 40 * np.sin(2 * np.pi * 0.7 * t + random.uniform(0, 6))
+    syllable, place = np.divmod(SYLLABLES_PER_S * t, 1.0)
+    n_syllables = int(syllable[-1]) + 1
+    syllable = syllable.astype(int)
+    accents_hz = random.uniform(-20, 20, n_syllables)[syllable] * np.sin(np.pi * place)
+    f0 = 150 + 30 * np.sin(2 * np.pi * 0.7 * t + random.uniform(0, 6)) + accents_hz
     phase = 2 * np.pi * np.cumsum(f0) / RATE_HZ
-    voice = sum(np.sin(k * phase + random.uniform(0, 6)) / k for k in range(1, 20))
-    syllables = 0.15 + 0.85 * np.sin(2 * np.pi * 2 * t) ** 2
-    speech = voice * syllables
+    formants_hz = random.uniform((300, 900, 2_300), (800, 2_200, 2_900), (n_syllables, 3))
+    voice = np.zeros_like(t)
+    for k in range(1, 24):
+        distance = (k * f0[:, np.newaxis] - formants_hz[syllable]) / (150, 200, 300)
+        loud = 0.02 + np.exp(-(distance**2)) @ (1.0, 0.5, 0.25)
+        voice += loud / np.sqrt(k) * np.sin(k * phase)
+    voice *= np.sin(np.pi * np.clip((place - 0.25) / 0.75, 0, 1)) ** 0.7
+    consonants = np.diff(random.normal(size=len(t)), prepend=0.0)
+    consonants *= np.sin(np.pi * np.clip(place / 0.3, 0, 1))
+    speech = voice / np.abs(voice).max() + 0.03 * consonants
     clip = np.concatenate(
         [np.zeros(RATE_HZ), 0.5 * speech / np.abs(speech).max(), np.zeros(RATE_HZ)]
     )

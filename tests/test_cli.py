@@ -67,7 +67,7 @@ def test_timeline_and_explain_print_json(clips: list[Path]) -> None:
     explained = json.loads(run("explain", clips[0], "--model", "compact").stdout)
     top = max(LABELS, key=lambda label: stretches["probabilities"][label][0])
     assert explained["emotion"] == top
-    assert len(explained["moments"]) == 7
+    assert len(explained["moments"]) == 6
     silent = run("explain", clips[1], "--model", "compact")
     assert silent.returncode == 2
     assert silent.stderr.startswith("moodmirror: No speech was heard")

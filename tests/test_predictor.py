@@ -58,7 +58,7 @@ def test_prediction_tells_length_used_part_timings_and_model(
     assert prediction.speech_start_s == pytest.approx(1.0, abs=0.13)
     assert prediction.speech_end_s == pytest.approx(3.0, abs=0.13)
     stages = {k: v for k, v in prediction.timings_ms.items() if k != "total"}
-    assert set(stages) == {"load", "preprocess", "features", "model"}
+    assert set(stages) == {"load", "preprocess", "features", "speech", "model"}
     assert prediction.timings_ms["total"] == pytest.approx(sum(stages.values()), abs=0.01)
     assert prediction.model == f"{predictor.manifest.name} {predictor.manifest.version}"
 

@@ -1,5 +1,6 @@
 """The commands that train, measure and report."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,22 @@ def train(
         manifest = SHIPPERS[recipe](data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
+
+
+@app.command()
+def train_detector(
+    data: DataOption = DATA,
+    out: Annotated[Path, typer.Option(help="Weights to write.")] = Path("ser_core/speech.npz"),
+    record: Annotated[Path, typer.Option(help="What it refuses.")] = Path("docs/speech.json"),
+) -> None:
+    """Train what tells speech from noise and music, and write what it refuses unheard."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.speech import train_detector
+
+        refused = train_detector(data, out)
+        record.write_text(json.dumps(refused, indent=1) + "\n")
+    for name, share in refused.items():
+        typer.echo(f"{name}: {share:.1%} refused.")
 
 
 @app.command()

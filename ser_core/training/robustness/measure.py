@@ -21,6 +21,7 @@ from ser_core.training.crema_d import read_actors
 from ser_core.training.evaluate import held_out_clips
 from ser_core.training.metrics import expected_calibration_error, unweighted_recall
 from ser_core.training.robustness.changes import RATE_HZ, Change, list_changes, list_silences
+from ser_core.training.speech import READING
 
 Row = dict[str, Any]
 """One check: `group`, `check`, `figures` by name, `target` in words, `met`."""
@@ -30,8 +31,6 @@ Heard = Sequence[Prediction | None]
 
 MOST_CLIPS = 240
 """Clips of each tested corpus under each change, drawn once."""
-READING = "librispeech"
-"""Folder of people who read aloud, beside the corpora."""
 HEATED = ("angry", "fearful", "disgust")
 HEATED_FROM = 0.6
 """Confidence from which a calm reader is wrongly called heated."""
