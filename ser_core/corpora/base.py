@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, MissingCorpusError
 
 AUDIO_SUFFIXES = frozenset({".wav", ".opus", ".flac", ".ogg", ".mp3"})
 
@@ -122,12 +122,12 @@ class Corpus:
             downloads, counts once, and the first by folder and path is taken.
 
         Raises:
-            CorpusError: The corpus is not there, none of its files is a clip of it, or
-                a name has an emotion code that the corpus does not know.
+            MissingCorpusError: The corpus is not there, or none of its files is a clip of it.
+            CorpusError: A name has an emotion code that the corpus does not know.
         """
         roots = [data / folder for folder in self.folders if (data / folder).is_dir()]
         if not roots:
-            raise CorpusError(
+            raise MissingCorpusError(
                 f"{self.name} is not in {data}: no folder {' or '.join(self.folders)}. "
                 f"Fetch it from {self.source}."
             )
@@ -138,7 +138,7 @@ class Corpus:
                     files.setdefault(self.clip_name(path), path)
         clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
         if not clips:
-            raise CorpusError(
+            raise MissingCorpusError(
                 f"{roots[0]} holds {len(files)} sound files, and none is named as {self.name}'s. "
                 f"Fetch the corpus from {self.source} and keep its file names."
             )
