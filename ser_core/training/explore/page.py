@@ -32,11 +32,11 @@ _NOTES = {
         "length tells a network how long each was; masking the padding does not."
     ),
     "levels": (
-        "Level, rate and spectrum are as the files have them. Whatever sets the corpora apart here "
-        "has nothing to do with emotion, and a network that is trained on several can learn to "
-        "tell the corpus by it. What serves and trains here brings every clip to one rate and one "
-        "level first. Where the mean spectrum falls off early, the sound was once narrower than "
-        "its rate says; clips kept as Opus tell the rate that they decode at."
+        "Level, rate and spectrum are as the files have them. Where one corpus differs from "
+        "another here, it is by how it was recorded and kept, and a network that is trained on "
+        "several can learn to tell the corpus by it. What serves and trains here brings every "
+        "clip to one rate and one level first. Where a mean spectrum falls off below half the "
+        "rate, the sound was once narrower; clips kept as Opus tell the rate that they decode at."
     ),
     "chosen": (
         "One speaker says one sentence in every emotion: what differs is the way of speaking. "
