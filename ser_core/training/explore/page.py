@@ -28,8 +28,8 @@ _EXPLAINED = {
 _NOTES = {
     "counts": "What a corpus does not say of a clip is «not told».",
     "lengths": (
-        "A dot is the median, its bar the middle half of the clips. Padding every clip to one "
-        "length tells a network how long each was; masking the padding does not."
+        "A dot is the median, its bar the middle half of the clips. Where corpora differ in "
+        "length, padding every clip to one length shows a network which corpus it is from."
     ),
     "levels": (
         "Level, rate and spectrum are as the files have them. Where one corpus differs from "

@@ -52,11 +52,11 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
     _refuse_if_taken(source, data)
     partial = _partial(source, data)
     gathered = partial / "gathered"
-    gathered.mkdir(parents=True, exist_ok=True)
     with open_session(N_CONNECTIONS) as session:
         remotes = source.list_files(session)
         if not remotes:
             raise CorpusError(f"{corpus.source} lists no file of {corpus.name}. Try again later.")
+        gathered.mkdir(parents=True, exist_ok=True)
         homes = [partial if r.name.endswith(".zip") else gathered for r in remotes]
         paths = _fetch_all(remotes, homes, session, about_bytes=source.about_bytes)
     for remote, path in zip(remotes, paths, strict=True):

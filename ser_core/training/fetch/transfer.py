@@ -172,9 +172,9 @@ class _Resuming:
                 failures = 1 if self._n_here() > before else failures + 1
                 if failures == ATTEMPTS:
                     raise CorpusError(
-                        f"{url} cannot be fetched ({_reason(error)}). Check the network and "
-                        f"run the command again: {self._n_here() / 1e6:,.1f} MB are here, and "
-                        "it goes on from there."
+                        f"{url} cannot be fetched ({_reason(error)}). Check the network and run "
+                        f"the command again; it goes on from the {self._n_here() / 1e6:,.1f} MB "
+                        "that are here."
                     ) from error
                 time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
         gits = self._remote.checksum.startswith(GIT_KINDS)  # which pooch does not know
@@ -249,4 +249,7 @@ def _refusal(url: str, response: requests.Response) -> CorpusError:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What went wrong, without the names of the libraries that it went through."""
+    while isinstance(inner := getattr(error, "reason", None) or (*error.args, None)[0], Exception):
+        error = inner
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(": ")[2]
