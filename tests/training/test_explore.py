@@ -154,6 +154,8 @@ def test_speakers_can_be_chosen(tree: Path) -> None:
     table = list_clips(tree, ["ravdess", "tess"])
     (rows,) = choose_sets(table, ["ravdess/01"])
     assert set(rows["speaker"]) == {"ravdess/01"}
+    both = choose_sets(table, ["ravdess/02", "ravdess/01"])
+    assert sorted(rows["speaker"].iloc[0] for rows in both) == ["ravdess/01", "ravdess/02"]
     with pytest.raises(CorpusError, match="no clip of ravdess/03; speakers are named as ravdess"):
         choose_sets(table, ["ravdess/03"])
 

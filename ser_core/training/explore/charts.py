@@ -139,7 +139,7 @@ def chart_lengths(name: str, title: str, table: pd.DataFrame) -> Chart:
         table: Clips, with `corpus` and `duration_s`.
     """
     corpora = list(table["corpus"].unique())
-    longest = float(table["duration_s"].quantile(0.999)) if len(table.dropna()) else 1.0
+    longest = float(table["duration_s"].fillna(0.0).quantile(0.999)) or 1.0
     edges = np.linspace(0.0, longest, 61)
     colours = colours_of(corpora)
 

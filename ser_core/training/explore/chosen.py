@@ -15,6 +15,7 @@ from ser_core.plots import PAPER_PICTURES, Look, Picture, draw_sound, loudest_fr
 from ser_core.preprocess import Waveform
 
 TILE_INCHES, TILE_DPI, TILE_POINTS = (3.4, 1.9), 140, 8.0
+_STRONGEST = ("strong", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,16 @@ class ChosenSet:
 
 
 def choose_sets(table: pd.DataFrame, speakers: Sequence[str] = ()) -> list[pd.DataFrame]:
-    """Choose, for each corpus, a speaker and a sentence with as many emotions as there are.
+    """Choose a speaker of each corpus, and a sentence of his in as many emotions as there are.
 
     Args:
         table: Clips, in order.
-        speakers: Speakers to choose from, as `corpus/speaker`; all where empty.
+        speakers: Those to be shown, as `corpus/speaker`; where empty, the first of each corpus
+            whose clips have most emotions.
 
     Returns:
-        For each corpus, of the first such speaker and sentence the first clip of each emotion,
-        in label order, the strongest where intensities are told.
+        For each of them, of the first such sentence the first clip of each emotion, in label
+        order, a strong one where intensities are told.
 
     Raises:
         CorpusError: A speaker has no clip.
@@ -68,20 +70,23 @@ def choose_sets(table: pd.DataFrame, speakers: Sequence[str] = ()) -> list[pd.Da
         raise CorpusError(
             f"There is no clip of {', '.join(sorted(absent))}; speakers are named as {known} …"
         )
+    group = "corpus"
     if speakers:
         table = table[table["speaker"].isin(speakers)]
-    ranks = table["intensity"].map({"strong": 0, "high": 0}).fillna(1)
+        table = table.assign(part=table["corpus"] + " " + table["speaker"])
+        group = "part"
     ranked = table.assign(
-        intensity_rank=ranks, label_rank=table["emotion"].map(LABELS.index)
-    ).sort_values(["label_rank", "intensity_rank"], kind="stable")
+        emotion_rank=table["emotion"].map(LABELS.index),
+        intensity_rank=~table["intensity"].isin(_STRONGEST),
+    ).sort_values(["emotion_rank", "intensity_rank"], kind="stable")
     chosen = []
-    for _, rows in ranked.groupby("corpus", sort=False):
+    for name in table[group].unique():
+        rows = ranked[ranked[group] == name]
         n_emotions = rows.groupby(["speaker", "statement"])["emotion"].nunique()
         speaker, statement = n_emotions.index[int(n_emotions.to_numpy().argmax())]
         same = rows[(rows["speaker"] == speaker) & (rows["statement"] == statement)]
         chosen.append(same.drop_duplicates("emotion"))
-    order = {corpus: i for i, corpus in enumerate(table["corpus"].unique())}
-    return sorted(chosen, key=lambda rows: order[rows["corpus"].iloc[0]])
+    return chosen
 
 
 def draw_set(rows: pd.DataFrame) -> ChosenSet:

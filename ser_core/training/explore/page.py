@@ -11,6 +11,7 @@ import pandas as pd
 from ser_core.corpora import CORPORA
 from ser_core.labels import BY_NAME
 from ser_core.plots import PAPER_PICTURES
+from ser_core.training.explore.balance import common_emotions
 from ser_core.training.explore.charts import Chart
 from ser_core.training.explore.chosen import ChosenClip, ChosenSet
 
@@ -52,8 +53,7 @@ class Findings:
     Attributes:
         table: Clips with their measures.
         missing: Names of corpora that are not there.
-        common: Emotions that every corpus has.
-        n_balanced: Clips left of them, cut to the rarest.
+        n_balanced: Clips left of the common emotions, cut to the rarest.
         counts: Charts of how many clips there are.
         lengths: Charts of how long they are.
         levels: Charts of how the files of the corpora differ.
@@ -63,7 +63,6 @@ class Findings:
 
     table: pd.DataFrame
     missing: tuple[str, ...]
-    common: tuple[str, ...]
     n_balanced: int
     counts: tuple[Chart, ...]
     lengths: tuple[Chart, ...]
@@ -186,11 +185,12 @@ def _emotions(findings: Findings) -> str:
 
 
 def _tell_balance(findings: Findings) -> str:
-    if not findings.common:
+    common = common_emotions(findings.table)
+    if not common:
         return "No emotion is in every corpus, so nothing can be balanced over all of them."
-    n_common = int(findings.table["emotion"].isin(findings.common).sum())
+    n_common = int(findings.table["emotion"].isin(common).sum())
     return (
-        f"Every corpus has {', '.join(findings.common)}. Of {len(findings.table):,} clips "
+        f"Every corpus has {', '.join(common)}. Of {len(findings.table):,} clips "
         f"{n_common:,} are of these, and {findings.n_balanced:,} are left when every emotion is "
         "cut at random to the size of the rarest. They stand in balanced.csv."
     )

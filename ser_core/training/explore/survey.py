@@ -53,29 +53,18 @@ def explore(
     table, missing = _find(data, corpora)
     chosen = choose_sets(table, speakers)
     table = table.join(measure_clips(list(table["path"])))
-    emotions = common_emotions(table)
-    common = table[table["emotion"].isin(emotions)]
+    common = table[table["emotion"].isin(common_emotions(table))]
     balanced = cut_to_rarest(common)
-    spectra = {
-        str(corpus): mean_spectrum(list(rows["path"]))
-        for corpus, rows in table.groupby("corpus", sort=False)
-    }
     findings = Findings(
         table=table,
         missing=missing,
-        common=emotions,
         n_balanced=len(balanced),
         counts=tuple(_count_charts(table)),
         lengths=(
             chart_lengths("lengths", "Length of the clips", table),
             chart_spread("lengths-emotion", "Length by emotion", "s", table, "duration_s"),
         ),
-        levels=(
-            chart_spread("levels", "Level by emotion", "dBFS, RMS", table, "level_dbfs"),
-            chart_spread("peaks", "Peak by emotion", "dBFS", table, "peak_dbfs"),
-            chart_spectra("spectra", "Mean spectrum", spectra),
-            _count("rates", "Sample rate", _in_khz(table), "corpus", "rate"),
-        ),
+        levels=_level_charts(table),
         balance=(
             _count("balance-all", "All clips", table, "emotion", "corpus"),
             _count("balance-common", "Common emotions", common, "emotion", "corpus"),
@@ -117,12 +106,25 @@ def _count_charts(table: pd.DataFrame) -> Iterator[Chart]:
     yield _count("intensities-emotion", "Intensity by emotion", told, "emotion", "intensity")
 
 
+def _level_charts(table: pd.DataFrame) -> tuple[Chart, ...]:
+    spectra = {
+        str(corpus): mean_spectrum(list(rows["path"]))
+        for corpus, rows in table.groupby("corpus", sort=False)
+    }
+    return (
+        chart_spread("levels", "Level by emotion", "dBFS, RMS", table, "level_dbfs"),
+        chart_spread("peaks", "Peak by emotion", "dBFS", table, "peak_dbfs"),
+        chart_spectra("spectra", "Mean spectrum", spectra),
+        _count("rates", "Sample rate", _in_khz(table), "corpus", "rate"),
+    )
+
+
 def _count(name: str, title: str, table: pd.DataFrame, rows: str, parts: str) -> Chart:
     return chart_counts(name, title, count_clips(table, rows, parts))
 
 
 def count_clips(table: pd.DataFrame, rows: str, parts: str) -> pd.DataFrame:
-    """Count clips by two columns; emotions stand and intensities in order, all else as it comes.
+    """Count clips by two columns; emotions and intensities stand in order, all else as it comes.
 
     Args:
         table: Clips.

@@ -37,7 +37,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _check_member(member: zipfile.ZipInfo, archive: Path) -> None:
     name = PurePosixPath(member.filename.replace("\\", "/"))
-    outside = name.is_absolute() or ".." in name.parts or ":" in name.parts[0]
+    outside = name.is_absolute() or ".." in name.parts or ":" in member.filename.partition("/")[0]
     if outside or stat.S_ISLNK(member.external_attr >> 16):
         raise CorpusError(
             f"{archive} holds {member.filename!r}, which leads out of the folder that it is "
