@@ -31,6 +31,11 @@ class Publisher:
     breaks: list[int] = field(default_factory=list)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of visitors who leave early."""
+
+
 @contextmanager
 def serve_publisher() -> Iterator[Publisher]:
     """Run a publisher without any file yet."""
@@ -75,7 +80,7 @@ def serve_publisher() -> Iterator[Publisher]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     publisher.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

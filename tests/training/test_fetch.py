@@ -28,8 +28,9 @@ from ser_core.training.fetch import (
     transfer,
 )
 from ser_core.training.fetch.checksum import matches
+from ser_core.training.fetch.network import open_session
 from ser_core.training.fetch.sources import find_source
-from ser_core.training.fetch.transfer import Remote, fetch_file, open_session
+from ser_core.training.fetch.transfer import Remote, fetch_file
 from tests.training.conftest import NAMES, write_clip
 from tests.training.publisher import Publisher, serve_publisher
 
@@ -141,7 +142,9 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(
     publisher.breaks = [300_000]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transfer, "ATTEMPTS", 1)
-        with pytest.raises(CorpusError, match=r"it goes on from the 0\.[1-9] MB that are here"):
+        with pytest.raises(
+            CorpusError, match=r"\(IncompleteRead\(.*it goes on from the 0\.[1-9] MB that are here"
+        ):
             fetch_corpus(ravdess, data)
     assert_nothing_there(data)
     fetch_corpus(ravdess, data)
@@ -170,7 +173,7 @@ def test_another_part_than_was_asked_for_is_not_joined(
 def test_a_part_as_long_as_the_file_or_longer_is_settled(
     ravdess: Source, publisher: Publisher, data: Path, extra: int
 ) -> None:
-    part = data / ".ravdess.partial" / "Audio_Speech.zip.part"
+    part = data / ".ravdess.partial" / "arrived" / "Audio_Speech.zip.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(publisher.files[SPEECH] + bytes(extra))
     fetch_corpus(ravdess, data)
@@ -189,7 +192,7 @@ def test_a_wrong_hash_leaves_nothing(ravdess: Source, publisher: Publisher, data
     with pytest.raises(CorpusError, match="is not the file that its publisher describes"):
         fetch_corpus(ravdess, data)
     assert_nothing_there(data)
-    assert not list((data / ".ravdess.partial").glob("Audio*"))
+    assert not list((data / ".ravdess.partial").rglob("Audio*"))
 
 
 def test_a_full_disk_is_told_before_anything_is_written(
@@ -251,7 +254,7 @@ def test_an_archive_cut_off_by_its_publisher_is_not_taken_for_whole(
     with pytest.raises(CorpusError, match="cannot be unpacked"):
         fetch_corpus(replace(ravdess, list_files=lambda _: [unchecked]), data)
     assert_nothing_there(data)
-    assert not list((data / ".ravdess.partial").glob("Audio*"))
+    assert not list((data / ".ravdess.partial").rglob("Audio*"))
 
 
 def test_a_damaged_member_is_not_taken_for_whole(
@@ -318,7 +321,7 @@ def test_a_wrong_clip_is_fetched_again_and_the_right_ones_are_not(
     with pytest.raises(CorpusError, match=r"datafile/13 is not the file that its publisher"):
         fetch_corpus(tess, data)
     assert not CORPORA["tess"].is_present(data)
-    here = {path.stem for path in (data / ".tess.partial" / "gathered").glob("*.wav")}
+    here = {path.stem for path in (data / ".tess.partial" / "arrived").glob("*.wav")}
     assert len(here) > 5
     publisher.files["/api/access/datafile/13"] = right
     publisher.requests.clear()
@@ -336,6 +339,39 @@ def test_a_listing_of_another_kind_is_told(
     publisher.files[listing] = answer
     with pytest.raises(CorpusError, match=r"not with JSON|otherwise than expected|lists no file"):
         fetch_corpus(tess, data)
+
+
+def test_what_was_moved_before_a_kill_is_not_fetched_again(
+    tess: Source, publisher: Publisher, data: Path
+) -> None:
+    gathered = data / ".tess.partial" / "gathered"
+    gathered.mkdir(parents=True)
+    for i, name in enumerate(NAMES["tess"][:13]):
+        (gathered / f"{name}.wav").write_bytes(publisher.files[f"/api/access/datafile/{i}"])
+    (gathered.parent / "arrived").mkdir()
+    (gathered.parent / "arrived" / "tmp_of_a_killed_run").write_bytes(b"half")
+    assert fetch_corpus(tess, data).whole
+    assert len(publisher.requests) == 2
+    assert len(list((data / "tess").iterdir())) == 14
+
+
+def test_a_kill_while_the_hash_is_checked_loses_nothing(
+    ravdess: Source, publisher: Publisher, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def be_killed(*_: object, **__: object) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pooch.core.hash_matches", be_killed)
+        with pytest.raises(Killed):
+            fetch_corpus(ravdess, data)
+    fetch_corpus(ravdess, data)
+    assert_fetched(ravdess, data)
+    n_bytes = len(publisher.files[SPEECH])
+    assert [wanted for _, wanted in publisher.requests] == [None, f"bytes={n_bytes}-"]
 
 
 def test_a_listed_name_that_leaves_the_folder_is_refused(

@@ -19,8 +19,10 @@ from rich.progress import (
 from ser_core.errors import CorpusError
 from ser_core.training.fetch.archive import unpack
 from ser_core.training.fetch.check import CorpusState, check_corpus
+from ser_core.training.fetch.checksum import matches
+from ser_core.training.fetch.network import open_session
 from ser_core.training.fetch.sources import Source
-from ser_core.training.fetch.transfer import Remote, check_space, fetch_file, open_session
+from ser_core.training.fetch.transfer import Remote, check_space, fetch_file
 
 N_CONNECTIONS = 8
 """Transfers at a time, where a corpus is published clip by clip."""
@@ -50,18 +52,17 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
             f"what you are given into place with «data place {corpus.name} PATH»."
         )
     _refuse_if_taken(source, data)
-    partial = _partial(source, data)
-    gathered = partial / "gathered"
+    arrived, gathered = (_partial(source, data) / name for name in ("arrived", "gathered"))
     with open_session(N_CONNECTIONS) as session:
         remotes = source.list_files(session)
         if not remotes:
             raise CorpusError(f"{corpus.source} lists no file of {corpus.name}. Try again later.")
-        gathered.mkdir(parents=True, exist_ok=True)
-        homes = [partial if r.name.endswith(".zip") else gathered for r in remotes]
-        paths = _fetch_all(remotes, homes, session, about_bytes=source.about_bytes)
-    for remote, path in zip(remotes, paths, strict=True):
-        if path.suffix == ".zip":
-            _unpack(path, gathered, known=bool(remote.checksum))
+        for folder in (arrived, gathered):
+            folder.mkdir(parents=True, exist_ok=True)
+        missing = [r for r in remotes if not _is_there(r, gathered)]
+        _fetch_all(missing, arrived, session, about_bytes=source.about_bytes)
+    for remote in missing:
+        _take_over(remote, arrived / remote.name, gathered)
     return _settle(source, gathered, data)
 
 
@@ -99,13 +100,23 @@ def place_corpus(source: Source, path: Path, data: Path) -> CorpusState:
     return _settle(source, gathered, data)
 
 
-def _unpack(archive: Path, gathered: Path, *, known: bool) -> None:
-    """Unpack what arrived; where no checksum is known, a damaged archive is not kept."""
+def _is_there(remote: Remote, gathered: Path) -> bool:
+    path = gathered / remote.name
+    return path.is_file() and matches(path, remote.checksum)
+
+
+def _take_over(remote: Remote, path: Path, gathered: Path) -> None:
+    """Unpack what arrived, or move it; a damaged archive without a checksum is not kept."""
+    if path.suffix != ".zip":
+        target = gathered / remote.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        return
     try:
-        unpack(archive, gathered)
+        unpack(path, gathered)
     except CorpusError:
-        if not known:
-            archive.unlink()
+        if not remote.checksum:
+            path.unlink()
         raise
 
 
@@ -141,37 +152,34 @@ def _settle(source: Source, gathered: Path, data: Path) -> CorpusState:
 
 
 def _fetch_all(
-    remotes: Sequence[Remote],
-    homes: Sequence[Path],
-    session: requests.Session,
-    *,
-    about_bytes: int,
-) -> list[Path]:
+    remotes: Sequence[Remote], folder: Path, session: requests.Session, *, about_bytes: int
+) -> None:
+    if not remotes:
+        return
     if len(remotes) == 1:
-        return [_fetch_one(remotes[0], homes[0], session)]
-    places = list(zip(remotes, homes, strict=True))
-    missing = [remote for remote, home in places if not (home / remote.name).exists()]
-    n_bytes = sum(r.n_bytes for r in missing) or about_bytes * len(missing) // len(remotes)
-    check_space(homes[0], n_bytes)
+        _fetch_one(remotes[0], folder, session)
+        return
+    absent = [remote for remote in remotes if not (folder / remote.name).exists()]
+    told = sum(remote.n_bytes for remote in absent)
+    check_space(folder, told or about_bytes * len(absent) // len(remotes))
     with ThreadPoolExecutor(N_CONNECTIONS) as pool:
-        jobs = [pool.submit(fetch_file, *place, session, advance=_nobody) for place in places]
+        jobs = [pool.submit(fetch_file, r, folder, session, advance=_nobody) for r in remotes]
         try:
             for job in track(as_completed(jobs), "Fetching files", total=len(jobs)):
                 job.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [job.result() for job in jobs]
 
 
-def _fetch_one(remote: Remote, folder: Path, session: requests.Session) -> Path:
+def _fetch_one(remote: Remote, folder: Path, session: requests.Session) -> None:
     columns = (
         TextColumn("Fetching {task.description}"), BarColumn(), DownloadColumn(),
         TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns) as progress:
         task = progress.add_task(remote.name, total=None)
-        return fetch_file(
+        fetch_file(
             remote,
             folder,
             session,

@@ -12,7 +12,8 @@ import requests
 
 from ser_core.corpora import AUDIO_SUFFIXES, CORPORA, Corpus
 from ser_core.errors import CorpusError
-from ser_core.training.fetch.transfer import Remote, read_json
+from ser_core.training.fetch.network import read_json
+from ser_core.training.fetch.transfer import Remote
 
 BOREALIS = "https://borealisdata.ca"
 """The Dataverse that holds TESS. Its listing of files and its downloads are those of Dataverse's

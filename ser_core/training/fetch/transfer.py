@@ -6,21 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pooch
 import requests
 
-from ser_core import __version__
 from ser_core.errors import CorpusError
 from ser_core.training.fetch.checksum import GIT_KINDS, matches
+from ser_core.training.fetch.network import TIMEOUT_S, reason_of, refusal
 
 ATTEMPTS = 5
 """How often in a row a transfer may fail without bringing anything."""
 FIRST_PAUSE_S = 1.0
 """Pause after the first failure; it doubles with each more."""
-TIMEOUT_S = (10.0, 60.0)
-"""For the connection, and for each answer on it."""
 BLOCK_BYTES = 1 << 16
 """So little is lost where a connection breaks."""
 SPARE_BYTES = 50_000_000
@@ -55,43 +52,6 @@ class _BrokenError(Exception):
     """A transfer stopped for a reason that may pass."""
 
 
-def open_session(n_connections: int = 1) -> requests.Session:
-    """Open a session that says who asks and keeps its connections.
-
-    Args:
-        n_connections: How many transfers run at a time.
-    """
-    session = requests.Session()
-    session.headers["User-Agent"] = f"moodmirror/{__version__}"
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=n_connections)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, adapter)
-    return session
-
-
-def read_json(session: requests.Session, url: str) -> Any:
-    """Ask for JSON.
-
-    Args:
-        session: Who asks.
-        url: Whom.
-
-    Raises:
-        CorpusError: There is no answer, or another one.
-    """
-    try:
-        response = session.get(url, timeout=TIMEOUT_S)
-        if not response.ok:
-            raise _refusal(url, response)
-        return response.json()
-    except requests.JSONDecodeError as error:
-        raise CorpusError(f"{url} answers, but not with JSON. Try again later.") from error
-    except requests.RequestException as error:
-        raise CorpusError(
-            f"{url} cannot be reached ({_reason(error)}). Check the network and try again."
-        ) from error
-
-
 def fetch_file(
     remote: Remote, folder: Path, session: requests.Session, *, advance: Advance
 ) -> Path:
@@ -116,15 +76,18 @@ def fetch_file(
             return path
         path.unlink()
     known = remote.checksum and not remote.checksum.startswith(GIT_KINDS)
+    downloader = _Resuming(remote, path, session, advance)
     try:
         pooch.retrieve(
             remote.url,
             known_hash=remote.checksum if known else None,
             fname=path.name,
             path=path.parent,
-            downloader=_Resuming(remote, path, session, advance),
+            downloader=downloader,
         )
+        downloader.forget()
     except ValueError as error:  # pooch's word for a wrong hash
+        downloader.forget()
         raise _wrong(remote) from error
     except OSError as error:
         raise CorpusError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -172,16 +135,28 @@ class _Resuming:
                 failures = 1 if self._n_here() > before else failures + 1
                 if failures == ATTEMPTS:
                     raise CorpusError(
-                        f"{url} cannot be fetched ({_reason(error)}). Check the network and run "
+                        f"{url} cannot be fetched ({reason_of(error)}). Check the network and run "
                         f"the command again; it goes on from the {self._n_here() / 1e6:,.1f} MB "
                         "that are here."
                     ) from error
                 time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
         gits = self._remote.checksum.startswith(GIT_KINDS)  # which pooch does not know
         if gits and not matches(self._part, self._remote.checksum):
-            self._part.unlink()
+            self.forget()
             raise _wrong(self._remote)
-        self._part.replace(output_file)
+        self._hand_over(Path(output_file))
+
+    def forget(self) -> None:
+        """Delete what has come so far."""
+        self._part.unlink(missing_ok=True)
+
+    def _hand_over(self, target: Path) -> None:
+        """Give pooch the file, and keep it until pooch has checked it: a kill loses nothing."""
+        target.unlink()
+        try:
+            target.hardlink_to(self._part)
+        except OSError:  # a disk without hard links
+            self._part.replace(target)
 
     def _n_here(self) -> int:
         return self._part.stat().st_size if self._part.exists() else 0
@@ -197,19 +172,19 @@ class _Resuming:
             if response.status_code in BUSY:
                 raise _BrokenError(f"HTTP {response.status_code}, {response.reason}")
             if not response.ok:
-                raise _refusal(url, response)
+                raise refusal(url, response)
             resumes = response.status_code == requests.codes.partial_content
             if resumes and not response.headers.get("Content-Range", "").startswith(
                 f"bytes {start}-"
             ):
-                self._part.unlink()
+                self.forget()
                 raise _BrokenError("the server answers with another part than was asked for")
             self._store(response, start if resumes else 0)
 
     def _settle_end(self, response: requests.Response, start: int) -> None:
         """Nothing follows what is here: it is all there is, or of another file."""
         if response.headers.get("Content-Range") != f"bytes */{start}":
-            self._part.unlink()
+            self.forget()
             raise _BrokenError("what was here is no beginning of this file")
 
     def _store(self, response: requests.Response, start: int) -> None:
@@ -239,17 +214,3 @@ def _wrong(remote: Remote) -> CorpusError:
         f"{remote.checksum}. It was deleted; run the command again, and if that does not help, "
         "the publisher has changed it."
     )
-
-
-def _refusal(url: str, response: requests.Response) -> CorpusError:
-    return CorpusError(
-        f"{url} answers {response.status_code} ({response.reason}). The publisher may have moved "
-        "it: fetch the corpus by hand, and put it into place with «data place»."
-    )
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the names of the libraries that it went through."""
-    while isinstance(inner := getattr(error, "reason", None) or (*error.args, None)[0], Exception):
-        error = inner
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(": ")[2]
