@@ -35,9 +35,10 @@ _NOTES = {
     "levels": (
         "Level, rate and spectrum are as the files have them. Where one corpus differs from "
         "another here, much of it is how they were recorded and kept, and a network that is "
-        "trained on several can learn to tell the corpus by it. What serves and trains here brings every "
-        "clip to one rate and one level first. Where a mean spectrum falls off below half the "
-        "rate, the sound was once narrower; clips kept as Opus tell the rate that they decode at."
+        "trained on several can learn to tell the corpus by it. What serves and trains here "
+        "brings every clip to one rate and one level first. Where a mean spectrum falls off below "
+        "half the rate, the sound was once narrower; clips kept as Opus tell the rate that they "
+        "decode at."
     ),
     "chosen": (
         "One speaker says one sentence in every emotion: what differs is the way of speaking. "
