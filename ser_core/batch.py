@@ -1,9 +1,7 @@
 """Many recordings at once: files and zip archives in, one row each out."""
 
-import lzma
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +14,7 @@ from ser_core.corpora import read_emotion
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
 from ser_core.predictor import Judge, Prediction
+from ser_core.zips import UNREADABLE, is_clutter
 
 MAX_FILES = 200
 MAX_UNPACKED_BYTES = 500_000_000
@@ -23,16 +22,6 @@ MAX_UNPACKED_BYTES = 500_000_000
 MAX_NAME = 120
 """Characters of a name that are shown."""
 BLOCK_BYTES = 1 << 20
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,  # a password is needed; its child NotImplementedError: unknown compression
-)
-"""What Python's zipfile raises over a member that it cannot read."""
-_CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 class BatchError(SerError):
@@ -235,7 +224,7 @@ def _unpack(
     """The members of an archive, and how many bytes each took."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [m for m in opened.infolist() if not m.is_dir() and not _is_clutter(m)]
+            members = [m for m in opened.infolist() if not m.is_dir() and not is_clutter(m)]
             for i, member in enumerate(members, first):
                 name, target = shown_name(member.filename), folder / f"{i:04d}"
                 try:
@@ -251,11 +240,6 @@ def _unpack(
     except zipfile.BadZipFile as error:
         name = shown_name(archive.name)
         yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Pack it again."), 0
-
-
-def _is_clutter(member: zipfile.ZipInfo) -> bool:
-    parts = PurePosixPath(member.filename).parts
-    return any(part in _CLUTTER or part.startswith("._") for part in parts)
 
 
 def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ser_core.labels import BY_NAME
 
 if TYPE_CHECKING:
     from ser_core.predictor import Prediction
+    from ser_core.training.fetch import CorpusState
     from ser_core.training.metrics import Scores
 
 
@@ -87,4 +88,15 @@ def _print_emotions(per_emotion: Mapping[str, Mapping[str, float]]) -> None:
     for label, row in per_emotion.items():
         shares = [f"{row[key]:.1%}" for key in ("precision", "recall", "f1")]
         table.add_row(label, *shares, f"{row['support']:.0f}")
+    Console().print(table)
+
+
+def print_states(states: "Sequence[CorpusState]") -> None:
+    """Print a line for each corpus: how much of it is there."""
+    table = Table("corpus", Column("clips", justify="right"), Column("of", justify="right"),
+                  Column("", overflow="fold"), box=None, pad_edge=False)  # fmt: skip
+    for state in states:
+        sign = "[green]✔[/]" if state.whole else "[red]✘[/]" if state.n_clips else "–"
+        counts = (f"{state.n_clips:,}", f"{state.corpus.n_clips:,}")
+        table.add_row(state.corpus.name, *counts, f"{sign} {state.tell()}")
     Console().print(table)

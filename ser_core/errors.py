@@ -24,3 +24,7 @@ class ModelError(SerError):
 
 class CorpusError(SerError):
     """A corpus folder, its file names or a table of clips is not as documented."""
+
+
+class MissingCorpusError(CorpusError):
+    """A corpus is not in the data folder, or its folder holds none of its clips."""

@@ -9,7 +9,14 @@ from PIL import Image
 
 from ser_core.config import PipelineConfig
 from ser_core.features import extract_features
-from ser_core.plots import PICTURES, draw_features, draw_sound
+from ser_core.plots import (
+    PAPER_PICTURES,
+    PICTURES,
+    Look,
+    draw_features,
+    draw_sound,
+    loudest_frame,
+)
 from ser_core.preprocess import Waveform, preprocess
 from ser_core.stages import walk_through
 
@@ -75,3 +82,22 @@ def test_silence_and_a_long_clip_are_drawn_too(clip: Waveform) -> None:
 def test_features_are_drawn(clip: Waveform) -> None:
     walk = walk_through((RATE_HZ, clip), CONFIG)
     assert Image.open(io.BytesIO(draw_features(walk.features, walk.hop_s))).format == "PNG"
+
+
+def test_pictures_of_several_sounds_share_their_axes(clip: Waveform) -> None:
+    look = Look(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
+    alone, beside = (
+        {picture.name: picture.png for picture in draw_sound(clip, RATE_HZ, **options)}
+        for options in (
+            {"pictures": PAPER_PICTURES},
+            {"pictures": PAPER_PICTURES, "look": look},
+        )
+    )
+    assert list(alone) == list(PAPER_PICTURES)
+    changed = {name for name in alone if alone[name] != beside[name]}
+    assert changed == set(PAPER_PICTURES) - {"Fourier spectrum"}
+
+
+def test_the_loudest_frame_of_a_tone_is_its_rms() -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE_HZ) / RATE_HZ)
+    assert loudest_frame(tone.astype(np.float32)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)

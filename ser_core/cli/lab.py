@@ -103,6 +103,28 @@ def report(
 
 
 @app.command()
+def explore(
+    data: DataOption = DATA,
+    out: Annotated[Path, typer.Option(help="Folder to write: index.html, figures, tables.")] = (
+        Path("runs/explore")
+    ),
+    corpora: Annotated[
+        list[str] | None, typer.Option("--corpus", help="Only this one; repeat it.")
+    ] = None,
+    speakers: Annotated[
+        list[str] | None,
+        typer.Option("--speaker", help="Whose clips are drawn, as ravdess/12; repeat it."),
+    ] = None,
+) -> None:
+    """Draw what a folder of corpora holds: one page, its figures, tables of paths and labels."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.explore import explore as explore_data
+
+        page = explore_data(data, out, corpora=corpora or (), speakers=speakers or ())
+        typer.echo(f"{page} written.")
+
+
+@app.command()
 def robustness(
     models: Annotated[list[str] | None, typer.Option("--model", help="Repeat it.")] = None,
     data: DataOption = DATA,

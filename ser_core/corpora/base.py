@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, MissingCorpusError
 
 AUDIO_SUFFIXES = frozenset({".wav", ".opus", ".flac", ".ogg", ".mp3"})
 
@@ -84,6 +84,7 @@ class Corpus:
         citation: Whom to cite.
         folders: Folder names, below the data folder, that it is known under; where a
             clip lies in several, the earlier folder wins.
+        n_clips: How many the publisher has, those of dropped emotions too.
         emotions: The publisher's codes, mapped onto ours.
         parse: Clip name to its parts; None if it is no clip of this corpus.
         dropped: The publisher's codes that have no counterpart, with the reason.
@@ -100,6 +101,7 @@ class Corpus:
     licence: str
     citation: str
     folders: tuple[str, ...]
+    n_clips: int
     emotions: Mapping[str, str]
     parse: Callable[[str], NameParts | None]
     dropped: Mapping[str, str] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class Corpus:
 
     def is_present(self, data: Path) -> bool:
         """Whether the data folder holds this corpus under one of its names."""
-        return any((data / folder).is_dir() for folder in self.folders)
+        return bool(self._roots(data))
 
     def find_clips(self, data: Path) -> list[Clip]:
         """Find every labelled clip, in the publisher's layout or a flat one.
@@ -122,27 +124,44 @@ class Corpus:
             downloads, counts once, and the first by folder and path is taken.
 
         Raises:
-            CorpusError: The corpus is not there, none of its files is a clip of it, or
-                a name has an emotion code that the corpus does not know.
+            MissingCorpusError: The corpus is not there, or none of its files is a clip of it.
+            CorpusError: A name has an emotion code that the corpus does not know.
         """
-        roots = [data / folder for folder in self.folders if (data / folder).is_dir()]
-        if not roots:
-            raise CorpusError(
+        if not self.is_present(data):
+            raise MissingCorpusError(
                 f"{self.name} is not in {data}: no folder {' or '.join(self.folders)}. "
                 f"Fetch it from {self.source}."
             )
+        files = self._sound_files(data)
+        clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
+        if not clips:
+            raise MissingCorpusError(
+                f"{self._roots(data)[0]} holds {len(files)} sound files, and none is named as "
+                f"{self.name}'s. Fetch the corpus from {self.source} and keep its file names."
+            )
+        return clips
+
+    def find_files(self, data: Path) -> dict[str, Path]:
+        """Find every file that is named as one of this corpus, those of dropped emotions too.
+
+        Args:
+            data: Folder that holds a folder for each corpus.
+
+        Returns:
+            Paths by clip name, as in `find_clips`; empty where the corpus is not there.
+        """
+        return {name: path for name, path in self._sound_files(data).items() if self.parse(name)}
+
+    def _roots(self, data: Path) -> list[Path]:
+        return [data / folder for folder in self.folders if (data / folder).is_dir()]
+
+    def _sound_files(self, data: Path) -> dict[str, Path]:
         files: dict[str, Path] = {}
-        for root in roots:
+        for root in self._roots(data):
             for path in sorted(root.rglob("*")):
                 if path.suffix.lower() in AUDIO_SUFFIXES:
                     files.setdefault(self.clip_name(path), path)
-        clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
-        if not clips:
-            raise CorpusError(
-                f"{roots[0]} holds {len(files)} sound files, and none is named as {self.name}'s. "
-                f"Fetch the corpus from {self.source} and keep its file names."
-            )
-        return clips
+        return files
 
     def _clip(self, name: str, path: Path) -> Clip | None:
         parts = self.parse(name)

@@ -51,6 +51,7 @@ CREMA_D = Corpus(
     ),
     # AudioWAV before the rest: the same clips lie beside it as MP3.
     folders=("crema_d/AudioWAV", "crema_d", "CREMA-D/AudioWAV", "CREMA-D", "AudioWAV"),
+    n_clips=7_442,
     emotions={
         "ANG": "angry",
         "DIS": "disgust",

@@ -39,6 +39,7 @@ EMO_DB = Corpus(
         "emotional speech. Interspeech 2005: 1517-1520."
     ),
     folders=("emo_db", "emodb", "EMO-DB", "EmoDB"),
+    n_clips=535,
     emotions={
         "W": "angry",
         "E": "disgust",

@@ -41,6 +41,7 @@ JL_CORPUS = Corpus(
         "robot interaction applications. Interspeech 2018: 2768-2772."
     ),
     folders=("jl_corpus", "jl-corpus", "JL-Corpus", "Raw JL corpus (unchecked and unannotated)"),
+    n_clips=2_400,
     emotions={
         "angry": "angry",
         "happy": "happy",

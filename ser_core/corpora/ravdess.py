@@ -45,6 +45,7 @@ RAVDESS = Corpus(
         "Speech and Song (RAVDESS). PLoS ONE 13(5): e0196391."
     ),
     folders=("ravdess", "RAVDESS", "Audio_Speech_Actors_01-24"),
+    n_clips=1_440,
     emotions={
         "01": "neutral",
         "02": "calm",

@@ -14,6 +14,7 @@ RAVDESS_SONG = replace(
     title="Ryerson Audio-Visual Database of Emotional Speech and Song, song",
     # The two archives unpack into the same Actor_01 to Actor_24, so song may lie among speech.
     folders=("ravdess_song", "RAVDESS_song", "Audio_Song_Actors_01-24", *RAVDESS.folders),
+    n_clips=1_012,
     emotions={code: RAVDESS.emotions[code] for code in _SUNG},
     parse=partial(parse_fields, channel="02"),
     speakers="ravdess",

@@ -55,6 +55,7 @@ SAVEE = Corpus(
         "Principles, Algorithms and Systems, IGI Global, 398-423."
     ),
     folders=("savee", "SAVEE", "AudioData"),
+    n_clips=480,
     emotions={
         "a": "angry",
         "d": "disgust",

@@ -39,6 +39,7 @@ TESS = Corpus(
         "Borealis, doi:10.5683/SP2/E8H2MF."
     ),
     folders=("tess", "TESS", "TESS Toronto emotional speech set data"),
+    n_clips=2_800,
     emotions={
         "neutral": "neutral",
         "happy": "happy",

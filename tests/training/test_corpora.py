@@ -63,6 +63,7 @@ def test_the_document_tells_of_the_corpus(name: str) -> None:
     row = next(line for line in document.splitlines() if line.startswith(f"| `{name}` |"))
     assert corpus.source in row
     assert corpus.licence in row
+    assert f"| {corpus.n_clips:,}" in row
     for told in (*corpus.dropped, *(archive.md5 for archive in corpus.archives)):
         assert f"`{told}`" in document
 
