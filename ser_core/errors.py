@@ -24,3 +24,7 @@ class ModelError(SerError):
 
 class CorpusError(SerError):
     """A corpus folder, its file names or a table of clips is not as documented."""
+
+
+class HubError(SerError):
+    """The Hub refuses something or cannot be reached, or a folder is not fit for it."""

@@ -44,7 +44,8 @@ class Repo:
         files: Bytes by path.
         n_commits: Commits so far; they make its name.
         settings: Hardware, secrets and variables as they were set.
-        stages: What its runtime answers, one after the other; the last one stays.
+        stages: What its runtime answers, one after the other; the last one stays. After @ stands
+            the commit where it is not the newest.
         log: Lines of its build.
         host: Where a Space's app answers.
     """
@@ -182,12 +183,14 @@ class FakeRepos:
             settings["hardware"] = value["flavor"]
             return as_json({"stage": "BUILDING", "hardware": {"requested": value["flavor"]}})
         settings.setdefault(found["key"], {})[value["key"]] = value["value"]
-        return Answer()
+        return as_json({value["key"]: value})
 
     def _runtime(self, found: re.Match[str], _body: bytes, _token: str, _url: str) -> Answer:
         repo = self.repos[found["repo"]]
-        stage = repo.stages.pop(0) if len(repo.stages) > 1 else repo.stages[0]
-        return as_json({"stage": stage, "hardware": {"current": "cpu-basic"}, "sha": repo.commit})
+        told = repo.stages.pop(0) if len(repo.stages) > 1 else repo.stages[0]
+        stage, _, commit = told.partition("@")
+        hardware = {"current": repo.settings.get("hardware", "cpu-basic")}
+        return as_json({"stage": stage, "hardware": hardware, "sha": commit or repo.commit})
 
     def _logs(self, found: re.Match[str], _body: bytes, _token: str, _url: str) -> Answer:
         lines = [json.dumps({"data": line}) for line in self.repos[found["repo"]].log]
