@@ -15,7 +15,7 @@ from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
-from ser_core.predictor import Analysis, Prediction, Predictor
+from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
 from ser_core.remote import SCHEME, fetch_model
 
 logger = logging.getLogger(__name__)
@@ -119,12 +119,14 @@ class ModelSwitch:
         self._open: dict[str, Predictor] = {}
         self._ready = threading.Event()
         self._failure: SerError | None = None
+        self._watcher: Watcher | None = None
         if isinstance(first, Manifest):
             self._manifest = first
         else:
             self._settle_on(first)
 
     def _settle_on(self, predictor: Predictor) -> None:
+        predictor.watch = self._watcher
         self._open[predictor.manifest.name] = predictor
         self._predictor, self._manifest = predictor, predictor.manifest
         self.state = ModelState.SETTLED
@@ -223,6 +225,17 @@ class ModelSwitch:
                 "Choose another, or try again in a minute."
             )
         return self._open[name]
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let somebody learn what becomes of each recording, whichever model judges it."""
+        self._watcher = watcher
+        for predictor in list(self._open.values()):
+            predictor.watch = watcher
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a model is open and has judged its first sound, so that nobody waits."""
+        return self._ready.is_set() and self._failure is None
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:

@@ -1,7 +1,7 @@
 """The whole path from a recording to a `Prediction`."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
+from ser_core.errors import SerError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
@@ -142,6 +143,10 @@ class Analysis:
         }
 
 
+Watcher = Callable[[Prediction | SerError], None]
+"""Learns what became of each recording."""
+
+
 class Judge(Protocol):
     """Whoever answers: a `Predictor`, or what passes from one to another."""
 
@@ -154,11 +159,13 @@ class Predictor:
 
     Attributes:
         model: The model that answers.
+        watch: Is told of each answer and of each recording that is refused, once that is set.
     """
 
     def __init__(self, model: EmotionModel) -> None:
         """Take a model and warm the whole path, so that the first visitor need not wait."""
         self.model = model
+        self.watch: Watcher | None = None
         self._warm_up()
 
     @classmethod
@@ -208,6 +215,16 @@ class Predictor:
             denoise: Whether steady noise is taken off the speech first, even where the
                 model learnt without that.
         """
+        watch = self.watch or _look_away
+        try:
+            analysis = self._analyse(source, denoise=denoise)
+        except SerError as error:
+            watch(error)
+            raise
+        watch(analysis.prediction)
+        return analysis
+
+    def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
         config, stopwatch = self.path(denoise=denoise), _Stopwatch()
         with stopwatch.stage("load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
@@ -248,6 +265,10 @@ class Predictor:
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
         self.predict((rate_hz, tone))
+
+
+def _look_away(_outcome: Prediction | SerError) -> None:
+    """Watch nothing."""
 
 
 def _windows(
