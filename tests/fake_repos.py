@@ -107,7 +107,7 @@ class FakeRepos:
             (rf"POST {kind_and_name}/commit/\w+", self._commit),
             (rf"POST {kind_and_name}/(?P<key>hardware|secrets|variables)", self._set),
             (rf"GET {kind_and_name}/runtime", self._runtime),
-            (rf"GET {kind_and_name}/logs/build", self._logs),
+            (rf"GET {kind_and_name}/logs/(?:build|run)", self._logs),
             (r"(?:GET|HEAD) /(?P<repo>[^/]+/[^/]+)/resolve/(?P<at>[^/]+)/(?P<file>.+)", self._file),
         ]
 

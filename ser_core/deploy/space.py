@@ -19,8 +19,12 @@ BUILD_WITHIN_S = 1_800.0
 LOOK_EVERY_S = 5.0
 N_LOG_LINES = 15
 """Lines of a failed build that are shown."""
-STOPPED = ("NO_APP_FILE", "PAUSED", "STOPPED", "DELETING")
-"""Stages that no waiting ends."""
+INTERMEDIATE = ("BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTING")
+FAILED = ("BUILD_ERROR", "CONFIG_ERROR", "RUNTIME_ERROR", "NO_APP_FILE", "STOPPED")
+STOPPED = ("PAUSED", "DELETING")
+"""Stages in which nothing is built."""
+BEGINS_WITHIN_S = 60.0
+"""After this long what the Hub tells is no longer of the commit before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +125,31 @@ def _make(api: "HfApi", plan: SpacePlan) -> str:
 def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
     """Wait until a Space runs a commit.
 
+    Until the build begins, the Hub tells of the commit before, or that there is no app yet.
+
     Args:
         api: From `open_hub`.
         space: Owner and name.
-        commit: What it is to run; until its build begins the Hub tells of the one before.
+        commit: What it is to run.
 
     Raises:
         HubError: The build fails, its last lines in the message; or it takes too long.
     """
-    deadline = time.monotonic() + BUILD_WITHIN_S
+    begun = time.monotonic()
+    is_building = False
     while True:
         with hub_errors(f"The files are there, but waiting for {space}"):
             runtime = api.get_space_runtime(space)
-        told = runtime.raw.get("sha", commit) == commit
-        if told and runtime.stage == "RUNNING":
+        stage, waited_s = str(runtime.stage), time.monotonic() - begun
+        if stage == "RUNNING" and runtime.raw.get("sha", commit) == commit:
             return
-        if told and (runtime.stage.endswith("_ERROR") or runtime.stage in STOPPED):
-            raise HubError(f"{space} ends in {runtime.stage}. {_log(api, space, runtime.stage)}")
-        if time.monotonic() > deadline:
+        is_building |= stage in INTERMEDIATE
+        is_ours = is_building or runtime.raw.get("sha") == commit or waited_s > BEGINS_WITHIN_S
+        if stage in STOPPED or (stage in FAILED and is_ours):
+            raise HubError(f"{space} ends in {stage}. {_log(api, space, stage)}")
+        if waited_s > BUILD_WITHIN_S:
             raise HubError(
-                f"{space} is still in {runtime.stage} after {BUILD_WITHIN_S / 60:.0f} minutes. "
+                f"{space} is still in {stage} after {BUILD_WITHIN_S / 60:.0f} minutes. "
                 f"Look at {api.endpoint}/spaces/{space}."
             )
         time.sleep(LOOK_EVERY_S)

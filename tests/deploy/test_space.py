@@ -49,9 +49,10 @@ def test_a_space_that_is_there_is_brought_up_to_date(
 def test_the_build_of_the_commit_before_is_not_taken_for_ours(
     hub: FakeHub, api: HfApi, files: Files
 ) -> None:
-    hub.repos.new.stages = ["BUILD_ERROR@older", "RUNNING@older", "BUILDING", "RUNNING"]
+    hub.repos.new.stages = ["NO_APP_FILE@older", "BUILD_ERROR@older", "RUNNING@older"]
+    hub.repos.new.stages += ["BUILDING", "RUNNING"]
     assert list(deploy(api, PLAN, files))[-1].startswith("live: ")
-    assert hub.asked("/runtime") >= 4
+    assert hub.asked("/runtime") >= 5
 
 
 def test_without_a_token_nothing_is_asked(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,10 +153,28 @@ def test_a_build_that_fails_shows_the_end_of_its_log(
     assert len(told) == 1 + space_module.N_LOG_LINES
 
 
+@pytest.mark.parametrize("commit", ["", "@older"])
+@pytest.mark.parametrize("seen", [["BUILDING"], []])
+def test_a_failure_is_told_whichever_commit_the_hub_names(
+    hub: FakeHub,
+    api: HfApi,
+    files: Files,
+    monkeypatch: pytest.MonkeyPatch,
+    commit: str,
+    seen: list[str],
+) -> None:
+    monkeypatch.setattr(space_module, "BEGINS_WITHIN_S", 0.1)
+    hub.repos.new.stages = [*seen, f"RUNTIME_ERROR{commit}"]
+    hub.repos.new.log = ["MoodMirror cannot start.\n"]
+    with pytest.raises(HubError, match=r"(?s)ends in RUNTIME_ERROR.*MoodMirror cannot start\."):
+        list(deploy(api, PLAN, files))
+
+
 def test_a_space_that_is_paused_is_not_waited_for_and_may_have_no_log(
     hub: FakeHub, api: HfApi, files: Files
 ) -> None:
     hub.repos.new.stages = ["PAUSED"]
+    hub.faults.append(Fault("/logs/run", 404, times=99))
     with pytest.raises(HubError, match=r"ends in PAUSED\. Reading its log failed: .*\(404\)"):
         list(deploy(api, PLAN, files))
 
