@@ -40,11 +40,12 @@ def deploy(
     with errors_as_one_line(), TemporaryDirectory(prefix="moodmirror-space-") as place:
         from ser_core.deploy.checks import check_folder
         from ser_core.deploy.folder import copy_files, space_files
-        from ser_core.deploy.repository import open_hub
+        from ser_core.deploy.repository import check_name, open_hub
         from ser_core.deploy.smoke import fresh_environment, smoke_test
         from ser_core.deploy.space import SpacePlan
         from ser_core.deploy.space import deploy as deploy_space
 
+        check_name(space)
         pairs = dict(_pair(variable) for variable in variables or [])
         plan = SpacePlan(space, hardware, tuple(secrets or []), pairs, private)
         plan.secret_values()
@@ -76,8 +77,9 @@ def publish_model(
     with errors_as_one_line():
         from ser_core.deploy.publish import publish_model as publish
         from ser_core.deploy.publish import publishable
-        from ser_core.deploy.repository import open_hub
+        from ser_core.deploy.repository import check_name, open_hub
 
+        check_name(repo)
         files = publishable(folder)
         if dry_run:
             _show(files)

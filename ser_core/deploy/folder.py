@@ -2,6 +2,7 @@
 
 import ast
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def space_files(project: Path) -> Files:
         bundled models and the examples.
 
     Raises:
-        HubError: The folder is not the whole project.
+        HubError: The folder is not the whole project, or a file of those is not under version
+            control, so that nobody's recording is pushed by mistake.
         ModelError: A bundled model does not match its manifest.
     """
     if absent := [
@@ -53,7 +55,13 @@ def space_files(project: Path) -> Files:
     )
     for folder in sorted(path.parent for path in (project / MODELS).glob(f"*/{FILE_NAME}")):
         paths += model_files(folder).values()
-    return {path.relative_to(project).as_posix(): path for path in paths}
+    files = {path.relative_to(project).as_posix(): path for path in paths}
+    if strays := sorted(set(files) - _tracked(project, files)):
+        raise HubError(
+            f"{', '.join(strays)} would be pushed and is not under version control. "
+            "«git add» it, or take it away."
+        )
+    return files
 
 
 def model_files(folder: Path) -> Files:
@@ -93,6 +101,16 @@ def copy_files(files: Files, target: Path) -> Path:
 def total_bytes(files: Files) -> int:
     """Size of all files together."""
     return sum(path.stat().st_size for path in files.values())
+
+
+def _tracked(project: Path, files: Files) -> set[str]:
+    """Those of the files that git knows; all of them where this is no checkout."""
+    listing = ["git", "-C", str(project), "ls-files", "-z"]
+    try:
+        done = subprocess.run(listing, capture_output=True, text=True)
+    except FileNotFoundError:
+        return set(files)
+    return set(done.stdout.split("\0")) if done.returncode == 0 else set(files)
 
 
 def _beside_modules(project: Path, modules: list[Path]) -> set[Path]:

@@ -4,6 +4,7 @@ One commit, so that a repository holds either what it held before or all that is
 connection lost half-way changes nothing that anybody sees.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,6 +37,16 @@ def open_hub() -> "HfApi":
     with hub_errors("Signing in"):
         api.whoami()
     return api
+
+
+def check_name(repo: str) -> None:
+    """Refuse what is no owner and name of a repository.
+
+    Raises:
+        HubError: It is none.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise HubError(f"{repo} is no repository; expected OWNER/NAME.")
 
 
 def push(api: "HfApi", files: Files, repo: str, *, kind: str, message: str) -> str:
@@ -98,6 +109,8 @@ def _reason(error: BaseException) -> str:
         if isinstance(error, RuntimeError) and cause is not None:
             return _reason(cause)
         said = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ValueError):
+            return said
         return f"{said}. Start again when the connection is there: what was sent is not sent twice."
     status = error.response.status_code
     said = " ".join((error.server_message or str(error)).split()).rstrip(".")

@@ -137,7 +137,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            urllib.request.urlopen(f"{url}healthz", timeout=5).close()
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(LOOK_EVERY_S)

@@ -35,6 +35,16 @@ def test_a_folder_that_is_not_the_project_is_refused(tmp_path: Path) -> None:
         space_files(tmp_path)
 
 
+def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> None:
+    assert "app.py" in space_files(copy)
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", "-C", copy, *command], check=True)
+    assert "app.py" in space_files(copy)
+    (copy / "examples" / "myself.wav").touch()
+    with pytest.raises(HubError, match=r"^examples/myself\.wav would be pushed and is not under"):
+        space_files(copy)
+
+
 def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     told = smoke_test(folder, prepare=lambda *_: Path(sys.executable))

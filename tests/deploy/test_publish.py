@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 
 from ser_core.deploy.folder import CLIP, space_files
 from ser_core.deploy.publish import publish_model, publishable
+from ser_core.deploy.repository import check_name, hub_errors
 from ser_core.errors import HubError
 from ser_core.remote import fetch_model
 from tests.conftest import ROOT
@@ -78,6 +79,20 @@ def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub, tmp_path: Pa
         assert re.search(f"^would .*{step}", done.stdout, re.M)
     assert "hush" not in done.stdout
     assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["mood", "a/b/c", "a/", "a b/c", ""])
+def test_a_name_that_cannot_be_is_refused_at_once(name: str) -> None:
+    with pytest.raises(HubError, match=f"^{name} is no repository; expected OWNER/NAME"):
+        check_name(name)
+
+
+def test_a_mistake_is_not_called_a_lost_connection() -> None:
+    with (
+        pytest.raises(HubError, match=r"^Uploading failed: Invalid metadata$"),
+        hub_errors("Uploading"),
+    ):
+        raise ValueError("Invalid metadata")
 
 
 def test_the_command_stops_before_the_hub_where_there_is_no_token(
