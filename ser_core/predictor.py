@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
-from ser_core.errors import SerError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
@@ -143,7 +142,7 @@ class Analysis:
         }
 
 
-Watcher = Callable[[Prediction | SerError], None]
+Watcher = Callable[[Prediction | Exception], None]
 """Learns what became of each recording."""
 
 
@@ -159,7 +158,7 @@ class Predictor:
 
     Attributes:
         model: The model that answers.
-        watch: Is told of each answer and of each recording that is refused, once that is set.
+        watch: Is told of each answer, and of each error in its place, once that is set.
     """
 
     def __init__(self, model: EmotionModel) -> None:
@@ -218,7 +217,7 @@ class Predictor:
         watch = self.watch or _look_away
         try:
             analysis = self._analyse(source, denoise=denoise)
-        except SerError as error:
+        except Exception as error:
             watch(error)
             raise
         watch(analysis.prediction)
@@ -267,7 +266,7 @@ class Predictor:
         self.predict((rate_hz, tone))
 
 
-def _look_away(_outcome: Prediction | SerError) -> None:
+def _look_away(_outcome: Prediction | Exception) -> None:
     """Watch nothing."""
 
 

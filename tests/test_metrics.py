@@ -2,7 +2,7 @@
 
 import pytest
 
-from ser_core.errors import AudioError, ModelError, NoSpeechError, SerError
+from ser_core.errors import AudioError, ModelError, NoSpeechError
 from ser_core.model import EmotionModel
 from ser_core.models import ModelSwitch
 from ser_core.predictor import Prediction, Predictor
@@ -28,10 +28,11 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float | None:
         (NoSpeechError("quiet"), "no_speech"),
         (AudioError("broken"), "refused"),
         (ModelError("gone"), "failed"),
+        (ZeroDivisionError("a bug"), "failed"),
     ],
 )
 def test_each_outcome_has_a_name(
-    predictor: Predictor, outcome: Prediction | SerError, name: str
+    predictor: Predictor, outcome: Prediction | Exception, name: str
 ) -> None:
     metrics = Metrics(ModelSwitch(predictor))
     metrics.count_recording(outcome)
@@ -48,7 +49,7 @@ def test_a_full_queue_is_a_rejection_and_an_app_that_warms_is_none(predictor: Pr
 
 
 def test_a_predictor_tells_its_watcher_of_answers_and_refusals(predictor: Predictor) -> None:
-    told: list[Prediction | SerError] = []
+    told: list[Prediction | Exception] = []
     switch = ModelSwitch(predictor)
     switch.watch(told.append)
     answer = switch.predict((RATE_HZ, make_babble()))
@@ -58,7 +59,7 @@ def test_a_predictor_tells_its_watcher_of_answers_and_refusals(predictor: Predic
 
 
 def test_a_model_that_is_opened_later_is_watched_too(predictor: Predictor) -> None:
-    told: list[Prediction | SerError] = []
+    told: list[Prediction | Exception] = []
     later = Predictor(EmotionModel(predictor.model._folder, predictor.manifest))
     switch = ModelSwitch(predictor)
     switch.watch(told.append)

@@ -50,7 +50,7 @@ def _check_header(folder: Path) -> str:
         "colorTo": (" or ".join(COLOURS), lambda value: value in COLOURS),
         "short_description": (
             f"at most {MAX_DESCRIPTION} characters",
-            lambda value: len(value) <= MAX_DESCRIPTION,
+            lambda value: 0 < len(value) <= MAX_DESCRIPTION,
         ),
     }
     for key, (expected, fits) in rules.items():

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ser_core.errors import AudioError, NoSpeechError, SerError
+from ser_core.errors import AudioError, NoSpeechError
 from ser_core.models import ModelSwitch
 from ser_core.predictor import Prediction
 
@@ -26,7 +26,7 @@ ROUTES = {
     "/gradio_api/queue/join": "join",
     "/gradio_api/call": "call",
 }
-"""Names of the requests that are told apart, by the beginning of their paths."""
+"""Names of the requests that are told apart, by their paths."""
 REJECTIONS = {413: "too_large", 429: "too_many", 503: "queue_full"}
 """Why a request was turned away, by status."""
 
@@ -74,7 +74,7 @@ class Metrics:
         for reason in REJECTIONS.values():
             self._rejections.labels(reason)
 
-    def count_recording(self, outcome: Prediction | SerError) -> None:
+    def count_recording(self, outcome: Prediction | Exception) -> None:
         """Count one recording, and the time of its stages where it was answered."""
         self._recordings.labels(_outcome_name(outcome)).inc()
         if isinstance(outcome, Prediction):
@@ -114,7 +114,7 @@ class CountResponses:
         await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
 
-def _outcome_name(outcome: Prediction | SerError) -> str:
+def _outcome_name(outcome: Prediction | Exception) -> str:
     match outcome:
         case Prediction():
             return "answered" if outcome.certain else "uncertain"

@@ -17,7 +17,7 @@ from tests.conftest import RATE_HZ, ROOT
 
 pytestmark = pytest.mark.browser
 
-WITHIN_S = 120
+WITHIN_S = 600
 LATE = """
 import os, time
 from pathlib import Path
@@ -61,19 +61,19 @@ def test_the_app_is_ready_only_when_a_model_is_warm(
     go = tmp_path / "go"
     settings = {"MOODMIRROR_MODEL": "auto", "GO": str(go), "HF_HUB_OFFLINE": "1"}
     with run_app(["-c", LATE], tmp_path / "log.txt", **settings) as url:
-        before = httpx.get(f"{url}healthz", timeout=30)
+        before = httpx.get(f"{url}healthz", timeout=60)
         assert (before.status_code, before.json()) == (503, {"ready": False, "state": "warming"})
         assert before.headers["Retry-After"] == "2"
         go.write_text(order)
-        wait_until(lambda: httpx.get(f"{url}healthz", timeout=30).json().get("state") != "warming")
-        after = httpx.get(f"{url}healthz", timeout=30)
+        wait_until(lambda: httpx.get(f"{url}healthz", timeout=60).json().get("state") != "warming")
+        after = httpx.get(f"{url}healthz", timeout=60)
         assert (after.status_code, after.json()["ready"]) == (status, said)
-        assert httpx.get(url, timeout=30).status_code == 200
+        assert httpx.get(url, timeout=60).status_code == 200
 
 
 def read(url: str) -> dict[tuple[str, ...], float]:
     """Values of all samples, by name and labels."""
-    answer = httpx.get(f"{url}metrics", timeout=30)
+    answer = httpx.get(f"{url}metrics", timeout=60)
     assert answer.status_code == 200
     families = text_string_to_metric_families(answer.text)
     return {
@@ -120,8 +120,8 @@ def test_metrics_hold_no_name_of_a_file_and_grow_by_nothing_that_is_asked_for(
     client = Client(url, verbose=False, analytics_enabled=False)
     client.predict(audio=handle_file(voice), api_name="/predict")
     for i in range(20):
-        httpx.get(f"{url}made-up-{i}", timeout=30)
-    text = httpx.get(f"{url}metrics", timeout=30).text
+        httpx.get(f"{url}made-up-{i}", timeout=60)
+    text = httpx.get(f"{url}metrics", timeout=60).text
     assert "made-up" not in text
     assert voice.stem not in text
     routes = {
@@ -131,5 +131,5 @@ def test_metrics_hold_no_name_of_a_file_and_grow_by_nothing_that_is_asked_for(
 
 
 def test_nobody_sees_metrics_unless_that_was_asked_for(app_url: str) -> None:
-    assert "moodmirror_" not in httpx.get(f"{app_url}metrics", timeout=30).text
-    assert httpx.get(f"{app_url}healthz", timeout=30).json()["ready"] is True
+    assert "moodmirror_" not in httpx.get(f"{app_url}metrics", timeout=60).text
+    assert httpx.get(f"{app_url}healthz", timeout=60).json()["ready"] is True

@@ -22,6 +22,7 @@ def test_this_project_passes_its_checks(folder: Path) -> None:
         ("README.md", "^license: .*\n", "", "has license: None; expected an identifier"),
         ("README.md", "^colorTo: .*", "colorTo: teal", "has colorTo: teal; expected red or"),
         ("README.md", "^(short_.*)", r"\1" + "!" * 60, "expected at most 60 characters"),
+        ("README.md", "^short_.*\n", "", "short_description: None; expected at most"),
         ("README.md", "^sdk_version: .*", "sdk_version: 5.0.0", "pins gradio to 6"),
         ("requirements.txt", "^gradio==", "gradio>=", "pins gradio to nothing"),
         ("README.md", "^title: .*", "title: [", "metadata of README.md cannot be read"),
