@@ -28,3 +28,7 @@ class CorpusError(SerError):
 
 class MissingCorpusError(CorpusError):
     """A corpus is not in the data folder, or its folder holds none of its clips."""
+
+
+class HubError(SerError):
+    """The Hub refuses something or cannot be reached, or a folder is not fit for it."""

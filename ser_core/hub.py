@@ -115,19 +115,20 @@ def _await_hub(config: EncoderConfig) -> None:
     if outcome is not None:
         raise OfflineError(
             f"{config.file} of {config.repo} is not on this machine and the Hub cannot be "
-            f"reached ({_first_line(outcome)}). Connect to the network, or name a copy in "
+            f"reached ({first_line(outcome)}). Connect to the network, or name a copy in "
             f"{ENCODER_VARIABLE}."
         ) from outcome
 
 
 def _failure(config: EncoderConfig, error: Exception) -> ModelError:
     return ModelError(
-        f"{config.file} of {config.repo} cannot be fetched ({_first_line(error)}). "
+        f"{config.file} of {config.repo} cannot be fetched ({first_line(error)}). "
         f"Try again later, or name a copy in {ENCODER_VARIABLE}."
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says first, or its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -152,7 +153,7 @@ def read_tensors(path: Path, config: EncoderConfig) -> Tensors:
             tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{path} cannot be read as weights: {_first_line(error)}. Delete it and fetch it again."
+            f"{path} cannot be read as weights: {first_line(error)}. Delete it and fetch it again."
         ) from error
     if tensors_sha256(tensors) != config.tensors_sha256:
         raise ModelError(

@@ -143,7 +143,7 @@ class Manifest:
             ModelError: No manifest, an unknown format, settings that contradict each
                 other, or files that are missing or not those of the manifest.
         """
-        stored = _read_json(folder)
+        stored = read_json(folder)
         if stored.get("format") != FORMAT:
             raise ModelError(
                 f"{folder.name}/{FILE_NAME} has format {stored.get('format')}; this version reads "
@@ -225,7 +225,15 @@ def check_files(folder: Path, files: dict[str, str]) -> None:
             )
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def read_json(folder: Path) -> dict[str, Any]:
+    """Read `manifest.json` as it stands.
+
+    Args:
+        folder: A model folder.
+
+    Raises:
+        ModelError: There is none, or it holds no JSON object.
+    """
     path = folder / FILE_NAME
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

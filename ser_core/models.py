@@ -15,12 +15,13 @@ from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
-from ser_core.predictor import Analysis, Prediction, Predictor
+from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
+from ser_core.remote import SCHEME, fetch_model
 
 logger = logging.getLogger(__name__)
 
 MODEL_VARIABLE = "MOODMIRROR_MODEL"
-"""Environment variable with the choice: `auto`, `accurate`, `compact` or a folder."""
+"""Environment variable with the choice: `auto`, `accurate`, `compact`, a folder or its address."""
 AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
 BUNDLED = Path(__file__).resolve().parents[1] / "model"
 """Where the project's own models lie."""
@@ -38,12 +39,13 @@ def open_predictor(choice: str) -> Predictor:
     all that it needs, and the compact one elsewhere.
 
     Args:
-        choice: `auto`, `accurate`, `compact` or a model folder.
+        choice: `auto`, `accurate`, `compact`, a model folder, or `hf://OWNER/NAME@REVISION`.
 
     Raises:
         OfflineError: The accurate model was asked for by name, its encoder is not on
             this machine, and the Hub cannot be reached.
-        ModelError: The model's folder does not match its manifest.
+        ModelError: The model's folder does not match its manifest, or an address leads to
+            no such model.
     """
     if choice != AUTO:
         return Predictor.from_folder(_folder(choice))
@@ -59,7 +61,8 @@ def fetch_parts(choice: str) -> None:
     """Fetch what a choice needs from the Hub, so that opening it needs no network.
 
     Args:
-        choice: `auto`, which fetches nothing, `accurate`, `compact` or a model folder.
+        choice: `auto`, which fetches nothing, `accurate`, `compact`, a model folder, or
+            `hf://OWNER/NAME@REVISION`.
 
     Raises:
         OfflineError: The encoder is not on this machine and the Hub cannot be reached.
@@ -73,6 +76,8 @@ def fetch_parts(choice: str) -> None:
 
 
 def _folder(choice: str) -> Path:
+    if choice.startswith(SCHEME):
+        return fetch_model(choice)
     return BUNDLED / choice if choice in (ACCURATE, COMPACT) else Path(choice)
 
 
@@ -114,12 +119,14 @@ class ModelSwitch:
         self._open: dict[str, Predictor] = {}
         self._ready = threading.Event()
         self._failure: SerError | None = None
+        self._watcher: Watcher | None = None
         if isinstance(first, Manifest):
             self._manifest = first
         else:
             self._settle_on(first)
 
     def _settle_on(self, predictor: Predictor) -> None:
+        predictor.watch = self._watcher
         self._open[predictor.manifest.name] = predictor
         self._predictor, self._manifest = predictor, predictor.manifest
         self.state = ModelState.SETTLED
@@ -133,7 +140,7 @@ class ModelSwitch:
         and fetches the accurate one after it; every other choice is opened for good.
 
         Args:
-            choice: `auto`, `accurate`, `compact` or a model folder.
+            choice: `auto`, `accurate`, `compact`, a model folder, or `hf://OWNER/NAME@REVISION`.
 
         Raises:
             ModelError: The model cannot be opened; under `auto`, the compact one's folder
@@ -218,6 +225,17 @@ class ModelSwitch:
                 "Choose another, or try again in a minute."
             )
         return self._open[name]
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let somebody learn what becomes of each recording, whichever model judges it."""
+        self._watcher = watcher
+        for predictor in list(self._open.values()):
+            predictor.watch = watcher
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a model is open and has judged its first sound, so that nobody waits."""
+        return self._ready.is_set() and self._failure is None
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:

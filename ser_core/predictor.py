@@ -1,7 +1,7 @@
 """The whole path from a recording to a `Prediction`."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
-from ser_core.errors import NoSpeechError
+from ser_core.errors import NoSpeechError, SerError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
@@ -144,6 +144,10 @@ class Analysis:
         }
 
 
+Watcher = Callable[[Prediction | Exception], None]
+"""Learns what became of each recording."""
+
+
 class Judge(Protocol):
     """Whoever answers: a `Predictor`, or what passes from one to another."""
 
@@ -156,11 +160,13 @@ class Predictor:
 
     Attributes:
         model: The model that answers.
+        watch: Is told of each answer, and of each error in its place, once that is set.
     """
 
     def __init__(self, model: EmotionModel) -> None:
         """Take a model and warm the whole path, so that the first visitor need not wait."""
         self.model = model
+        self.watch: Watcher | None = None
         self._warm_up()
 
     @classmethod
@@ -210,6 +216,16 @@ class Predictor:
             denoise: Whether steady noise is taken off the speech first, even where the
                 model learnt without that.
         """
+        watch = self.watch or _look_away
+        try:
+            analysis = self._analyse(source, denoise=denoise)
+        except Exception as error:
+            watch(error)
+            raise
+        watch(analysis.prediction)
+        return analysis
+
+    def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
         config, stopwatch = self.path(denoise=denoise), _Stopwatch()
         with stopwatch.stage("load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
@@ -255,6 +271,10 @@ class Predictor:
             self.predict((rate_hz, tone))
         n_frames = rate_hz // self.config.features.hop_length
         self.model(np.zeros((1, n_frames, len(self.manifest.columns)), np.float32))
+
+
+def _look_away(_outcome: Prediction | Exception) -> None:
+    """Watch nothing."""
 
 
 def _windows(

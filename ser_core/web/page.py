@@ -9,6 +9,7 @@ from ser_core.models import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.about import describe_models
 from ser_core.web.api import add_endpoints
+from ser_core.web.health import watch_app
 from ser_core.web.language import (
     CATALOGUES,
     ENGLISH,
@@ -139,7 +140,7 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: our looks, and nothing that reports or records.
 
     Args:
-        models: Their settings say how large a file may be.
+        models: Their settings say how large a file may be, and whether they are warm.
     """
     return {
         "theme": theme.build_theme(),
@@ -155,4 +156,5 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "share": False,
+        "app_kwargs": watch_app(models),
     }

@@ -1,0 +1,43 @@
+# The page on port 7860, on a CPU; needs no network with MOODMIRROR_MODEL=compact.
+# Build and run: docker compose up
+
+FROM python:3.11-slim-bookworm AS environment
+COPY requirements.txt /tmp/requirements.txt
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir -r /tmp/requirements.txt
+
+FROM python:3.11-slim-bookworm
+COPY packages.txt /tmp/packages.txt
+RUN apt-get update \
+    && xargs apt-get install --yes --no-install-recommends < /tmp/packages.txt \
+    && rm -rf /var/lib/apt/lists/* /tmp/packages.txt \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin moodmirror \
+    && install --directory --owner=10001 --group=10001 /cache
+COPY --from=environment /opt/venv /opt/venv
+WORKDIR /srv
+COPY app.py LICENSE README.md ./
+COPY model model
+COPY examples examples
+COPY ser_core ser_core
+RUN /opt/venv/bin/python -m compileall -q ser_core
+
+# /tmp is all that must be writable. /cache keeps Whisper's weights, which MOODMIRROR_MODEL=auto
+# fetches once; where it cannot be written to, the compact model goes on answering.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    GRADIO_SERVER_NAME=0.0.0.0 \
+    GRADIO_SERVER_PORT=7860 \
+    GRADIO_TEMP_DIR=/tmp \
+    HOME=/tmp \
+    NUMBA_CACHE_DIR=/tmp/numba \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    HF_HOME=/cache/huggingface \
+    MOODMIRROR_CACHE=/cache/moodmirror \
+    MOODMIRROR_METRICS=1
+USER 10001
+VOLUME /cache
+EXPOSE 7860
+HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
+CMD ["python", "app.py"]

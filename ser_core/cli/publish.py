@@ -1,0 +1,103 @@
+"""The commands that bring things to the Hugging Face Hub."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ser_core.cli.common import app, errors_as_one_line
+from ser_core.errors import HubError
+
+if TYPE_CHECKING:
+    from ser_core.deploy.folder import Files
+
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check and show everything, and send nothing.")
+]
+PrivateOption = Annotated[bool, typer.Option(help="Make it for its owner alone.")]
+
+
+@app.command()
+def deploy(
+    space: Annotated[str, typer.Option(help="OWNER/NAME of the Space; made if it is missing.")],
+    source: Annotated[Path, typer.Option(help="A checkout of the project.")] = Path(),
+    hardware: Annotated[str | None, typer.Option(help="Such as cpu-basic or cpu-upgrade.")] = None,
+    secrets: Annotated[
+        list[str] | None,
+        typer.Option("--secret", help="Name of an environment variable. Repeat it."),
+    ] = None,
+    variables: Annotated[
+        list[str] | None, typer.Option("--variable", help="NAME=VALUE. Repeat it.")
+    ] = None,
+    private: PrivateOption = False,
+    skip_smoke_test: Annotated[
+        bool, typer.Option(help="Do not try the folder in a fresh environment first.")
+    ] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Push the app to a Space: checks first, then upload, build, and one live question."""
+    with errors_as_one_line(), TemporaryDirectory(prefix="moodmirror-space-") as place:
+        from ser_core.deploy.checks import check_folder
+        from ser_core.deploy.folder import copy_files, space_files
+        from ser_core.deploy.repository import check_name, open_hub
+        from ser_core.deploy.smoke import fresh_environment, smoke_test
+        from ser_core.deploy.space import SpacePlan
+        from ser_core.deploy.space import deploy as deploy_space
+
+        check_name(space)
+        pairs = dict(_pair(variable) for variable in variables or [])
+        plan = SpacePlan(space, hardware, tuple(secrets or []), pairs, private)
+        plan.secret_values()
+        names = space_files(source)
+        folder = copy_files(names, Path(place))
+        files = {name: folder / name for name in names}
+        for line in check_folder(folder):
+            typer.echo(line)
+        api = None if dry_run else open_hub()
+        if skip_smoke_test:
+            typer.echo("smoke test: skipped, as asked; nothing shows yet that this folder runs")
+        else:
+            typer.echo("smoke test: installing requirements.txt into a fresh environment …")
+            typer.echo(smoke_test(folder, prepare=fresh_environment))
+        if api is None:
+            _show(files)
+        for line in plan.steps(files) if api is None else deploy_space(api, plan, files):
+            typer.echo(line)
+
+
+@app.command()
+def publish_model(
+    folder: Annotated[Path, typer.Argument(help="A model folder with its card.")],
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME of the repository.")],
+    private: PrivateOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Push a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
+    with errors_as_one_line():
+        from ser_core.deploy.publish import publish_model as publish
+        from ser_core.deploy.publish import publishable
+        from ser_core.deploy.repository import check_name, open_hub
+
+        check_name(repo)
+        files = publishable(folder)
+        if dry_run:
+            _show(files)
+            typer.echo(f"would make the repository {repo} if it is missing, and upload these files")
+            return
+        for line in publish(open_hub(), files, repo, private=private):
+            typer.echo(line)
+
+
+def _pair(variable: str) -> tuple[str, str]:
+    """Name and value of `--variable`."""
+    name, sign, value = variable.partition("=")
+    if not (name and sign):
+        raise HubError(f"--variable {variable} has no value; expected NAME=VALUE.")
+    return name, value
+
+
+def _show(files: "Files") -> None:
+    """Print size and name of each file."""
+    for name, path in files.items():
+        typer.echo(f"{path.stat().st_size:>12,}  {name}")

@@ -1,0 +1,1 @@
+"""Out to the Hugging Face Hub: the app as a Space, and model folders as repositories."""

@@ -1,0 +1,132 @@
+"""Repositories on the Hub: who may write to them, and files pushed in one commit.
+
+One commit, so that a repository holds either what it held before or all that is new: a
+connection lost half-way changes nothing that anybody sees.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ser_core.deploy.folder import Files
+from ser_core.errors import HubError, SerError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+KEPT = (".gitattributes",)
+"""What the Hub puts into each repository and needs there."""
+
+
+def open_hub() -> "HfApi":
+    """The Hub, for whom the token of this machine belongs to.
+
+    Raises:
+        HubError: There is no token, or the Hub does not accept it.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    token = get_token()
+    if token is None:
+        raise HubError(
+            "No token of the Hub is on this machine. Make one with write permission on "
+            "https://huggingface.co/settings/tokens, then «hf auth login» or HF_TOKEN=…"
+        )
+    api = HfApi(token=token, library_name="moodmirror")
+    with hub_errors("Signing in"):
+        api.whoami()
+    return api
+
+
+def check_name(repo: str) -> None:
+    """Refuse what is no owner and name of a repository.
+
+    Raises:
+        HubError: It is none.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise HubError(f"{repo} is no repository; expected OWNER/NAME.")
+
+
+def push(api: "HfApi", files: Files, repo: str, *, kind: str, message: str) -> str:
+    """Make a repository hold these files and no others, in one commit.
+
+    Args:
+        api: From `open_hub`.
+        files: All that it is to hold.
+        repo: Owner and name.
+        kind: `model` or `space`.
+        message: Of the commit.
+
+    Returns:
+        The commit; the one before where nothing was changed.
+
+    Raises:
+        HubError: It cannot be pushed; then the repository holds what it held before.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    with hub_errors(f"Uploading to {repo}"):
+        there = api.list_repo_files(repo, repo_type=kind)
+        gone = sorted(set(there) - set(files) - set(KEPT))
+        commit = api.create_commit(
+            repo,
+            repo_type=kind,
+            operations=[
+                *(CommitOperationAdd(name, str(path)) for name, path in files.items()),
+                *(CommitOperationDelete(name) for name in gone),
+            ],
+            commit_message=message,
+        )
+    return commit.oid
+
+
+@contextmanager
+def hub_errors(doing: str) -> Iterator[None]:
+    """Say why the Hub did not do something, and what to do.
+
+    Args:
+        doing: What is being done.
+
+    Raises:
+        HubError: It failed.
+    """
+    try:
+        yield
+    except SerError:
+        raise
+    # The errors of huggingface_hub and the HTTP library below it have no common root.
+    except Exception as error:
+        raise HubError(f"{doing} failed: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not isinstance(error, HfHubHTTPError):
+        cause = error.__cause__  # huggingface_hub wraps what it meets in its threads
+        if isinstance(error, RuntimeError) and cause is not None:
+            return _reason(cause)
+        said = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ValueError):
+            return said
+        return f"{said}. Start again when the connection is there: what was sent is not sent twice."
+    status = error.response.status_code
+    said = " ".join((error.server_message or str(error)).split()).rstrip(".")
+    advice = {
+        401: "The Hub does not accept the token: set HF_TOKEN to one that is valid.",
+        402: "This hardware must be paid for: choose another, or see the account's billing.",
+        403: "Use a token with write permission for that owner.",
+        404: "Mend the name, or use a token that may see it.",
+        429: f"Start again in {_wait_s(error)}: what was sent is not sent twice.",
+    }
+    return f"{said} ({status}). {advice.get(status, 'Start again later.')}"
+
+
+def _wait_s(error: BaseException) -> str:
+    """How long a refusal for too many requests holds."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    waits = error.response.headers.get("Retry-After") if isinstance(error, HfHubHTTPError) else None
+    return f"{waits} s" if waits else "a few minutes"

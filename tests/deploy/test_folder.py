@@ -1,0 +1,99 @@
+"""What is pushed, and that it runs by itself."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ser_core.deploy.folder import CLIP, space_files
+from ser_core.deploy.smoke import ask, fresh_environment, smoke_test
+from ser_core.errors import HubError
+from tests.conftest import ROOT
+
+
+def test_a_space_gets_what_serving_needs_and_nothing_else() -> None:
+    names = set(space_files(ROOT))
+    assert {"app.py", "packages.txt", "ser_core/web/page.css", CLIP} <= names
+    assert {"ser_core/web/languages/hi.json", "model/compact/saved_model/saved_model.pb"} <= names
+    needless = (
+        "ser_core/training",
+        "ser_core/cli",
+        "ser_core/deploy",
+        "tests",
+        "docs",
+        "examples/make",
+    )
+    assert [name for name in names if name.startswith(needless)] == []
+    assert {Path(name).suffix for name in names}.isdisjoint({".pyc", ".toml"})
+
+
+def test_a_folder_that_is_not_the_project_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"holds no app\.py, .* so it is not the whole project"):
+        space_files(tmp_path)
+
+
+def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> None:
+    assert "app.py" in space_files(copy)
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", "-C", copy, *command], check=True)
+    assert "app.py" in space_files(copy)
+    (copy / "examples" / "myself.wav").touch()
+    with pytest.raises(HubError, match=r"^examples/myself\.wav would be pushed and is not under"):
+        space_files(copy)
+
+
+def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    told = smoke_test(folder, prepare=lambda *_: Path(sys.executable))
+    assert re.fullmatch(
+        r"smoke test: compact \S+ hears \w+ \(\d+%\) in synthetic-angry\.flac", told
+    )
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_that_does_not_run_says_why(copy: Path) -> None:
+    (copy / "ser_core" / "web" / "words.py").unlink()
+    with pytest.raises(HubError, match=r"The app does not start from that folder: .*words"):
+        smoke_test(copy, prepare=lambda *_: Path(sys.executable))
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package index of one package, `tiny`, in place of PyPI."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "tiny-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny.py", "SIZE = 1\n")
+        wheel.writestr(
+            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            "tiny-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("tiny-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return tmp_path
+
+
+def test_a_fresh_environment_holds_the_requirements_and_nothing_of_this_one(index: Path) -> None:
+    (index / "requirements.txt").write_text("tiny==1.0\n")
+    python = fresh_environment(index / "requirements.txt", index / "venv")
+    script = "import importlib.util as u, tiny; print(tiny.SIZE, u.find_spec('numpy'))"
+    done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1 None"
+
+
+def test_requirements_that_cannot_be_installed_are_named(index: Path) -> None:
+    (index / "requirements.txt").write_text("tiny==2.0\n")
+    with pytest.raises(HubError, match=r"cannot be installed .*No matching .*tiny==2\.0"):
+        fresh_environment(index / "requirements.txt", index / "venv")
+
+
+def test_an_app_that_gives_no_answer_is_told(folder: Path) -> None:
+    with pytest.raises(HubError, match=r"gives no answer for synthetic-angry\.flac"):
+        ask("http://127.0.0.1:9/", folder / CLIP)

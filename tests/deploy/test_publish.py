@@ -1,0 +1,125 @@
+"""Models published, and the commands that bring things to the Hub."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from ser_core.deploy.folder import CLIP, space_files
+from ser_core.deploy.publish import publish_model, publishable
+from ser_core.deploy.repository import check_name, hub_errors
+from ser_core.errors import HubError
+from ser_core.remote import fetch_model
+from tests.conftest import ROOT
+from tests.deploy.conftest import PLACE, SPACE, replace_in
+from tests.fake_hub import FakeHub
+
+
+def test_a_published_model_can_be_run_by_its_address(
+    hub: FakeHub, api: HfApi, bundled_model: Path
+) -> None:
+    address = list(publish_model(api, publishable(bundled_model), "tester/voice"))[-1]
+    repo = hub.repos.repos["models/tester/voice"]
+    assert address == f"hf://tester/voice@{repo.commit}"
+    assert {"README.md", "manifest.json", "figures/calibration.png"} <= set(repo.files)
+    fetch_model.cache_clear()
+    assert (fetch_model(address) / "manifest.json").is_file()
+
+
+def test_what_the_manifest_does_not_name_is_not_published(copy: Path) -> None:
+    model = copy / "model" / "compact"
+    (model / "recording.wav").write_bytes(b"RIFF")
+    assert "recording.wav" not in publishable(model)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda model: (model / "README.md").unlink(), r"holds no README\.md"),
+        (
+            lambda model: replace_in(model / "README.md", "^license: .*", "license: mit"),
+            "have license: mit; expected cc-by-nc-sa-4.0",
+        ),
+    ],
+)
+def test_a_model_without_a_true_card_is_not_published(
+    copy: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    spoil(copy / "model" / "compact")
+    with pytest.raises(HubError, match=message):
+        publishable(copy / "model" / "compact")
+
+
+def run(url: str, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "MOODMIRROR_"))}
+    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "ser_core", *arguments],
+        cwd=ROOT,
+        env=kept | hub | more,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub, tmp_path: Path) -> None:
+    done = run(
+        hub.url, tmp_path, "deploy", "--space", SPACE, "--dry-run", "--skip-smoke-test",
+        "--secret", "KEY", "--variable", "A=b", "--hardware", "cpu-basic", KEY="hush",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "smoke test: skipped" in done.stdout
+    assert f"  {CLIP}\n" in done.stdout
+    for step in ("make the Space", "the hardware cpu", "the secret KEY", "A=b", "upload", "build"):
+        assert re.search(f"^would .*{step}", done.stdout, re.M)
+    assert "hush" not in done.stdout
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["mood", "a/b/c", "a/", "a b/c", ""])
+def test_a_name_that_cannot_be_is_refused_at_once(name: str) -> None:
+    with pytest.raises(HubError, match=f"^{name} is no repository; expected OWNER/NAME"):
+        check_name(name)
+
+
+def test_a_mistake_is_not_called_a_lost_connection() -> None:
+    with (
+        pytest.raises(HubError, match=r"^Uploading failed: Invalid metadata$"),
+        hub_errors("Uploading"),
+    ):
+        raise ValueError("Invalid metadata")
+
+
+def test_the_command_stops_before_the_hub_where_there_is_no_token(
+    hub: FakeHub, tmp_path: Path
+) -> None:
+    done = run(hub.url, tmp_path, "deploy", "--space", SPACE)
+    assert done.returncode == 2
+    assert done.stderr.startswith("moodmirror: No token of the Hub is on this machine.")
+    assert hub.requests == []
+
+
+def test_the_commands_publish_a_model_and_deploy_a_space(hub: FakeHub, tmp_path: Path) -> None:
+    published = run(
+        hub.url, tmp_path, "publish-model", "model/compact", "tester/voice", HF_TOKEN="hf_writes"
+    )
+    assert published.returncode == 0, published.stderr
+    assert published.stdout.splitlines()[-1].startswith("hf://tester/voice@")
+    done = run(
+        hub.url, tmp_path, "deploy", "--space", SPACE, "--skip-smoke-test", HF_TOKEN="hf_writes"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("live: stand-in 1 hears angry")
+    assert set(hub.repos.repos[PLACE].files) == set(space_files(ROOT))
+
+
+def test_the_command_line_loads_nothing_of_it_at_start_up() -> None:
+    names = ["huggingface_hub", "gradio_client", "ser_core.deploy", "yaml"]
+    code = f"import sys, ser_core.cli; print([m for m in {names} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
