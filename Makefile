@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all bench load fuzz lint format train evaluate report pictures examples clean
+.PHONY: run test test-all bench load score-bench fuzz lint format train evaluate report pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -20,6 +20,9 @@ bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
 
 load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
 	$(BIN)/python -m tests.load
+
+score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
+	$(BIN)/python -m tests.score_bench
 
 fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings through the decoder
 	$(BIN)/python -m tests.fuzz

@@ -55,6 +55,24 @@ def open_predictor(choice: str) -> Predictor:
     return Predictor.from_folder(_folder(COMPACT))
 
 
+def settle(choice: str) -> tuple[str, Manifest]:
+    """Say which model `open_predictor` takes, without opening it.
+
+    Args:
+        choice: As in `open_predictor`.
+
+    Returns:
+        The choice with `auto` decided, so that every process opens the same one, and what
+        the model says of itself.
+
+    Raises:
+        ModelError: The model's folder does not match its manifest.
+    """
+    if choice == AUTO:
+        choice = ACCURATE if _is_at_hand(_folder(ACCURATE)) else COMPACT
+    return choice, Manifest.read(_folder(choice))
+
+
 def fetch_parts(choice: str) -> None:
     """Fetch what a choice needs from the Hub, so that opening it needs no network.
 
