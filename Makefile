@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all bench load score-bench fuzz lint format train evaluate report pictures examples clean
+.PHONY: run test test-all bench load score-bench fuzz lint format train evaluate report release pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -47,6 +47,9 @@ evaluate: $(VENV)/.dev  ## Repeat the figures of the model cards
 
 report: $(VENV)/.dev  ## Write docs/figures.md and its charts from the run records
 	$(BIN)/python -m ser_core report
+
+release: $(VENV)/.dev  ## Build wheel and sdist, try the wheel elsewhere, write the notes
+	$(BIN)/python -m tools.release
 
 pictures: $(VENV)/.dev  ## Take the README's pictures of the page (needs chromium)
 	$(BIN)/python docs/pictures/take.py

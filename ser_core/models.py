@@ -10,6 +10,7 @@ from typing import Self
 
 from ser_core.assembly import find_assembly
 from ser_core.audio import AudioSource
+from ser_core.bundled import bundled
 from ser_core.config import PipelineConfig
 from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 MODEL_VARIABLE = "MOODMIRROR_MODEL"
 """Environment variable with the choice: `auto`, `accurate`, `compact` or a folder."""
 AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
-BUNDLED = Path(__file__).resolve().parents[1] / "model"
+BUNDLED = bundled("model")
 """Where the project's own models lie."""
 
 
