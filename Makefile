@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all bench load score-bench fuzz lint format train evaluate report release pictures examples clean
+.PHONY: run test test-all bench load score-bench fuzz lint format train evaluate report release docs pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -51,6 +51,10 @@ report: $(VENV)/.dev  ## Write docs/figures.md and its charts from the run recor
 release: $(VENV)/.dev  ## Build wheel and sdist, try the wheel elsewhere, write the notes
 	$(BIN)/python -m tools.release
 
+docs: $(VENV)/.dev  ## Build docs/ into a small site in site/, and check its links
+	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m tools.links site
+
 pictures: $(VENV)/.dev  ## Take the README's pictures of the page (needs chromium)
 	$(BIN)/python docs/pictures/take.py
 
@@ -58,7 +62,7 @@ examples: $(VENV)/.dev  ## Make the example clips again (needs espeak-ng)
 	$(BIN)/python examples/make_examples.py
 
 clean:  ## Remove what was made here
-	rm -rf $(VENV) build dist runs artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site runs artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

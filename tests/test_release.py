@@ -1,12 +1,15 @@
 """What a wheel carries, and the commands that it brings."""
 
 import json
+import queue
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -15,7 +18,8 @@ from ser_core import __version__
 from ser_core.bundled import bundled
 from ser_core.cli import app
 from ser_core.cli import serve as serve_commands
-from tests.conftest import ROOT
+from ser_core.labels import LABELS
+from tests.conftest import RATE_HZ, ROOT, make_babble
 from tools.release import notes
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -124,6 +128,46 @@ def test_the_microphone_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> N
     done = CliRunner().invoke(app, ["live"])
     assert done.exit_code == 2
     assert "pip install 'moodmirror[microphone]'" in done.output
+
+
+class Microphone:
+    """What `live` uses of sounddevice; it gives three seconds of made-up speech at once."""
+
+    PortAudioError = OSError
+
+    class InputStream:
+        def __init__(self, *, samplerate: int, callback: Any, device: Any, **_: Any) -> None:
+            assert (samplerate, device) == (RATE_HZ, 3)
+            self._hand_over = callback
+
+        def __enter__(self) -> None:
+            for block in np.array_split(make_babble()[RATE_HZ:-RATE_HZ], 8):
+                self._hand_over(block[:, np.newaxis], len(block), None, None)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+
+class Interrupted(queue.Queue[Any]):
+    """Ctrl-C, once everything has been heard."""
+
+    def get(self, *_: Any) -> Any:
+        if self.empty():
+            raise KeyboardInterrupt
+        return super().get()
+
+
+def test_live_says_what_it_hears_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", Microphone)
+    monkeypatch.setattr(serve_commands.queue, "Queue", Interrupted)
+    done = CliRunner().invoke(app, ["live", "--model", "compact", "--device", "3"])
+    assert done.exit_code == 0, done.output
+    *answers, summary = done.output.splitlines()
+    assert [float(line.split()[0]) for line in answers] == [0.5, 1.0, 1.5, 2.0]
+    assert answers[0].endswith("…")
+    assert answers[-1].split()[2] in LABELS
+    assert summary.startswith("2 s heard. ")
+    assert summary.endswith("%")
 
 
 def test_serve_hands_on_where_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
