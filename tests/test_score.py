@@ -191,6 +191,7 @@ def test_bad_clips_are_rows_with_their_reason(predictor: Predictor, tmp_path: Pa
     assert summary.n_refused == sum(row["error"] is not None for row in rows) == 6
     assert {row["emotion"] is None for row in rows if row["error"]} == {True}
     assert any("::x/good.wav" in row["clip"] for row in rows)
+    assert not [row for row in rows if sources.FETCHED in (row["error"] or "")]
 
 
 def test_a_shard_that_is_cut_off_is_a_row_and_its_clips_are_judged(

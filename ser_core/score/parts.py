@@ -91,7 +91,11 @@ class Output:
         names = "\n".join(dict.fromkeys(row[CLIP] for row in rows))
         system, folder = reach(self.address)
         self._check_run(system, folder)
-        _write_whole(system, folder, f"part-{_digest(names)}.parquet", sink.getvalue())
+        try:
+            _write_whole(system, folder, f"part-{_digest(names)}.parquet", sink.getvalue())
+        except FileNotFoundError:  # a run that takes over clears away what others had begun
+            self._check_run(system, folder)
+            raise
 
     def finish(self, shard: str) -> None:
         """Note that a shard was read to its end.

@@ -13,6 +13,8 @@ from fsspec.implementations.local import LocalFileSystem
 from ser_core.errors import AudioError
 from ser_core.score.addresses import INSIDE, ScoreError, is_clip, name_of, reach
 
+FETCHED = "fetched.clip"
+"""What a fetched clip is called here; messages on it are told under its own name."""
 FETCH_TRIES = 3
 FETCH_PAUSE_S = 1.0
 DAMAGED = (tarfile.TarError, zlib.error, EOFError)
@@ -72,7 +74,7 @@ class Files:
 
     def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
         """See `Source.clips`."""
-        target = folder / "clip"
+        target = folder / FETCHED
         for address in self.addresses:
             system, path = reach(address)
             if isinstance(system, LocalFileSystem):
@@ -119,7 +121,7 @@ class Shard:
 
     def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
         """See `Source.clips`. What cannot be read is a clip of the shard's name, with an error."""
-        target, seen, whole = folder / "clip", set(self.written), self.name
+        target, seen, whole = folder / FETCHED, set(self.written), self.name
         for n_try in range(1, FETCH_TRIES + 1):
             try:
                 for name, size, content in self._members():
