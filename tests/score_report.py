@@ -57,7 +57,8 @@ def document(figures: dict[str, Any]) -> str:
         f"workers had on a core. By the clock two workers were {ratio:.2f} times as fast as one, "
         "on cores that they shared with the other work; clips a core-second, which say what two "
         f"free cores would do, were {core_ratio:.2f} times those of one worker. The worker and the "
-        "driver were killed (SIGKILL) half-way; rows and clips are those in the folder after the "
+        "driver were killed (SIGKILL) half-way, and what opening a model anew took counts in their "
+        "rates; rows and clips are those in the folder after the "
         "run, and where they are equal no clip was done twice.",
         "",
     ]
