@@ -62,8 +62,8 @@ def try_wheel(wheel: Path) -> None:
         place, empty = Path(name) / "venv", Path(name) / "empty"
         empty.mkdir()
         subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", str(wheel)]
-        subprocess.run(pip, check=True, cwd=empty)
+        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile"]
+        subprocess.run([*pip, str(wheel)], check=True, cwd=empty, env=outside())
         soundfile.write(empty / "clip.wav", make_babble(), RATE_HZ)
         ask = ["predict", "--json", "--model", "compact", "clip.wav"]
         there = tell([str(place / "bin" / "moodmirror"), *ask], empty)
@@ -75,12 +75,15 @@ def try_wheel(wheel: Path) -> None:
         try_page(place / "bin" / "moodmirror", empty)
 
 
+def outside() -> dict[str, str]:
+    """The environment, without what would lead back into the checkout."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MOODMIRROR_MODEL")}
+
+
 def tell(command: list[str], folder: Path, **environment: str) -> dict[str, object]:
     """Run a command that prints one JSON object."""
-    outside = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MOODMIRROR_MODEL")}
-    done = subprocess.run(
-        command, cwd=folder, env=outside | environment, check=True, stdout=subprocess.PIPE
-    )
+    told = outside() | environment
+    done = subprocess.run(command, cwd=folder, env=told, check=True, stdout=subprocess.PIPE)
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
 
@@ -90,9 +93,8 @@ def try_page(moodmirror: Path, folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    outside = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [str(moodmirror), "serve", "--model", "compact", "--port", str(port)]
-    page = subprocess.Popen(command, cwd=folder, env=outside)
+    page = subprocess.Popen(command, cwd=folder, env=outside())
     try:
         end = time.monotonic() + SERVED_WITHIN_S
         while page.poll() is None and time.monotonic() < end:
