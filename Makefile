@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 
-.PHONY: run test test-all bench load fuzz lint audit format train evaluate report pictures examples clean
+.PHONY: run test test-all bench load score-bench fuzz lint audit format train evaluate report \
+        release docs pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -20,6 +21,9 @@ bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
 
 load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
 	$(BIN)/python -m tests.load
+
+score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
+	$(BIN)/python -m tests.score_bench
 
 fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings through the decoder
 	$(BIN)/python -m tests.fuzz
@@ -48,6 +52,13 @@ evaluate: $(VENV)/.dev  ## Repeat the figures of the model cards
 report: $(VENV)/.dev  ## Write docs/figures.md and its charts from the run records
 	$(BIN)/python -m ser_core report
 
+release: $(VENV)/.dev  ## Build wheel and sdist, try the wheel elsewhere, write the notes
+	$(BIN)/python -m tools.release
+
+docs: $(VENV)/.dev  ## Build docs/ into a small site in site/, and check its links
+	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m tools.links site
+
 pictures: $(VENV)/.dev  ## Take the README's pictures of the page (needs chromium)
 	$(BIN)/python docs/pictures/take.py
 
@@ -55,7 +66,7 @@ examples: $(VENV)/.dev  ## Make the example clips again (needs espeak-ng)
 	$(BIN)/python examples/make_examples.py
 
 clean:  ## Remove what was made here
-	rm -rf $(VENV) build dist runs artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site runs artifacts *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

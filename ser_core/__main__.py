@@ -2,4 +2,5 @@
 
 from ser_core.cli import app
 
-app(prog_name="python -m ser_core")
+if __name__ == "__main__":  # worker processes import this module, too
+    app(prog_name="python -m ser_core")

@@ -10,6 +10,7 @@ from typing import Self
 
 from ser_core.assembly import find_assembly
 from ser_core.audio import AudioSource
+from ser_core.bundled import bundled
 from ser_core.config import PipelineConfig
 from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 MODEL_VARIABLE = "MOODMIRROR_MODEL"
 """Environment variable with the choice: `auto`, `accurate`, `compact`, a folder or its address."""
 AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
-BUNDLED = Path(__file__).resolve().parents[1] / "model"
+BUNDLED = bundled("model")
 """Where the project's own models lie."""
 
 
@@ -55,6 +56,24 @@ def open_predictor(choice: str) -> Predictor:
     except SerError as error:
         logger.warning("The accurate model cannot be used: %s", error)
     return Predictor.from_folder(_folder(COMPACT))
+
+
+def settle(choice: str) -> tuple[str, Manifest]:
+    """Say which model `open_predictor` takes, without opening it.
+
+    Args:
+        choice: As in `open_predictor`.
+
+    Returns:
+        The choice with `auto` decided, so that every process opens the same one, and what
+        the model says of itself.
+
+    Raises:
+        ModelError: The model's folder does not match its manifest.
+    """
+    if choice == AUTO:
+        choice = ACCURATE if _is_at_hand(_folder(ACCURATE)) else COMPACT
+    return choice, Manifest.read(_folder(choice))
 
 
 def fetch_parts(choice: str) -> None:

@@ -16,7 +16,7 @@ from ser_core.errors import NoSpeechError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
-from ser_core.preprocess import Waveform, preprocess
+from ser_core.preprocess import Speech, Waveform, preprocess
 from ser_core.quality import QualityWarning, assess_quality
 from ser_core.speech import check_speech
 
@@ -226,6 +226,23 @@ class Predictor:
         return analysis
 
     def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
+        heard = self.hear(source, denoise=denoise)
+        with heard.stopwatch.stage("model"):
+            batch, n_frames = pad_features(heard.windows)
+            answers = self.model(batch, n_frames)  # (n_windows, n_emotions)
+        return self.conclude(heard, answers)
+
+    def hear(self, source: AudioSource, *, denoise: bool = False) -> "Heard":
+        """All of `analyse` before the model, so that a model can answer for many clips at once.
+
+        Args:
+            source: As in `predict`.
+            denoise: As in `analyse`.
+
+        Raises:
+            AudioError: As in `predict`.
+            NoSpeechError: As in `predict`.
+        """
         config, stopwatch = self.path(denoise=denoise), _Stopwatch()
         with stopwatch.stage("load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
@@ -236,24 +253,32 @@ class Predictor:
             features = extract_features(speech.samples, config)  # (n_frames, n_features)
         with stopwatch.stage("speech"):
             check_speech(speech.samples, features, config)
-        with stopwatch.stage("model"):
-            batch, n_frames = pad_features(cut_windows(features, config))
-            answers = self.model(batch, n_frames)  # (n_windows, n_emotions)
-            probabilities = answers.mean(axis=0)
-        certainty = self.manifest.certainty
+        windows = tuple(cut_windows(features, config))
+        return Heard(waveform, speech, warnings, features, windows, stopwatch)
+
+    def conclude(self, heard: "Heard", answers: Probabilities) -> Analysis:
+        """All of `analyse` after the model.
+
+        Args:
+            heard: What `hear` gave.
+            answers: (n_windows, n_emotions), what the model said to its windows.
+        """
+        speech, config = heard.speech, self.config
+        probabilities, certainty = answers.mean(axis=0), self.manifest.certainty
         prediction = Prediction.from_probabilities(
             probabilities,
             self.labels,
-            duration_s=len(waveform) / config.audio.sample_rate_hz,
+            duration_s=len(heard.waveform) / config.audio.sample_rate_hz,
             speech_start_s=speech.start_s,
             speech_end_s=speech.end_s,
-            warnings=warnings,
-            timings_ms=stopwatch.timings_ms(),
+            warnings=heard.warnings,
+            timings_ms=heard.stopwatch.timings_ms(),
             model=f"{self.manifest.name} {self.manifest.version}",
             certain=certainty is None or bool(probabilities.max() >= certainty.confidence),
         )
         windows = _windows(answers, speech.start_s, speech.end_s, config)
-        return Analysis(waveform, config.audio.sample_rate_hz, features, windows, prediction)
+        rate_hz = config.audio.sample_rate_hz
+        return Analysis(heard.waveform, rate_hz, heard.features, windows, prediction)
 
     def path(self, *, denoise: bool = False) -> PipelineConfig:
         """Settings of the path from file to features, with noise reduction where asked for."""
@@ -309,3 +334,24 @@ class _Stopwatch:
 
     def timings_ms(self) -> dict[str, float]:
         return self._stages | {"total": round(sum(self._stages.values()), 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A recording on its way, from the file to just before the model.
+
+    Attributes:
+        waveform: (n_samples,) float32, mono, as recorded.
+        speech: The part of it that is judged.
+        warnings: What will make the answer less sure.
+        features: (n_frames, n_features) of that part.
+        windows: The stretches of the features that the model is to judge.
+        stopwatch: Holds the milliseconds of each stage so far.
+    """
+
+    waveform: Waveform
+    speech: Speech
+    warnings: tuple[QualityWarning, ...]
+    features: Features
+    windows: tuple[Features, ...]
+    stopwatch: _Stopwatch

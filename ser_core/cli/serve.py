@@ -1,0 +1,95 @@
+"""The commands that go on until they are interrupted: the page, and the microphone."""
+
+import os
+import queue
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from ser_core.cli.common import MODEL, ModelOption, app, errors_as_one_line, open_model
+from ser_core.errors import SerError
+
+CHUNK_S = 0.25
+
+
+@app.command()
+def serve(
+    model: ModelOption = MODEL,
+    host: Annotated[
+        str, typer.Option(envvar="GRADIO_SERVER_NAME", help="0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65_535)] = 7860,
+) -> None:
+    """Serve the page in a browser until interrupted."""
+    os.environ |= {"GRADIO_SERVER_NAME": host, "GRADIO_SERVER_PORT": str(port)}
+    with errors_as_one_line():
+        from ser_core.web.serve import serve as serve_page
+
+        serve_page(model)
+
+
+@app.command()
+def live(
+    model: ModelOption = MODEL,
+    device: Annotated[
+        str | None, typer.Option(help="Microphone, by number or part of its name.")
+    ] = None,
+) -> None:
+    """Say each half second what is heard in this machine's microphone, until interrupted."""
+    with errors_as_one_line():
+        from ser_core.live import LiveSession
+
+        microphone = _import_sounddevice()
+        session, predictor = LiveSession(), open_model(model)
+        rate_hz = predictor.config.audio.sample_rate_hz
+        try:
+            for chunk in _listen(microphone, device, rate_hz):
+                if answer := session.hear(rate_hz, chunk, predictor):
+                    heard = answer.prediction
+                    told = f"{heard.emotion} {heard.confidence:.0%}" if heard else "…"
+                    typer.echo(f"{answer.at_s:6.1f} s  {told}")
+                if session.is_over:
+                    break
+        except KeyboardInterrupt:
+            pass
+        shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
+    typer.echo(f"{session.heard_s:.0f} s heard. {shares or 'Nobody spoke.'}")
+
+
+def _import_sounddevice() -> Any:
+    """The library for microphones; it needs PortAudio on the machine."""
+    try:
+        import sounddevice
+    except ModuleNotFoundError as error:
+        raise SerError(
+            "sounddevice is not installed, and «live» needs it. Install it with: "
+            "pip install 'moodmirror[microphone]'"
+        ) from error
+    except OSError as error:
+        raise SerError(
+            f"There is no PortAudio on this machine ({error}). On Debian: apt install libportaudio2"
+        ) from error
+    return sounddevice
+
+
+def _listen(microphone: Any, device: str | None, rate_hz: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Chunks of (n_samples,) float32 from the microphone, as they come."""
+    chunks: queue.Queue[np.ndarray[Any, Any]] = queue.Queue()
+    chosen = int(device) if device is not None and device.isdecimal() else device
+    try:
+        with microphone.InputStream(
+            samplerate=rate_hz,
+            blocksize=round(CHUNK_S * rate_hz),
+            device=chosen,
+            channels=1,
+            dtype="float32",
+            callback=lambda block, *_: chunks.put(block[:, 0].copy()),
+        ):
+            while True:
+                yield chunks.get()
+    except (microphone.PortAudioError, ValueError) as error:
+        raise SerError(
+            f"The microphone cannot be opened: {error}. Choose one with --device."
+        ) from error

@@ -1,0 +1,345 @@
+"""Archives: every kind of input, bad clips, and what is done once."""
+
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import soundfile
+from pyarrow import dataset
+
+from ser_core.predictor import Predictor
+from ser_core.score import (
+    Output,
+    Report,
+    ScoreConfig,
+    ScoreError,
+    Summary,
+    Task,
+    Worker,
+    list_clips,
+    open_output,
+    score,
+    sources,
+)
+from ser_core.score.parts import SupersededError
+from tests.conftest import RATE_HZ, make_babble
+
+CONFIG = ScoreConfig(clips_per_part=3, batch_windows=4)
+
+
+class Here:
+    """A crew of one, in this process; it can die over a clip."""
+
+    n_workers = 1
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        output: Output,
+        config: ScoreConfig = CONFIG,
+        *,
+        deadly: str = "none",
+        n_tasks: int = 99,
+    ) -> None:
+        self._worker = Worker(lambda: predictor, output, config)
+        self._deadly, self._n_tasks = deadly, n_tasks
+        self.n_done = 0
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Report]:
+        for task in tasks:
+            if self.n_done == self._n_tasks:
+                raise KeyboardInterrupt
+            if not any(self._deadly in name for name in task.source.names()):
+                yield self._worker.do(task)
+                self.n_done += 1
+
+
+@pytest.fixture(scope="module")
+def predictor(bundled_model: Path) -> Predictor:
+    return Predictor.from_folder(bundled_model)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten recordings in two folders, one of them longer than a window, and a text."""
+    folder = tmp_path_factory.mktemp("archive")
+    for i in range(10):
+        path = folder / "ab"[i % 2] / f"{i}.{'wav' if i % 3 else 'FLAC'}"
+        path.parent.mkdir(exist_ok=True)
+        voice = make_babble(seed=i, duration_s=12.0 if i == 7 else 1.0 + 0.3 * i)
+        soundfile.write(path, voice, RATE_HZ)
+    (folder / "notes.txt").write_text("no clip")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(clips: Path, predictor: Predictor) -> dict[str, tuple[float, ...]]:
+    """What `predict` says, by file name."""
+    found = [path for path in clips.rglob("*.*") if path.suffix != ".txt"]
+    return {path.name: predictor.predict(path).probabilities for path in found}
+
+
+def rows_in(output: Output) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = dataset.dataset(output.address).to_table().to_pylist()
+    return rows
+
+
+def run(
+    source: str | Path, folder: Path, predictor: Predictor, config: ScoreConfig = CONFIG, **how: Any
+) -> tuple[Summary, list[dict[str, Any]]]:
+    output = open_output(str(folder), predictor.manifest, config)
+    summary = score(str(source), output, Here(predictor, output, config, **how), config)
+    return summary, rows_in(output)
+
+
+def pack(path: Path, folder: Path, mode: str = "w") -> Path:
+    """A tar as WebDataset writes it: beside each clip its label."""
+    with tarfile.open(path, mode) as tar:
+        for file in sorted(folder.rglob("*.*")):
+            content = file.read_bytes()
+            for name, inside in ((file.name, content), (f"{file.stem}.json", b"{}")):
+                member = tarfile.TarInfo(f"{file.parent.name}/{name}")
+                member.size = len(inside)
+                tar.addfile(member, io.BytesIO(inside))
+    return path
+
+
+def kind_of_input(kind: str, clips: Path, tmp_path: Path) -> str:
+    match kind:
+        case "glob":
+            return f"{clips}/*/[0-9].*"
+        case "tar":
+            return str(pack(tmp_path / "clips.tar", clips))
+        case "tar.gz":
+            return str(pack(tmp_path / "clips.tar.gz", clips, "w:gz"))
+        case "folder of tars":
+            for part in "ab":
+                (tmp_path / "tars").mkdir(exist_ok=True)
+                pack(tmp_path / "tars" / f"{part}.tar", clips / part)
+            return str(tmp_path / "tars")
+        case "zip":
+            with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
+                for file in clips.rglob("*.*"):
+                    archive.write(file, file.relative_to(clips))
+            return f"zip://::{tmp_path / 'clips.zip'}"
+        case "address":
+            memory = fsspec.filesystem("memory")
+            memory.store.clear()
+            memory.put(str(clips), "/archive", recursive=True)
+            return "memory://archive"
+    return str(clips)
+
+
+KINDS = ["folder", "glob", "tar", "tar.gz", "folder of tars", "zip", "address"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_input_gives_the_answers_of_predict(
+    kind: str, clips: Path, expected: dict[str, Any], predictor: Predictor, tmp_path: Path
+) -> None:
+    source = kind_of_input(kind, clips, tmp_path)
+    summary, rows = run(source, tmp_path / "out", predictor)
+    assert (summary.n_clips, summary.n_refused, summary.n_before) == (10, 0, 0)
+    heard = {Path(row["clip"].split("::")[-1]).name: row for row in rows if not row["error"]}
+    if kind == "zip":  # zip://a/0.FLAC::clips.zip
+        heard = {Path(row["clip"].split("::")[0]).name: row for row in rows}
+    assert sorted(heard) == sorted(expected)
+    for name, probabilities in expected.items():
+        found = [heard[name][label] for label in predictor.labels]
+        np.testing.assert_allclose(found, probabilities, atol=1e-5)
+        assert heard[name]["emotion"] == predictor.labels[int(np.argmax(probabilities))]
+    again, rows_again = run(source, tmp_path / "out", predictor)
+    assert (again.n_clips, again.n_before) == (0, 10)
+    assert rows_again == rows
+
+
+def test_windows_are_rows_as_analyse_cuts_them(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, rows="windows")
+    _, rows = run(clips / "b" / "7.wav", tmp_path / "out", predictor, config)
+    windows = predictor.analyse(clips / "b" / "7.wav").windows
+    assert len(windows) > 1
+    assert [row["start_s"] for row in rows] == pytest.approx([w.start_s for w in windows])
+    found = [[row[label] for label in predictor.labels] for row in rows]
+    np.testing.assert_allclose(found, [w.probabilities for w in windows], atol=1e-5)
+
+
+def test_bad_clips_are_rows_with_their_reason(predictor: Predictor, tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "x"
+    folder.mkdir(parents=True)
+    soundfile.write(folder / "good.wav", make_babble(), RATE_HZ)
+    soundfile.write(folder / "silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    (folder / "text.wav").write_text("no sound")
+    (folder / "huge.wav").write_bytes(b"")
+    os.truncate(folder / "huge.wav", 60_000_000)
+    pack(tmp_path / "in" / "shard.tar", folder)
+    summary, rows = run(tmp_path / "in", tmp_path / "out", predictor)
+    reasons = {Path(row["clip"]).name: row["error"] for row in rows if row["error"]}
+    assert reasons["silent.wav"].startswith("No speech was heard")
+    assert reasons["text.wav"].startswith("text.wav is no recording")
+    assert "60,000,000 bytes; at most 50,000,000" in reasons["huge.wav"]
+    assert summary.n_clips == len({row["clip"] for row in rows}) == len(rows)
+    assert summary.n_refused == sum(row["error"] is not None for row in rows) == 6
+    assert {row["emotion"] is None for row in rows if row["error"]} == {True}
+    assert any("::x/good.wav" in row["clip"] for row in rows)
+    assert not [row for row in rows if sources.FETCHED in (row["error"] or "")]
+
+
+def test_a_shard_that_is_cut_off_is_a_row_and_its_clips_are_judged(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    shard = pack(tmp_path / "cut.tar", clips)
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    summary, rows = run(shard, tmp_path / "out", predictor)
+    (broken,) = [row for row in rows if row["error"]]
+    assert broken["clip"] == str(shard)
+    assert "damaged or cut off" in broken["error"]
+    assert 0 < summary.n_clips - 1 < 10
+
+
+def test_a_run_that_was_ended_goes_on_where_it_was(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(clips, tmp_path / "out", predictor, n_tasks=2)
+    n_written = len(dataset.dataset(tmp_path / "out").to_table())
+    assert 0 < n_written < 10
+    (tmp_path / "out" / "_unfinished-1").write_bytes(b"half a part")
+    summary, rows = run(clips, tmp_path / "out", predictor)
+    assert (summary.n_before, summary.n_clips) == (n_written, 10 - n_written)
+    assert len(rows) == len({row["clip"] for row in rows}) == 10
+    assert not list((tmp_path / "out").glob("_unfinished*"))
+
+
+def test_a_shard_left_half_way_is_read_on_and_a_finished_one_is_not_read_again(
+    clips: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, out = pack(tmp_path / "clips.tar", clips), tmp_path / "out"
+    true_write, written = Output.write, []
+
+    def write_twice(self: Output, rows: list[dict[str, Any]]) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(len(rows))
+        true_write(self, rows)
+
+    monkeypatch.setattr(Output, "write", write_twice)
+    with pytest.raises(KeyboardInterrupt):
+        run(shard, out, predictor)
+    monkeypatch.setattr(Output, "write", true_write)
+    summary, rows = run(shard, out, predictor)
+    assert (summary.n_before, summary.n_clips) == (6, 4)
+    assert len(rows) == len({row["clip"] for row in rows}) == 10
+    shard.write_bytes(b"nothing of a tar")
+    assert run(shard, out, predictor) == (Summary(n_before=10), rows)
+
+
+def test_a_clip_that_kills_its_worker_is_a_row_in_the_end(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    summary, rows = run(clips, tmp_path / "out", predictor, deadly="5.wav")
+    (broken,) = [row for row in rows if row["error"]]
+    assert broken["clip"].endswith("b/5.wav")
+    assert "died 2 times" in broken["error"]
+    assert len({row["clip"] for row in rows}) == len(rows) == summary.n_clips == 10
+
+
+def test_workers_that_die_over_everything_end_the_run(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    for i in range(20):
+        os.link(clips / "a" / "2.wav", clips / f"more-{i}.wav")
+    config = replace(CONFIG, clips_per_part=1)
+    with pytest.raises(ScoreError, match="Workers died over each of 30 tasks"):
+        run(clips, tmp_path / "out", predictor, config, deadly="")
+    for i in range(20):
+        (clips / f"more-{i}.wav").unlink()
+
+
+def test_what_cannot_be_fetched_now_is_left_for_another_run(
+    clips: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = kind_of_input("address", clips, tmp_path)
+    memory = type(fsspec.filesystem("memory"))
+    true_cat = memory.cat_file
+    monkeypatch.setattr(sources, "FETCH_PAUSE_S", 0.0)
+
+    def lose_one(self: Any, path: str, *rest: Any, **named: Any) -> bytes:
+        if path.endswith("1.wav"):
+            raise ConnectionError("the line is dead")
+        return bytes(true_cat(self, path, *rest, **named))
+
+    monkeypatch.setattr(memory, "cat_file", lose_one)
+    summary, rows = run(source, tmp_path / "out", predictor)
+    assert (summary.n_clips, summary.n_postponed, len(rows)) == (9, 1, 9)
+    monkeypatch.setattr(memory, "cat_file", true_cat)
+    summary, rows = run(source, tmp_path / "out", predictor)
+    assert (summary.n_before, summary.n_clips, len(rows)) == (9, 1, 10)
+
+
+def test_a_damaged_part_is_judged_anew(clips: Path, predictor: Predictor, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(clips, out, predictor)
+    part = next(out.glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    summary, rows = run(clips, out, predictor)
+    assert 0 < summary.n_clips < 10
+    assert len({row["clip"] for row in rows}) == len(rows) == 10
+
+
+def test_names_that_are_no_unicode_are_told(predictor: Predictor, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    soundfile.write(folder / "good.wav", make_babble(), RATE_HZ)
+    (folder / "good.wav").rename(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav"))
+    (folder / os.fsdecode(b"bad-\xe9.wav")).write_text("no sound")
+    _, rows = run(folder, tmp_path / "out", predictor)
+    assert sorted(Path(row["clip"]).name for row in rows) == [r"bad-\xe9.wav", r"caf\xe9.wav"]
+    assert run(folder, tmp_path / "out", predictor)[0].n_before == 2
+
+
+def test_a_folder_of_other_settings_or_other_things_is_refused(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
+    with pytest.raises(ScoreError, match="begun with rows 'clips', not 'windows'"):
+        open_output(str(tmp_path / "out"), predictor.manifest, replace(CONFIG, rows="windows"))
+    with pytest.raises(ScoreError, match="files that this command did not write"):
+        open_output(str(clips), predictor.manifest, CONFIG)
+    assert not (clips / "_finished").exists()
+
+
+def test_a_run_that_another_one_follows_writes_no_more(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    first = open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
+    open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
+    with pytest.raises(SupersededError, match="Another run writes"):
+        score(str(clips), first, Here(predictor, first), CONFIG)
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("nowhere", "does not exist"),
+        ("nosuch://bucket", "cannot be reached"),
+        ("{}/*/*.opus", "holds nothing to judge"),
+        ("{}/empty", "holds nothing to judge"),
+    ],
+)
+def test_an_input_without_clips_says_what_is_wrong(
+    source: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ScoreError, match=reason):
+        list_clips(source.format(tmp_path))

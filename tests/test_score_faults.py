@@ -1,0 +1,98 @@
+"""Archives: workers and drivers that are killed, in true processes."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+from pyarrow import dataset
+
+from ser_core.predictor import Predictor
+from tests.conftest import RATE_HZ, make_babble
+from tests.score_faults import begin, kill, parts, wait_for, workers_of
+
+N_CLIPS = 400
+PATIENCE_S = 300.0
+OPTIONS = ("--model", "compact", "--workers", "2", "--part", "20")
+CREWS = [
+    (),
+    pytest.param(
+        ("--ray",),
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("ray") is None, reason="ray is not installed"
+        ),
+    ),
+]
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to find workers")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few recordings under many names."""
+    folder = tmp_path_factory.mktemp("archive")
+    for i in range(8):
+        soundfile.write(folder / f"{i:03d}.wav", make_babble(seed=i, duration_s=6.0), RATE_HZ)
+    for i in range(8, N_CLIPS):
+        os.link(folder / f"{i % 8:03d}.wav", folder / f"{i:03d}.wav")
+    return folder
+
+
+def check_whole(out: Path, archive: Path, model: Path) -> None:
+    """Every clip once, with the answer of `predict`."""
+    rows = {row["clip"]: row for row in dataset.dataset(out).to_table().to_pylist()}
+    assert len(dataset.dataset(out).to_table()) == len(rows) == N_CLIPS
+    assert all(row["error"] is None for row in rows.values())
+    predictor = Predictor.from_folder(model)
+    for name in ("000.wav", "005.wav"):
+        expected = predictor.predict(archive / name)
+        for other in range(int(name[:3]), N_CLIPS, 8):
+            row = rows[str(archive / f"{other:03d}.wav")]
+            found = tuple(row[label] for label in predictor.labels)
+            assert found == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("crew", CREWS)
+def test_a_killed_worker_loses_no_clip_and_doubles_none(
+    crew: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    doing = begin(archive, out, *OPTIONS, *crew)
+    wait_for(lambda: parts(out), doing, patience_s=PATIENCE_S)
+    kill(workers_of(doing.pid)[0])
+    told, complaint = doing.communicate(timeout=PATIENCE_S)
+    assert doing.returncode == 0, complaint
+    assert "400 clips judged, 0 of them refused, 0.89 h of sound; 0 were there before." in told
+    check_whole(out, archive, bundled_model)
+
+
+@pytest.mark.parametrize("crew", CREWS)
+def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
+    crew: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    doing = begin(archive, out, *OPTIONS, *crew)
+    wait_for(lambda: parts(out) >= 2, doing, patience_s=PATIENCE_S)
+    workers = workers_of(doing.pid)
+    assert len(workers) == 2
+    kill(doing.pid)
+    doing.communicate(timeout=PATIENCE_S)
+    wait_for(lambda: not any(map(is_running, workers)), patience_s=PATIENCE_S)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    n_before = len(dataset.dataset(out).to_table())
+    assert 0 < n_before < N_CLIPS
+    resumed = begin(archive, out, *OPTIONS, *crew)
+    told, complaint = resumed.communicate(timeout=PATIENCE_S)
+    assert resumed.returncode == 0, complaint
+    assert f"{N_CLIPS - n_before} clips judged" in told
+    assert f"{n_before} were there before" in told
+    check_whole(out, archive, bundled_model)
+    assert before.items() <= {p.name: p.stat().st_mtime_ns for p in out.glob("part-*")}.items()
+
+
+def is_running(process: int) -> bool:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
