@@ -15,6 +15,7 @@ from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
+from ser_core.model import KERAS
 from ser_core.predictor import Analysis, Prediction, Predictor
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def open_predictor(choice: str) -> Predictor:
     all that it needs, and the compact one elsewhere.
 
     Args:
-        choice: `auto`, `accurate`, `compact` or a model folder.
+        choice: `auto`, `accurate`, `compact`, a model folder or the `.keras` file in one.
 
     Raises:
         OfflineError: The accurate model was asked for by name, its encoder is not on
@@ -59,7 +60,8 @@ def fetch_parts(choice: str) -> None:
     """Fetch what a choice needs from the Hub, so that opening it needs no network.
 
     Args:
-        choice: `auto`, which fetches nothing, `accurate`, `compact` or a model folder.
+        choice: `auto`, which fetches nothing, `accurate`, `compact`, a model folder or the
+            `.keras` file in one.
 
     Raises:
         OfflineError: The encoder is not on this machine and the Hub cannot be reached.
@@ -67,7 +69,8 @@ def fetch_parts(choice: str) -> None:
     """
     if choice == AUTO:
         return
-    manifest = Manifest.read(_folder(choice))
+    folder = _folder(choice)
+    manifest = Manifest.read(folder.parent if folder.suffix == KERAS else folder)
     if manifest.encoder is not None and find_assembly(manifest) is None:
         fetch_encoder(manifest.encoder)
 

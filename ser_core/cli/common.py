@@ -23,7 +23,10 @@ app = typer.Typer(
 
 ModelOption = Annotated[
     str,
-    typer.Option(help="auto, accurate, compact or a model folder.", envvar="MOODMIRROR_MODEL"),
+    typer.Option(
+        help="auto, accurate, compact, a model folder or the .keras file in one.",
+        envvar="MOODMIRROR_MODEL",
+    ),
 ]
 DenoiseOption = Annotated[bool, typer.Option(help="Take steady noise off first.")]
 

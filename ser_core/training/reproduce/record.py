@@ -71,7 +71,7 @@ class Record:
     def write(self, runs_folder: Path) -> Path:
         """Write the record to its place among all run records."""
         path = (runs_folder / FOLDER / self.place).with_suffix(".json")
-        stored = {"format": FORMAT} | _rounded(asdict(self))
+        stored = {"format": FORMAT} | _rounded(asdict(self)) | {"settings": self.settings}
         write_text(path, _compact(stored) + "\n")
         return path
 

@@ -1,0 +1,269 @@
+"""The page about the papers' figures, written from the committed records alone."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ser_core.labels import LABELS
+from ser_core.training.anchors import ANCHORS
+from ser_core.training.protocols import PROTOCOLS
+from ser_core.training.records import write_text
+from ser_core.training.report import PICTURES, markdown_table, percent, read_summaries
+from ser_core.training.reproduce.papers import PAPERS
+from ser_core.training.reproduce.pictures import Gap, plot_gaps
+from ser_core.training.reproduce.recipes import REPRODUCTIONS
+from ser_core.training.reproduce.record import FOLDER, Record, read_records
+from ser_core.training.reproduce.words import (
+    BESIDE,
+    COPIES,
+    CORPORA,
+    DIFFERENT,
+    HOW,
+    INTRODUCTION,
+    LESSON,
+    TABLE,
+    UNHEARD,
+)
+
+PAGE = "reproduction.md"
+CHART = "reproduction.png"
+CHANCE = 1 / len(LABELS)
+BESIDE_PROTOCOLS = ("ravdess-6fold", "crema-d")
+"""Protocols whose figures of ours, and of others, stand at the end of the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """All runs of one recipe.
+
+    Attributes:
+        name: Of the recipe.
+        shared: Runs by the paper's split, seed by seed; may be empty.
+        unseen: Runs on unseen speakers, seed by seed; may be empty.
+    """
+
+    name: str
+    shared: tuple[Record, ...]
+    unseen: tuple[Record, ...]
+
+    @property
+    def runs(self) -> tuple[Record, ...]:
+        """Those of both splits."""
+        return self.shared + self.unseen
+
+    @property
+    def gap(self) -> float | None:
+        """Accuracy lost on unseen speakers; None where a split was not run."""
+        if not self.shared or not self.unseen:
+            return None
+        return _mean(self.shared, "war") - _mean(self.unseen, "war")
+
+
+def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
+    """Write `reproduction.md` and its chart.
+
+    Args:
+        runs_folder: Folder of all run records.
+        out: Folder that the page goes to.
+
+    Returns:
+        The page's path; None where there is no record of a reproduction.
+
+    Raises:
+        SerError: A record cannot be read.
+    """
+    pairs = pair_records(read_records(runs_folder))
+    if not pairs:
+        return None
+    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    plot_gaps([_gap(pair) for pair in pairs], out / PICTURES / CHART)
+    runs = Path(os.path.relpath(runs_folder, out)).as_posix()
+    parts = [
+        INTRODUCTION.format(runs=f"{runs}/{FOLDER}"),
+        *_lesson(pairs),
+        f"![Accuracy that the papers print, ours with shared and with unseen speakers]"
+        f"({PICTURES}/{CHART})\n",
+        TABLE,
+        _table(pairs, f"{runs}/{FOLDER}") + "\n",
+        HOW,
+        CORPORA,
+        _corpora(pairs) + "\n",
+        *_copies(pairs),
+        *_unheard(pairs),
+        DIFFERENT,
+        _differences(pairs) + "\n",
+        BESIDE,
+        _beside(runs_folder) + "\n",
+    ]
+    write_text(out / PAGE, "\n".join(parts))
+    return out / PAGE
+
+
+def pair_records(records: Iterator[Record]) -> list[Pair]:
+    """Bring the runs of each recipe together, recipes in the order of `REPRODUCTIONS`."""
+    known = list(records)
+    names = [recipe.name for variants in REPRODUCTIONS.values() for recipe in variants]
+    pairs = []
+    for name in names:
+        shared, unseen = (
+            tuple(r for r in known if r.name == name and r.split == split)
+            for split in ("random", "speaker")
+        )
+        if shared or unseen:
+            pairs.append(Pair(name, shared, unseen))
+    return pairs
+
+
+def _gap(pair: Pair) -> Gap:
+    shared, unseen = (_mean(runs, "war") if runs else None for runs in (pair.shared, pair.unseen))
+    return Gap(pair.name, PAPERS[pair.name].accuracies, shared, unseen)
+
+
+def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
+    """The first system's story in its own figures, where both splits were run."""
+    for pair in pairs:
+        if pair.gap is None or not PAPERS[pair.name].accuracies:
+            continue
+        first = pair.unseen[0]
+        yield LESSON.format(
+            name=pair.name,
+            title=PAPERS[pair.name].title,
+            paper=percent(max(PAPERS[pair.name].accuracies)),
+            shared=percent(_mean(pair.shared, "war")),
+            unseen=percent(_mean(pair.unseen, "war")),
+            points=f"{100 * pair.gap:.0f}",
+            chance=percent(1 / len(first.settings["labels"])),
+        )
+        return
+
+
+def _table(pairs: Sequence[Pair], records: str) -> str:
+    heads = [
+        "system", "paper", "ours, speakers shared", "ours, unseen speakers", "the same as UAR",
+        "gap, points", "weights", "epochs", "paper's epochs", "training", "seeds",
+    ]  # fmt: skip
+    return markdown_table(heads, [_line(pair, records) for pair in pairs])
+
+
+def _line(pair: Pair, records: str) -> list[str]:
+    paper = PAPERS[pair.name]
+    seeds = [len(runs) for runs in (pair.shared, pair.unseen)]
+    return [
+        f"[{pair.name}]({records}/{pair.name}): {paper.title}",
+        paper.told,
+        _spread(pair.shared, "war"),
+        _spread(pair.unseen, "war"),
+        _spread(pair.unseen, "uar"),
+        "" if pair.gap is None else f"**{100 * pair.gap:.1f}**",
+        f"{pair.runs[0].n_parameters:,}",
+        _range([run.epochs["run"] for run in pair.runs]),
+        paper.epochs,
+        _duration(float(np.mean([run.train_s for run in pair.runs]))),
+        " and ".join(map(str, dict.fromkeys(seeds))),
+    ]
+
+
+def _corpora(pairs: Sequence[Pair]) -> str:
+    """Accuracy on each tested corpus, by split."""
+    names = list(dict.fromkeys(name for pair in pairs for r in pair.runs for name in r.by_corpus))
+    lines = []
+    for pair in pairs:
+        for title, runs in (("shared", pair.shared), ("unseen", pair.unseen)):
+            if runs:
+                cells = [_corpus_share(runs, name) for name in names]
+                lines.append([pair.name, title, *cells])
+    return markdown_table(["system", "speakers", *names], lines)
+
+
+def _corpus_share(runs: Sequence[Record], corpus: str) -> str:
+    shares = [run.by_corpus[corpus]["war"] for run in runs if corpus in run.by_corpus]
+    return percent(float(np.mean(shares))) if shares else ""
+
+
+def _copies(pairs: Sequence[Pair]) -> Iterator[str]:
+    """What copies made before the draw do, where that was run."""
+    by_name = {pair.name: pair for pair in pairs}
+    none, after, before = (
+        by_name.get(f"mfcc-lstm-{variant}")
+        for variant in ("no-copies", "copies-after", "copies-before")
+    )
+    if none and after and before and all(p.gap is not None for p in (none, after, before)):
+        shares = {
+            f"{place}_{kind}": percent(_mean(runs, "war"))
+            for place, pair in (("none", none), ("after", after), ("before", before))
+            for kind, runs in (("shared", pair.shared), ("unseen", pair.unseen))
+        }
+        yield COPIES.format(**shares)
+
+
+def _unheard(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Figures on corpora never learned from, or which of them were missing."""
+    lines = [
+        [pair.name, corpus, percent(float(np.mean([run.unseen[corpus]["uar"] for run in runs])))]
+        for pair in pairs
+        for corpus in dict.fromkeys(name for run in pair.runs for name in run.unseen)
+        if (runs := [run for run in pair.runs if corpus in run.unseen])
+    ]
+    missing = {c for pair in pairs for run in pair.runs for c in run.corpora["unseen_missing"]}
+    yield UNHEARD
+    if lines:
+        yield markdown_table(["system", "corpus", "UAR"], lines) + "\n"
+    if missing:
+        yield (
+            f"Not at hand when these records were made: {', '.join(sorted(missing))}. With the "
+            "corpus in the data folder, the same commands measure on it, and this page shows it.\n"
+        )
+
+
+def _differences(pairs: Sequence[Pair]) -> str:
+    lines = []
+    for pair in pairs:
+        paper = PAPERS[pair.name]
+        absent = {corpus for run in pair.runs for corpus in run.corpora["missing"]}
+        gone = f"Without {', '.join(sorted(absent))}, which was not at hand. " if absent else ""
+        lines.append([pair.name, f"{gone}{paper.differs}", paper.misses])
+    return markdown_table(["system", "ours does otherwise", "why it may miss the paper"], lines)
+
+
+def _beside(runs_folder: Path) -> str:
+    """Our models and published anchors, speakers unseen, best first."""
+    lines = []
+    for protocol in BESIDE_PROTOCOLS:
+        tested = PROTOCOLS[protocol].title
+        ours = [
+            (s["uar"]["mean"], [f"**{s['recipe']}**", tested, percent(s["uar"]["mean"]), "ours"])
+            for s in read_summaries(runs_folder / protocol)
+        ]
+        theirs = [
+            (a.value, [a.system, tested, percent(a.value), a.source])
+            for a in ANCHORS
+            if a.protocol == protocol
+        ]
+        lines += [line for _, line in sorted([*ours, *theirs], key=lambda pair: -pair[0])]
+    return markdown_table(["system", "tested on", "UAR", "source"], lines)
+
+
+def _mean(runs: Sequence[Record], figure: str) -> float:
+    return float(np.mean([run.test[figure] for run in runs]))
+
+
+def _spread(runs: Sequence[Record], figure: str) -> str:
+    """Mean over seeds, with its deviation over them where there are several."""
+    if not runs:
+        return "not run"
+    shares = [run.test[figure] for run in runs]
+    if len(shares) == 1:
+        return percent(shares[0])
+    return f"{100 * np.mean(shares):.1f} ± {100 * np.std(shares, ddof=1):.1f} %"
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return "–" if not high else str(low) if low == high else f"{low} to {high}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
