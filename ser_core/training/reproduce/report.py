@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ser_core.labels import LABELS
 from ser_core.training.anchors import ANCHORS
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.records import write_text
 from ser_core.training.report import PICTURES, markdown_table, percent, read_summaries
+from ser_core.training.reproduce.pairs import Pair, mean_of, pair_records, share_of
 from ser_core.training.reproduce.papers import PAPERS
 from ser_core.training.reproduce.pictures import Gap, plot_gaps
-from ser_core.training.reproduce.recipes import REPRODUCTIONS
 from ser_core.training.reproduce.record import FOLDER, Record, read_records
 from ser_core.training.reproduce.words import (
     BESIDE,
@@ -30,36 +28,8 @@ from ser_core.training.reproduce.words import (
 
 PAGE = "reproduction.md"
 CHART = "reproduction.png"
-CHANCE = 1 / len(LABELS)
 BESIDE_PROTOCOLS = ("ravdess-6fold", "crema-d")
 """Protocols whose figures of ours, and of others, stand at the end of the page."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """All runs of one recipe.
-
-    Attributes:
-        name: Of the recipe.
-        shared: Runs by the paper's split, seed by seed; may be empty.
-        unseen: Runs on unseen speakers, seed by seed; may be empty.
-    """
-
-    name: str
-    shared: tuple[Record, ...]
-    unseen: tuple[Record, ...]
-
-    @property
-    def runs(self) -> tuple[Record, ...]:
-        """Those of both splits."""
-        return self.shared + self.unseen
-
-    @property
-    def gap(self) -> float | None:
-        """Accuracy lost on unseen speakers; None where a split was not run."""
-        if not self.shared or not self.unseen:
-            return None
-        return _mean(self.shared, "war") - _mean(self.unseen, "war")
 
 
 def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
@@ -102,39 +72,28 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     return out / PAGE
 
 
-def pair_records(records: Iterator[Record]) -> list[Pair]:
-    """Bring the runs of each recipe together, recipes in the order of `REPRODUCTIONS`."""
-    known = list(records)
-    names = [recipe.name for variants in REPRODUCTIONS.values() for recipe in variants]
-    pairs = []
-    for name in names:
-        shared, unseen = (
-            tuple(r for r in known if r.name == name and r.split == split)
-            for split in ("random", "speaker")
-        )
-        if shared or unseen:
-            pairs.append(Pair(name, shared, unseen))
-    return pairs
-
-
 def _gap(pair: Pair) -> Gap:
-    shared, unseen = (_mean(runs, "war") if runs else None for runs in (pair.shared, pair.unseen))
+    shared, unseen = (mean_of(runs, "war") if runs else None for runs in (pair.shared, pair.unseen))
     return Gap(pair.name, PAPERS[pair.name].accuracies, shared, unseen)
 
 
 def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
     """The first system's story in its own figures, where both splits were run."""
     for pair in pairs:
-        if pair.gap is None or not PAPERS[pair.name].accuracies:
+        on_ravdess = [share_of(runs, "ravdess") for runs in (pair.shared, pair.unseen)]
+        if pair.gap is None or None in on_ravdess or not PAPERS[pair.name].accuracies:
             continue
         first = pair.unseen[0]
+        known, strange = (percent(share) for share in on_ravdess if share is not None)
         yield LESSON.format(
             name=pair.name,
             title=PAPERS[pair.name].title,
             paper=percent(max(PAPERS[pair.name].accuracies)),
-            shared=percent(_mean(pair.shared, "war")),
-            unseen=percent(_mean(pair.unseen, "war")),
+            shared=percent(mean_of(pair.shared, "war")),
+            unseen=percent(mean_of(pair.unseen, "war")),
             points=f"{100 * pair.gap:.0f}",
+            known=known,
+            strange=strange,
             chance=percent(1 / len(first.settings["labels"])),
         )
         return
@@ -143,7 +102,8 @@ def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
 def _table(pairs: Sequence[Pair], records: str) -> str:
     heads = [
         "system", "paper", "ours, speakers shared", "ours, unseen speakers", "the same as UAR",
-        "gap, points", "weights", "epochs", "paper's epochs", "training", "seeds",
+        "gap, points", "on RAVDESS alone", "weights", "epochs", "paper's epochs", "training",
+        "seeds",
     ]  # fmt: skip
     return markdown_table(heads, [_line(pair, records) for pair in pairs])
 
@@ -157,7 +117,8 @@ def _line(pair: Pair, records: str) -> list[str]:
         _spread(pair.shared, "war"),
         _spread(pair.unseen, "war"),
         _spread(pair.unseen, "uar"),
-        "" if pair.gap is None else f"**{100 * pair.gap:.1f}**",
+        _points(pair.gap),
+        _points(pair.like_for_like),
         f"{pair.runs[0].n_parameters:,}",
         _range([run.epochs["run"] for run in pair.runs]),
         paper.epochs,
@@ -173,14 +134,10 @@ def _corpora(pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         for title, runs in (("shared", pair.shared), ("unseen", pair.unseen)):
             if runs:
-                cells = [_corpus_share(runs, name) for name in names]
+                shares = [share_of(runs, name) for name in names]
+                cells = ["" if share is None else percent(share) for share in shares]
                 lines.append([pair.name, title, *cells])
     return markdown_table(["system", "speakers", *names], lines)
-
-
-def _corpus_share(runs: Sequence[Record], corpus: str) -> str:
-    shares = [run.by_corpus[corpus]["war"] for run in runs if corpus in run.by_corpus]
-    return percent(float(np.mean(shares))) if shares else ""
 
 
 def _copies(pairs: Sequence[Pair]) -> Iterator[str]:
@@ -192,7 +149,7 @@ def _copies(pairs: Sequence[Pair]) -> Iterator[str]:
     )
     if none and after and before and all(p.gap is not None for p in (none, after, before)):
         shares = {
-            f"{place}_{kind}": percent(_mean(runs, "war"))
+            f"{place}_{kind}": percent(mean_of(runs, "war"))
             for place, pair in (("none", none), ("after", after), ("before", before))
             for kind, runs in (("shared", pair.shared), ("unseen", pair.unseen))
         }
@@ -246,10 +203,6 @@ def _beside(runs_folder: Path) -> str:
     return markdown_table(["system", "tested on", "UAR", "source"], lines)
 
 
-def _mean(runs: Sequence[Record], figure: str) -> float:
-    return float(np.mean([run.test[figure] for run in runs]))
-
-
 def _spread(runs: Sequence[Record], figure: str) -> str:
     """Mean over seeds, with its deviation over them where there are several."""
     if not runs:
@@ -258,6 +211,10 @@ def _spread(runs: Sequence[Record], figure: str) -> str:
     if len(shares) == 1:
         return percent(shares[0])
     return f"{100 * np.mean(shares):.1f} ± {100 * np.std(shares, ddof=1):.1f} %"
+
+
+def _points(gap: float | None) -> str:
+    return "" if gap is None else f"{100 * gap:.1f}"
 
 
 def _range(counts: Sequence[int]) -> str:
