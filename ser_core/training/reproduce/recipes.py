@@ -141,6 +141,7 @@ _MFCC_LSTM = Reproduction(
     schedule=Schedule("adam", batch_size=32, epochs=200, patience=10),
     random=RandomSplit((70, 10, 20)),
 )
+_SHORT = Schedule("adam", batch_size=32, epochs=50, patience=5)
 _MFCC_LSTM_LARGE = ScalarLstm((256, 64), dense=(128,), dropout=0.2)
 
 _CNN = Reproduction(
@@ -175,8 +176,8 @@ _ALL = (
     _LSTM,
     _BILSTM,
     _MFCC_LSTM,
-    replace(_MFCC_LSTM, variant="copies-after", copies="after"),
-    replace(_MFCC_LSTM, variant="copies-before", copies="before"),
+    replace(_MFCC_LSTM, variant="copies-after", copies="after", schedule=_SHORT),
+    replace(_MFCC_LSTM, variant="copies-before", copies="before", schedule=_SHORT),
     replace(_MFCC_LSTM, variant="copies-before-256", copies="before", plan=_MFCC_LSTM_LARGE),
     _CNN,
     replace(_CNN, family="dual-rnn", plan=DualRnn()),

@@ -3,28 +3,30 @@
 INTRODUCTION = """\
 # The papers' figures, and what becomes of them
 
-Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never by hand.
-This project grew from five student systems that recognise emotion in speech. Each of them can be
-run here with one command, `python -m ser_core reproduce NAME`, in two ways:
+Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never
+by hand. This project grew from five student systems that recognise emotion in speech. Each of them
+can be run here with one command, `python -m ser_core reproduce NAME`, in two ways:
 
 - **speakers shared**, as the papers tested: clips are drawn at random, so that the test clips are
   spoken by the very people whom the network was trained on;
 - **unseen speakers**: nobody who speaks in a test clip was trained on, nor used to choose the
   epoch. That is what a visitor of an app is: a stranger.
 
-Everything else stays the same: corpora, sound, features, network, optimiser.
+Corpora, sound, features, network and optimiser stay the same.
 """
 
 LESSON = """\
 ## If you believe the high figure
 
-Take `{name}`, {title}. Its paper prints up to {paper}. Ours reaches {shared} when it knows the
+Take `{name}`, {title}.
+Its paper prints up to {paper}. Ours, after {epochs} epochs, reaches {shared} when it knows the
 speakers, and {unseen} when it does not: {points} points less, where guessing gives {chance}.
-Nothing is wrong with the network, and nobody cheated; the question was another one. RAVDESS repeats
-each sentence twice with each emotion, and TESS is two women who say one phrase two hundred times.
-When clips are drawn at random, almost every test clip has a twin among the training clips: the same
-woman, the same phrase, the same day. A network that has learned how these people sound answers
-well, and has learned little about a voice that it never heard.
+Nothing is wrong with the network, and nobody cheated; the question was another one.
+
+RAVDESS repeats each sentence twice with each emotion, and TESS is two women who say one phrase two
+hundred times. When clips are drawn at random, almost every test clip has a twin among the training
+clips: the same woman, the same phrase, the same day. A network that has learned how these people
+sound answers well, and has learned little about a voice that it never heard.
 
 The two tests do not hold the same clips, so look at RAVDESS alone, which both hold: {known} among
 known voices, {strange} among strangers. TESS can only be tested with shared speakers, and it is
@@ -46,7 +48,8 @@ standard deviation; each seed draws anew, and tests other RAVDESS actors.
 HOW = """\
 `python -m ser_core reproduce NAME --split random|speaker --seeds N` repeats a line, and `--epochs`
 bounds the epochs as the table says: these runs had two cores shared with other work, so the larger
-networks stopped before the papers did. The epoch that did best on development clips is kept; with
+networks stopped before the papers did. Training is the time on the clock of that busy machine,
+features apart, and no measure of the network. The epoch that did best on development clips is kept; with
 unseen speakers these are strangers too. Each run also leaves, outside of the repository, its
 curves, confusion matrices, classification reports, a table of random clips with their answers, and
 the model, which `python -m ser_core predict --model` opens.
