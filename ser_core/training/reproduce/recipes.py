@@ -6,6 +6,7 @@ from typing import Any, Literal
 from ser_core.config import FeatureConfig, PipelineConfig, PreprocessConfig, WindowConfig
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
+from ser_core.training.reproduce.copies import COPIES
 from ser_core.training.reproduce.fronts import Front, MeanFrames, PaddedFrames
 from ser_core.training.reproduce.networks import (
     DualRnn,
@@ -103,6 +104,8 @@ class Reproduction:
         settings = asdict(self)
         for part in ("front", "plan"):
             settings[part] = {"kind": type(getattr(self, part)).__name__} | settings[part]
+        if self.copies != "none":
+            settings["copy_settings"] = [asdict(copy.settings) for copy in COPIES]
         return settings
 
 

@@ -49,10 +49,12 @@ HOW = """\
 `python -m ser_core reproduce NAME --split random|speaker --seeds N` repeats a line, and `--epochs`
 bounds the epochs as the table says: these runs had two cores shared with other work, so the larger
 networks stopped before the papers did. Training is the time on the clock of that busy machine,
-features apart, and no measure of the network. The epoch that did best on development clips is kept; with
-unseen speakers these are strangers too. Each run also leaves, outside of the repository, its
-curves, confusion matrices, classification reports, a table of random clips with their answers, and
-the model, which `python -m ser_core predict --model` opens.
+features apart, and no measure of the network.
+
+The epoch that did best on development clips is kept; with unseen speakers these are strangers too.
+Each run also leaves, outside of the repository, its curves, confusion matrices, classification
+reports, a table of random clips with their answers, and the model, which
+`python -m ser_core predict --model` opens.
 
 Unseen speakers are four RAVDESS actors a seed (EmoBox's folds) and, where CREMA-D is learned from,
 its 19 test actors. TESS's two women are always learned from: there are too few to hold out. The
