@@ -76,6 +76,8 @@ class EmotionModel:
 
     def _open(self) -> Signature:
         if self._file.suffix == KERAS:
+            import ser_core.layers  # noqa: F401  # a network may hold them
+
             return load_network(self._file, temperature=self.manifest.temperature)
         return load_signature(self._file, n_labels=len(self.labels))
 

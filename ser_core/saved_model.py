@@ -60,7 +60,8 @@ def load_network(path: Path, *, temperature: float) -> Signature:
     """Load a Keras network as the function that its SavedModel would be.
 
     Args:
-        path: File of a network from `features` and `n_frames` to logits.
+        path: File of a network from `features` and `n_frames` to logits; layers of our own
+            have to be imported before.
         temperature: What the logits are divided by.
 
     Returns:
@@ -71,8 +72,6 @@ def load_network(path: Path, *, temperature: float) -> Signature:
     """
     tf = import_tensorflow()
     import keras
-
-    import ser_core.layers  # noqa: F401  # a network may hold them
 
     try:
         network = keras.models.load_model(path, compile=False)
