@@ -85,7 +85,11 @@ def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
         if pair.gap is None or None in on_ravdess or not PAPERS[pair.name].accuracies:
             continue
         first = pair.unseen[0]
-        known, strange = (percent(share) for share in on_ravdess if share is not None)
+        known, strange = (
+            f"{percent(share)} of {runs[0].by_corpus['ravdess']['n_clips']} clips"
+            for share, runs in zip(on_ravdess, (pair.shared, pair.unseen), strict=True)
+            if share is not None
+        )
         yield LESSON.format(
             name=pair.name,
             title=PAPERS[pair.name].title,

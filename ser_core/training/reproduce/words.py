@@ -28,9 +28,9 @@ hundred times. When clips are drawn at random, almost every test clip has a twin
 clips: the same woman, the same phrase, the same day. A network that has learned how these people
 sound answers well, and has learned little about a voice that it never heard.
 
-The two tests do not hold the same clips, so look at RAVDESS alone, which both hold: {known} among
-known voices, {strange} among strangers. TESS can only be tested with shared speakers, and it is
-where high figures come from.
+The two tests do not hold the same clips, so look at RAVDESS alone, which both hold:
+{known} among known voices, {strange} among strangers. TESS can only be
+tested with shared speakers, and it is where high figures come from.
 
 Three questions to ask of any figure: Are the test speakers strangers? Were copies of clips made
 only after the test clips were set aside? Was the epoch chosen without looking at the test?
