@@ -49,7 +49,7 @@ evaluate: $(VENV)/.dev  ## Repeat the figures of the model cards
 	$(BIN)/python -m ser_core evaluate test --model compact --data $(DATA)
 	$(BIN)/python -m ser_core evaluate test --model accurate --data $(DATA)
 
-report: $(VENV)/.dev  ## Write docs/figures.md and its charts from the run records
+report: $(VENV)/.dev  ## Write docs/figures.md, docs/reproduction.md and their charts from the run records
 	$(BIN)/python -m ser_core report
 
 release: $(VENV)/.dev  ## Build wheel and sdist, try the wheel elsewhere, write the notes

@@ -11,13 +11,16 @@ from ser_core.errors import ModelError
 from ser_core.features import Features
 from ser_core.hub import fetch_encoder
 from ser_core.manifest import Manifest
-from ser_core.saved_model import SAVED_MODEL, Signature, load_signature
+from ser_core.saved_model import SAVED_MODEL, Signature, load_network, load_signature
 
 Probabilities = npt.NDArray[np.float32]
 
+KERAS = ".keras"
+"""Suffix of a Keras network, which needs the manifest beside it."""
+
 
 class EmotionModel:
-    """A SavedModel that turns feature frames into probabilities.
+    """A SavedModel, or a Keras network, that turns feature frames into probabilities.
 
     TensorFlow and the graph are loaded on the first call, once, whichever thread
     comes first; calls from several threads are safe.
@@ -26,10 +29,10 @@ class EmotionModel:
         manifest: What the folder says of itself.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Take a verified folder with a SavedModel; `load_model` is the way to get one."""
+    def __init__(self, file: Path, manifest: Manifest) -> None:
+        """Take a verified SavedModel or Keras network; `load_model` is the way to get one."""
         self.manifest = manifest
-        self._folder = folder
+        self._file = file
         self._lock = threading.Lock()
         self._serve: Signature | None = None
 
@@ -68,9 +71,15 @@ class EmotionModel:
     def _load(self) -> Signature:
         with self._lock:
             if self._serve is None:
-                saved = self._folder / SAVED_MODEL
-                self._serve = load_signature(saved, n_labels=len(self.labels))
+                self._serve = self._open()
             return self._serve
+
+    def _open(self) -> Signature:
+        if self._file.suffix == KERAS:
+            import ser_core.layers  # noqa: F401  # a network may hold them
+
+            return load_network(self._file, temperature=self.manifest.temperature)
+        return load_signature(self._file, n_labels=len(self.labels))
 
 
 def load_model(folder: str | Path) -> EmotionModel:
@@ -79,7 +88,8 @@ def load_model(folder: str | Path) -> EmotionModel:
     Args:
         folder: Folder with `manifest.json` and `saved_model/`; or, of a model that begins
             with Whisper's encoder, with `manifest.json` and the head, which is put
-            together with the encoder in the user's cache on first use.
+            together with the encoder in the user's cache on first use. Or the Keras
+            network of such a folder, which then answers in place of its SavedModel.
 
     Returns:
         The model; its SavedModel is loaded on the first call.
@@ -89,10 +99,23 @@ def load_model(folder: str | Path) -> EmotionModel:
         ModelError: The folder does not match its manifest; the message says what to do.
     """
     folder = Path(folder)
+    if folder.suffix == KERAS:
+        return EmotionModel(folder, _manifest_beside(folder))
     manifest = Manifest.read(folder)
     if manifest.encoder is not None:
         assembled = find_assembly(manifest)
         if assembled is None:
             assembled = assemble(folder, manifest, fetch_encoder(manifest.encoder))
-        return EmotionModel(assembled, manifest)
-    return EmotionModel(folder, manifest)
+        return EmotionModel(assembled / SAVED_MODEL, manifest)
+    return EmotionModel(folder / SAVED_MODEL, manifest)
+
+
+def _manifest_beside(network: Path) -> Manifest:
+    """What says how sound becomes the features of a Keras network, and its columns emotions."""
+    manifest = Manifest.read(network.parent)
+    if network.name not in manifest.files or manifest.encoder is not None:
+        raise ModelError(
+            f"{network.name} is no whole network of {network.parent.name}, whose manifest names "
+            f"{', '.join(manifest.files)}. Name the model's folder instead."
+        )
+    return manifest

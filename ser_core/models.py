@@ -16,6 +16,7 @@ from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
+from ser_core.model import KERAS
 from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
 from ser_core.remote import SCHEME, fetch_model
 
@@ -36,17 +37,19 @@ def chosen_model() -> str:
 def open_predictor(choice: str) -> Predictor:
     """Open a model for good.
 
-    `auto` never waits for the network: it is the accurate model where this machine has
-    all that it needs, and the compact one elsewhere.
+        `auto` never waits for the network: it is the accurate model where this machine has
+        all that it needs, and the compact one elsewhere.
 
-    Args:
-        choice: `auto`, `accurate`, `compact`, a model folder, or `hf://OWNER/NAME@REVISION`.
+        Args:
+    from ser_core.model import KERAS
+    from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
+    from ser_core.remote import SCHEME, fetch_model
 
-    Raises:
-        OfflineError: The accurate model was asked for by name, its encoder is not on
-            this machine, and the Hub cannot be reached.
-        ModelError: The model's folder does not match its manifest, or an address leads to
-            no such model.
+        Raises:
+            OfflineError: The accurate model was asked for by name, its encoder is not on
+                this machine, and the Hub cannot be reached.
+            ModelError: The model's folder does not match its manifest, or an address leads to
+                no such model.
     """
     if choice != AUTO:
         return Predictor.from_folder(_folder(choice))
@@ -79,17 +82,19 @@ def settle(choice: str) -> tuple[str, Manifest]:
 def fetch_parts(choice: str) -> None:
     """Fetch what a choice needs from the Hub, so that opening it needs no network.
 
-    Args:
-        choice: `auto`, which fetches nothing, `accurate`, `compact`, a model folder, or
-            `hf://OWNER/NAME@REVISION`.
+        Args:
+    from ser_core.model import KERAS
+    from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
+    from ser_core.remote import SCHEME, fetch_model
 
-    Raises:
-        OfflineError: The encoder is not on this machine and the Hub cannot be reached.
-        ModelError: The model's folder does not match its manifest.
+        Raises:
+            OfflineError: The encoder is not on this machine and the Hub cannot be reached.
+            ModelError: The model's folder does not match its manifest.
     """
     if choice == AUTO:
         return
-    manifest = Manifest.read(_folder(choice))
+    folder = _folder(choice)
+    manifest = Manifest.read(folder.parent if folder.suffix == KERAS else folder)
     if manifest.encoder is not None and find_assembly(manifest) is None:
         fetch_encoder(manifest.encoder)
 

@@ -1,5 +1,6 @@
 """Both kinds of model as one callable: the bundled SavedModel, and encoder with head."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 
 from ser_core.errors import ModelError
+from ser_core.manifest import HEAD
 from ser_core.model import EmotionModel, load_model
+from ser_core.saved_model import NETWORK
 from tests.accurate import write_parts
 
 
@@ -74,3 +77,26 @@ def test_features_of_another_width_are_refused(model: EmotionModel) -> None:
     expected = rf"have shape \(1, 10, 3\).*n_frames, {len(model.manifest.columns)}\)"
     with pytest.raises(ModelError, match=expected):
         model(np.zeros((1, 10, 3), np.float32))
+
+
+def test_the_keras_file_of_a_folder_answers_as_its_saved_model(bundled_model: Path) -> None:
+    whole, bare = load_model(bundled_model), load_model(bundled_model / NETWORK)
+    clips = frames(whole, 2, 50)
+    lengths = np.array([50, 31], np.int32)
+    np.testing.assert_allclose(bare(clips, lengths), whole(clips, lengths), atol=1e-4)
+
+
+def test_a_keras_file_without_its_manifest_is_refused(bundled_model: Path, tmp_path: Path) -> None:
+    lonely = shutil.copy(bundled_model / NETWORK, tmp_path / "lonely.keras")
+    with pytest.raises(ModelError, match=r"holds no manifest\.json"):
+        load_model(lonely)
+    folder = shutil.copytree(bundled_model, tmp_path / "model")
+    shutil.copy(lonely, folder / "other.keras")
+    with pytest.raises(ModelError, match=r"other\.keras is no whole network of model"):
+        load_model(folder / "other.keras")
+
+
+def test_the_head_behind_an_encoder_is_no_whole_network(tmp_path: Path) -> None:
+    parts = write_parts(tmp_path)
+    with pytest.raises(ModelError, match="Name the model's folder"):
+        load_model(parts.folder / HEAD)

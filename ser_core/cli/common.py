@@ -24,7 +24,8 @@ app = typer.Typer(
 ModelOption = Annotated[
     str,
     typer.Option(
-        help="auto, accurate, compact, a model folder or hf://OWNER/NAME@REVISION.",
+        help="auto, accurate, compact, a model folder, the .keras file in one, or "
+        "hf://OWNER/NAME@REVISION.",
         envvar="MOODMIRROR_MODEL",
     ),
 ]

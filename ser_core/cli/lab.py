@@ -95,11 +95,14 @@ def report(
     runs: RunsOption = RUNS,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
 ) -> None:
-    """Write figures.md and its charts from the run records."""
+    """Write figures.md, reproduction.md and their charts from the run records."""
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.report import write_report
+        from ser_core.training.reproduce.report import write_reproduction
 
-        typer.echo(f"{write_report(runs, out)} written.")
+        for page in (write_report(runs, out), write_reproduction(runs, out)):
+            if page is not None:
+                typer.echo(f"{page} written.")
 
 
 @app.command()

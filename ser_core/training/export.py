@@ -21,13 +21,11 @@ from ser_core.fused import fuse_lstms
 from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
 from ser_core.manifest import HEAD, Manifest, sha256_of
-from ser_core.saved_model import SAVED_MODEL
+from ser_core.saved_model import NETWORK, SAVED_MODEL
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.calibration import Calibration
 from ser_core.training.splits import SpeakerSplit
 
-NETWORK = "network.keras"
-"""The Keras network beside the SavedModel, for those who train on."""
 LICENCE = "CC-BY-NC-SA-4.0"
 """Of the weights: the corpora allow no commercial use."""
 

@@ -23,6 +23,8 @@ from ser_core.training.store import load_features
 
 logger = logging.getLogger(__name__)
 
+BEST = "best.keras"
+"""Name of the network at its best epoch, among a run's logs."""
 PREDICT_BATCH = 64
 """Clips a batch where nothing is learned; the answer does not depend on it."""
 
@@ -131,15 +133,16 @@ def train_network(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    best = run_folder / "best.keras"
     history = network.fit(
         _batches(sides["train"], config.batch_size, seed=seed),
         validation_data=_batches(sides["development"], PREDICT_BATCH),
         epochs=config.epochs,
         verbose=0,
-        callbacks=_callbacks(config, best, run_folder / "log.csv", seed),
+        callbacks=keep_best(
+            run_folder, epochs=config.epochs, patience=config.patience, title=f"Seed {seed}"
+        ),
     )
-    network = keras.models.load_model(best)
+    network = keras.models.load_model(run_folder / BEST)
     logits = predict_logits(network, sides["development"].features)
     accuracy = float((logits.argmax(axis=1) == sides["development"].truth).mean())
     return TrainedNetwork(
@@ -156,16 +159,24 @@ def _batches(examples: Examples, batch_size: int, *, seed: int | None = None) ->
     return LengthBatches(examples.features, targets, batch_size=batch_size, seed=seed)
 
 
-def _callbacks(
-    config: TrainConfig, best: Path, log: Path, seed: int
+def keep_best(
+    folder: Path, *, epochs: int, patience: int, title: str
 ) -> list[keras.callbacks.Callback]:
+    """Callbacks that keep the epoch with the best development accuracy.
+
+    Args:
+        folder: Where the network of that epoch, `BEST`, and `log.csv` go.
+        epochs: Most passes over the training clips.
+        patience: Passes without a better accuracy before the end.
+        title: What stands before the bar.
+    """
     monitor = {"monitor": "val_accuracy", "mode": "max"}
     return [
-        keras.callbacks.ModelCheckpoint(best, save_best_only=True, **monitor),
-        keras.callbacks.EarlyStopping(patience=config.patience, **monitor),
-        keras.callbacks.CSVLogger(log),
+        keras.callbacks.ModelCheckpoint(folder / BEST, save_best_only=True, **monitor),
+        keras.callbacks.EarlyStopping(patience=patience, **monitor),
+        keras.callbacks.CSVLogger(folder / "log.csv"),
         keras.callbacks.TerminateOnNaN(),
-        TrainingProgress(config.epochs, f"Seed {seed}"),
+        TrainingProgress(epochs, title),
     ]
 
 

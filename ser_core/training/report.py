@@ -81,7 +81,7 @@ def _voices(runs_folder: Path) -> Iterator[str]:
             f"`{protocol}`",
             folder.name,
             str(gain.n_corrections),
-            _percent(gain.before),
+            percent(gain.before),
             f"{100 * gain.gain:+.1f} ± {100 * gain.spread:.1f}",
         ]
         for protocol in TAUGHT_ON
@@ -184,7 +184,7 @@ def _our_line(summary: Summary, records: str) -> list[str]:
 
 
 def _their_line(protocol: Protocol, anchor: Anchor) -> list[str]:
-    value = _percent(anchor.value)
+    value = percent(anchor.value)
     uar, war = (value, "") if protocol.figure == "uar" else ("", value)
     return [anchor.system, uar, "", war, "", "", anchor.source]
 
@@ -201,7 +201,7 @@ def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
     """A line for each system, a column for each name that any of them has."""
     names = list(dict.fromkeys(name for row in shares.values() for name in row))
     lines = [
-        [system, *(_percent(row[name]) if name in row else "" for name in names)]
+        [system, *(percent(row[name]) if name in row else "" for name in names)]
         for system, row in shares.items()
     ]
     return markdown_table(["system", *names], lines)
@@ -213,13 +213,14 @@ def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share between 0 and 1 as text, such as 61.8 %."""
     return f"{100 * share:.1f} %"
 
 
 def _spread(figure: Summary) -> str:
     if figure["sd"] is None:
-        return _percent(figure["mean"])
+        return percent(figure["mean"])
     return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f} %"
 
 

@@ -5,6 +5,7 @@ between file and features, so that a change of either begins a new one.
 """
 
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,7 @@ from ser_core.cache import default_cache
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
-from ser_core.preprocess import normalise_level, preprocess
-from ser_core.training import augment as augment_module
-from ser_core.training.augment import Changes
+from ser_core.preprocess import Waveform, normalise_level, preprocess
 
 Frames = npt.NDArray[Any]
 
@@ -42,11 +41,28 @@ CODE_MODULES = ("audio", "ffmpeg", "stream", "preprocess", "features")
 """The modules whose text is part of a store's name."""
 
 
+class Change(Protocol):
+    """What makes the changed copies of a store; its module's text is part of the store's name."""
+
+    @property
+    def settings(self) -> Any:
+        """All that decides the copies, as a dataclass."""
+
+    def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:
+        """Change a clip; the same name gives the same change.
+
+        Args:
+            samples: (n_samples,) float32 speech.
+            name: The clip's name, the seed of what is drawn.
+            sample_rate_hz: Rate of the samples.
+        """
+
+
 def load_features(
     paths: Sequence[Path],
     config: PipelineConfig,
     *,
-    changes: Changes | None = None,
+    changes: Change | None = None,
     cache: Path | None = None,
 ) -> list[Features | None]:
     """Features of each clip, from the store or computed now.
@@ -66,7 +82,9 @@ def load_features(
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
-    if missing:
+    if len(missing) == 1:  # sooner done than a pool has started
+        _write_features(shards[missing[0]], config, changes, files[missing[0]])
+    elif missing:
         # A fork of a process that runs TensorFlow's threads can inherit a lock held for ever.
         fresh = get_context("spawn")
         with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=fresh) as pool:
@@ -78,7 +96,7 @@ def load_features(
     return [features for file in files for features in read_shard(file)]
 
 
-def store_key(config: PipelineConfig, changes: Changes | None = None) -> str:
+def store_key(config: PipelineConfig, changes: Change | None = None) -> str:
     """Hash of the settings, the code between file and features, and librosa's version."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     digest.update(version("librosa").encode())
@@ -87,7 +105,7 @@ def store_key(config: PipelineConfig, changes: Changes | None = None) -> str:
         digest.update(path.read_bytes())
     if changes is not None:
         digest.update(json.dumps(asdict(changes.settings), sort_keys=True).encode())
-        digest.update(Path(augment_module.__file__).read_bytes())
+        digest.update(Path(inspect.getfile(type(changes))).read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -100,14 +118,14 @@ def shard_key(paths: Sequence[Path]) -> str:
 
 
 def _write_features(
-    paths: Sequence[Path], config: PipelineConfig, changes: Changes | None, file: Path
+    paths: Sequence[Path], config: PipelineConfig, changes: Change | None, file: Path
 ) -> None:
     with threadpool_limits(1):  # the workers already share the cores
         clips = [_features_of(path, config, changes) for path in paths]
     write_shard(file, clips, n_columns=len(config.features.columns))
 
 
-def _features_of(path: Path, config: PipelineConfig, changes: Changes | None) -> Features | None:
+def _features_of(path: Path, config: PipelineConfig, changes: Change | None) -> Features | None:
     try:
         speech = preprocess(load_audio(path, config.audio), config)
     except SerError as error:

@@ -12,8 +12,8 @@ from scipy.special import softmax
 
 from ser_core.labels import LABELS
 from ser_core.predictor import Predictor
+from ser_core.saved_model import NETWORK
 from ser_core.training.evaluate import held_out_clips
-from ser_core.training.export import NETWORK
 from ser_core.training.fit import predict_logits
 from ser_core.training.metrics import score
 from ser_core.training.store import load_features

@@ -1,0 +1,39 @@
+"""The command that runs the papers' systems again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser_core.cli.common import app, errors_as_one_line, needs_extra, quiet_native_code
+from ser_core.cli.lab import DATA, RUNS, DataOption, RunsOption
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(help="lstm, bilstm, mfcc-lstm, cnn, dual-rnn, svm or hybrid-lstm."),
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="random, as the papers did, or speaker; else both.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="One variant; else all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")] = None,
+    data: DataOption = DATA,
+    runs: RunsOption = RUNS,
+    out: Annotated[
+        Path, typer.Option(help="Curves, matrices, reports, answers and models.")
+    ] = Path("runs/reproduction"),
+) -> None:
+    """Train a paper's system anew and hold it against what the paper printed.
+
+    Corpora that are missing are named, and the others are used. Each run leaves a record
+    among the run records, from which «report» writes docs/reproduction.md.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        with quiet_native_code():
+            from ser_core.training.reproduce.jobs import find_jobs, run_job
+        for job in find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs):
+            typer.echo(run_job(job, data, runs_folder=runs, out=out))
