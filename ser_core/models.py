@@ -37,19 +37,18 @@ def chosen_model() -> str:
 def open_predictor(choice: str) -> Predictor:
     """Open a model for good.
 
-        `auto` never waits for the network: it is the accurate model where this machine has
-        all that it needs, and the compact one elsewhere.
+    `auto` never waits for the network: it is the accurate model where this machine has
+    all that it needs, and the compact one elsewhere.
 
-        Args:
-    from ser_core.model import KERAS
-    from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
-    from ser_core.remote import SCHEME, fetch_model
+    Args:
+        choice: `auto`, `accurate`, `compact`, a model folder, the `.keras` file in one, or
+            `hf://OWNER/NAME@REVISION`.
 
-        Raises:
-            OfflineError: The accurate model was asked for by name, its encoder is not on
-                this machine, and the Hub cannot be reached.
-            ModelError: The model's folder does not match its manifest, or an address leads to
-                no such model.
+    Raises:
+        OfflineError: The accurate model was asked for by name, its encoder is not on
+            this machine, and the Hub cannot be reached.
+        ModelError: The model's folder does not match its manifest, or an address leads to
+            no such model.
     """
     if choice != AUTO:
         return Predictor.from_folder(_folder(choice))
@@ -76,27 +75,29 @@ def settle(choice: str) -> tuple[str, Manifest]:
     """
     if choice == AUTO:
         choice = ACCURATE if _is_at_hand(_folder(ACCURATE)) else COMPACT
-    return choice, Manifest.read(_folder(choice))
+    return choice, _read_manifest(choice)
 
 
 def fetch_parts(choice: str) -> None:
     """Fetch what a choice needs from the Hub, so that opening it needs no network.
 
-        Args:
-    from ser_core.model import KERAS
-    from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
-    from ser_core.remote import SCHEME, fetch_model
+    Args:
+        choice: As in `open_predictor`; `auto` fetches nothing.
 
-        Raises:
-            OfflineError: The encoder is not on this machine and the Hub cannot be reached.
-            ModelError: The model's folder does not match its manifest.
+    Raises:
+        OfflineError: The encoder is not on this machine and the Hub cannot be reached.
+        ModelError: The model's folder does not match its manifest.
     """
     if choice == AUTO:
         return
-    folder = _folder(choice)
-    manifest = Manifest.read(folder.parent if folder.suffix == KERAS else folder)
+    manifest = _read_manifest(choice)
     if manifest.encoder is not None and find_assembly(manifest) is None:
         fetch_encoder(manifest.encoder)
+
+
+def _read_manifest(choice: str) -> Manifest:
+    folder = _folder(choice)
+    return Manifest.read(folder.parent if folder.suffix == KERAS else folder)
 
 
 def _folder(choice: str) -> Path:
