@@ -51,13 +51,13 @@ def open_predictor(choice: str) -> Predictor:
             no such model.
     """
     if choice != AUTO:
-        return Predictor.from_folder(_folder(choice))
+        return Predictor.from_folder(find_folder(choice))
     try:
-        if _is_at_hand(_folder(ACCURATE)):
-            return Predictor.from_folder(_folder(ACCURATE))
+        if _is_at_hand(find_folder(ACCURATE)):
+            return Predictor.from_folder(find_folder(ACCURATE))
     except SerError as error:
         logger.warning("The accurate model cannot be used: %s", error)
-    return Predictor.from_folder(_folder(COMPACT))
+    return Predictor.from_folder(find_folder(COMPACT))
 
 
 def settle(choice: str) -> tuple[str, Manifest]:
@@ -74,7 +74,7 @@ def settle(choice: str) -> tuple[str, Manifest]:
         ModelError: The model's folder does not match its manifest.
     """
     if choice == AUTO:
-        choice = ACCURATE if _is_at_hand(_folder(ACCURATE)) else COMPACT
+        choice = ACCURATE if _is_at_hand(find_folder(ACCURATE)) else COMPACT
     return choice, _read_manifest(choice)
 
 
@@ -96,11 +96,19 @@ def fetch_parts(choice: str) -> None:
 
 
 def _read_manifest(choice: str) -> Manifest:
-    folder = _folder(choice)
+    folder = find_folder(choice)
     return Manifest.read(folder.parent if folder.suffix == KERAS else folder)
 
 
-def _folder(choice: str) -> Path:
+def find_folder(choice: str) -> Path:
+    """Where a model lies, fetched from the Hub where its address leads there.
+
+    Args:
+        choice: As in `open_predictor`, without `auto`.
+
+    Raises:
+        ModelError: An address leads to no model.
+    """
     if choice.startswith(SCHEME):
         return fetch_model(choice)
     return BUNDLED / choice if choice in (ACCURATE, COMPACT) else Path(choice)
@@ -173,8 +181,8 @@ class ModelSwitch:
         """
         if choice != AUTO:
             return cls(open_predictor(choice))
-        switch = cls(Manifest.read(_folder(COMPACT)))
-        better = _folder(ACCURATE)
+        switch = cls(Manifest.read(find_folder(COMPACT)))
+        better = find_folder(ACCURATE)
         follow = (lambda: Predictor.from_folder(better)) if better.is_dir() else None
         switch.warm_up(lambda: open_predictor(COMPACT), follow)
         return switch

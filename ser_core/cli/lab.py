@@ -77,6 +77,9 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
     data: DataOption = DATA,
     runs: RunsOption = RUNS,
+    record: Annotated[
+        bool, typer.Option(help="With test: write the figures into the model's card.")
+    ] = False,
 ) -> None:
     """Measure a recipe, trained anew in each fold, or a model, through the path that serves.
 
@@ -85,7 +88,7 @@ def evaluate(
     """
     with errors_as_one_line(), needs_extra("train"):
         if protocol == "test" and recipe is None:
-            _evaluate_test(model, data)
+            _evaluate_test(model, data, record=record)
         else:
             _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
 
@@ -142,10 +145,17 @@ def robustness(
         typer.echo(f"{write_robustness(rows, out)} written.")
 
 
-def _evaluate_test(model: str, data: Path) -> None:
-    """Repeat the figures of a model card, corpus by corpus."""
+def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
+    """Repeat the figures of a model card, corpus by corpus, or write them anew."""
     from ser_core.training.evaluate import evaluate_test, score_by_corpus
 
+    if record:
+        from ser_core.models import find_folder
+        from ser_core.training.ship import measure_again
+
+        manifest = measure_again(find_folder(model), data)
+        typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
+        return
     predictor = open_model(model)
     _, answers = evaluate_test(predictor, data)
     stated = predictor.manifest.metrics["test"]

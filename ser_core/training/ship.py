@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -166,7 +168,22 @@ def _tabulate(corpora: Sequence[str], split: SpeakerSplit, data: Path, runs: Pat
     return table
 
 
-def _measure(folder: Path, data: Path, seed_uars: Mapping[int, float], runs: Path) -> Manifest:
+def measure_again(folder: Path, data: Path) -> Manifest:
+    """Test a shipped model anew where the path that serves it has changed.
+
+    Args:
+        folder: The model folder; its manifest, pictures and card get the new figures.
+        data: Folder that holds a folder for each corpus.
+
+    Raises:
+        CorpusError: The corpus of a test speaker is missing.
+    """
+    seed_uars = Manifest.read(folder).metrics["test"]["seed_uars"]
+    with TemporaryDirectory() as runs:
+        return _measure(folder, data, seed_uars, Path(runs))
+
+
+def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path) -> Manifest:
     """Test an exported model as it serves; complete its manifest, pictures and card."""
     logger.info("test UAR by seed: %s", seed_uars)
     predictor = Predictor.from_folder(folder)
