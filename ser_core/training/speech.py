@@ -42,7 +42,7 @@ N_UNITS, DECAY, N_EPOCHS = 128, 1.0, 40
 READ_SHARE, MADE_UP_SHARE, MIXED_SHARE = 0.2, 0.2, 0.4
 SPEECH_OVER_NOISE_DB = (5.0, 30.0)
 SHORTEST_FRAMES = 25
-REFUSED_SHARE = 0.005
+REFUSED_SHARE = 0.003
 """Share of the development speakers' clips that the threshold refuses."""
 TOP_DB = 80.0
 

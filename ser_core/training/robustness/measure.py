@@ -222,16 +222,16 @@ def _ask(predictor: Predictor, folder: Path) -> Heard:
 def _fairness(answers: Answers, data: Path) -> Iterator[Row]:
     for corpus in answers.table["corpus"].unique():
         part = answers.part((answers.table["corpus"] == corpus).to_numpy())
-        yield _gap(f"{corpus}: women and men", part, part.table["sex"])
+        yield from _gap(f"{corpus}: women and men", part, part.table["sex"])
         if corpus == CREMA_D.name:
             actors = read_actors(data).reindex(part.table["speaker"])
             ages = pd.cut(actors["age"], [0, 30, 45, 200], labels=["to 30", "31 to 45", "over 45"])
-            yield _gap("crema-d: age", part, ages)
-            yield _gap("crema-d: race", part, actors["race"])
+            yield from _gap("crema-d: age", part, ages)
+            yield from _gap("crema-d: race", part, actors["race"])
 
 
-def _gap(name: str, answers: Answers, groups: "pd.Series[Any]") -> Row:
-    """UAR of each group with enough clips, and the widest gap.
+def _gap(name: str, answers: Answers, groups: "pd.Series[Any]") -> Iterator[Row]:
+    """UAR of each group with enough clips, and the widest gap; nothing where one alone has them.
 
     Args:
         name: What the report calls it.
@@ -244,8 +244,9 @@ def _gap(name: str, answers: Answers, groups: "pd.Series[Any]") -> Row:
         for group in sorted(set(of))
         if (of == group).sum() >= FEWEST
     }
-    gap = max(figures.values()) - min(figures.values())
-    return _row("People", name, figures | {"gap": gap}, "gap ≤ 5 points", gap <= 0.05)
+    if len(figures) > 1:
+        gap = max(figures.values()) - min(figures.values())
+        yield _row("People", name, figures | {"gap": gap}, "gap ≤ 5 points", gap <= 0.05)
 
 
 def _row(group: str, check: str, figures: dict[str, float], target: str, met: bool) -> Row:
