@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_an_answer_tells_how_far_behind_the_speaker_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = iter([100.0, 100.2, 103.0])  # begun; after the first answer; after the second
-    monkeypatch.setattr("ser_core.live.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: next(clock)))
     session = LiveSession()
     session.hear(RATE_HZ, speech(1.0), Echo())
     session.hear(RATE_HZ, speech(2.0), Echo())

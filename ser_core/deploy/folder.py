@@ -114,12 +114,13 @@ def _tracked(project: Path, files: Files) -> set[str]:
 
 
 def _beside_modules(project: Path, modules: list[Path]) -> set[Path]:
-    """Style sheets, texts and pictures in the packages of some modules, and in folders below."""
+    """What is no code in the packages of some modules, and in folders below the inner ones."""
+    root = project / PACKAGE
     packages = {path.parent for path in modules if path.parent != project}
     return {
         path
-        for package in packages - {project / PACKAGE}
-        for path in package.rglob("*")
+        for package in packages
+        for path in (package.glob("*") if package == root else package.rglob("*"))
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
 
