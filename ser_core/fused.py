@@ -27,7 +27,8 @@ def fuse_lstms(network: keras.Model) -> keras.Model:
 def _fused(layer: layers.Layer) -> layers.Layer:
     if isinstance(layer, keras.Model):
         return fuse_lstms(layer)
-    return FusedBiLstm(layer) if isinstance(layer, layers.Bidirectional) else layer
+    fits = isinstance(layer, layers.Bidirectional) and layer.return_sequences
+    return FusedBiLstm(layer) if fits else layer
 
 
 class FusedBiLstm(layers.Layer):  # type: ignore[misc]
@@ -51,18 +52,20 @@ class FusedBiLstm(layers.Layer):  # type: ignore[misc]
             taken.append(weight)
         return taken[0], taken[1]
 
-    def call(self, steps: Any, mask: Any) -> Any:
+    def call(self, steps: Any, mask: Any = None) -> Any:
         """Walk through (n_clips, n_steps, n_inputs) in both directions.
 
         Args:
             steps: Padded sequences.
-            mask: (n_clips, n_steps) bool, true at the beginning of each clip.
+            mask: (n_clips, n_steps) bool, true at the beginning of each clip; None where
+                nothing is padding.
 
         Returns:
             (n_clips, n_steps, 2 * units); what stands past a clip's end means nothing.
         """
         tf = import_tensorflow()
-        lengths = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+        real = tf.ones(tf.shape(steps)[:2], tf.int32) if mask is None else tf.cast(mask, tf.int32)
+        lengths = tf.reduce_sum(real, axis=1)
         ahead = tf.transpose(steps, [1, 0, 2])  # (n_steps, n_clips, n_inputs)
         back = tf.reverse_sequence(ahead, lengths, seq_axis=0, batch_axis=1)
         forward = self._walk(ahead, *self.ways[0])

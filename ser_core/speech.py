@@ -5,6 +5,7 @@ first. It learned from the clips that the models learn from, from people who rea
 recorded and made-up sounds that are no speech (`ser_core.training.speech`).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,8 @@ FRAMES = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320, 
 RATE_HZ = 16_000
 RHYTHM_HZ = (0.5, 2.5, 5.0, 9.0, 14.0, 25.0)
 """Edges of the bands of modulation; syllables come two to eight times a second."""
+PART, PART_HOP = 100, 50
+"""Frames: two seconds are asked about at once, so that long pauses cannot outweigh speech."""
 _FRAMES_PER_S = RATE_HZ / FRAMES.hop_length
 _BANDS_TOGETHER = 8
 
@@ -73,6 +76,24 @@ class SpeechDetector:
             threshold=self.threshold,
         )
 
+    def score(self, frames: Features) -> float:
+        """Logarithm of the odds that somebody speaks in the likeliest part of a clip.
+
+        Args:
+            frames: (n_frames, 64) log-mel in decibels, of any length.
+        """
+        parts = np.array([describe_frames(part) for part in cut_parts(frames)])
+        return float(self.scores(parts).max())
+
+    def hears_speech(self, frames: Features) -> bool:
+        """Whether any part of a clip scores as speech; asks no further than it has to.
+
+        Args:
+            frames: As in `score`.
+        """
+        rows = (describe_frames(part)[np.newaxis] for part in cut_parts(frames))
+        return any(self.scores(row)[0] >= self.threshold for row in rows)
+
     def scores(self, statistics: Numbers) -> Numbers:
         """Logarithm of the odds of speech.
 
@@ -105,8 +126,7 @@ def check_speech(samples: Waveform, features: Features, config: PipelineConfig) 
         NoSpeechError: Nobody speaks.
     """
     frames = features if _are_ours(config) else _extract(samples, config)
-    detector = bundled_detector()
-    if detector.scores(describe_frames(frames)[np.newaxis])[0] < detector.threshold:
+    if not bundled_detector().hears_speech(frames):
         raise NoSpeechError(
             "No speech was heard: this sounds like noise or music. Speak close to the microphone, "
             "or record in a quieter place."
@@ -125,8 +145,19 @@ def _extract(samples: Waveform, config: PipelineConfig) -> Features:
     return extract_features(samples, ours)
 
 
+def cut_parts(frames: Features) -> Iterator[Features]:
+    """Overlapping stretches of `PART` frames; a shorter clip is its own.
+
+    Args:
+        frames: (n_frames, n_columns).
+    """
+    last = max(len(frames) - PART, 0)
+    for start in [*range(0, last, PART_HOP), last]:
+        yield frames[start : start + PART]
+
+
 def describe_frames(frames: npt.NDArray[np.floating[Any]]) -> Numbers:
-    """A clip of any length as one row of numbers.
+    """A clip as one row of numbers, however long it is.
 
     Level, spread and change of each band, steps between neighbouring bands, rhythm of eight
     groups of bands, ripple of the spectrum (the pitch of a voice shows there), and length.

@@ -57,6 +57,16 @@ def test_what_pads_a_clip_changes_nothing(filling: float) -> None:
     np.testing.assert_allclose(answer(fused, padded), answer(fused, frames()), atol=1e-5)
 
 
+@pytest.mark.parametrize("return_sequences", [True, False])
+def test_a_network_without_a_mask_answers_as_the_trained_one(return_sequences: bool) -> None:
+    features = keras.Input((None, N_COLUMNS))
+    lstm = layers.LSTM(UNITS, return_sequences=return_sequences, use_cudnn=False)
+    network = keras.Model(features, layers.Bidirectional(lstm)(features))
+    np.testing.assert_allclose(
+        np.asarray(fuse_lstms(network)(frames())), np.asarray(network(frames())), atol=1e-5
+    )
+
+
 def test_networks_inside_a_network_are_fused_too() -> None:
     members = [make_network(seed) for seed in (0, 1)]
     inputs = [keras.Input(i.shape[1:], dtype=i.dtype, name=i.name) for i in members[0].inputs]

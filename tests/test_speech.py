@@ -52,6 +52,15 @@ def test_any_pipeline_is_asked_by_the_same_frames(rate_hz: int) -> None:
     assert not is_speech(np.random.default_rng(0).normal(0, 0.1, 48_000).astype("f"), config)
 
 
+def test_four_minutes_of_speech_are_speech_and_a_minute_of_hiss_is_none() -> None:
+    clip = load_audio(ROOT / "examples" / "synthetic-neutral.flac", OURS.audio)
+    assert is_speech(np.resize(clip, 240 * RATE_HZ))
+    hiss = np.random.default_rng(0).normal(0, 0.1, 60 * RATE_HZ).astype(np.float32)
+    assert not is_speech(hiss)
+    speaks_late = np.concatenate([hiss, clip])
+    assert is_speech(speaks_late)
+
+
 @pytest.mark.parametrize("n_frames", [1, 2, 40, 64, 65, 1_000])
 def test_a_clip_of_any_length_has_as_many_numbers(n_frames: int) -> None:
     frames = np.random.default_rng(0).normal(-40, 10, (n_frames, FRAMES.n_mels))

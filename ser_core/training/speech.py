@@ -117,12 +117,12 @@ def train_detector(data: Path, out: Path) -> dict[str, float]:
         material, asked = _leave_out(part, sides, noise, reading, made_up)
         detector = _fit(material, seed=part)
         for name, clips in asked.items():
-            scores.setdefault(name, []).append(detector.scores(_describe(clips)))
+            scores.setdefault(name, []).append(_score(detector, clips))
     joined = {name: np.concatenate(parts) for name, parts in scores.items()}
     threshold = np.quantile(joined["development"], REFUSED_SHARE)
     everything = Material(sides["train"], list(reading.values()), list(noise.values()), made_up)
     shipped = _fit(everything, seed=N_PARTS)
-    level = np.quantile(shipped.scores(_describe(sides["development"])), REFUSED_SHARE)
+    level = np.quantile(_score(shipped, sides["development"]), REFUSED_SHARE)
     replace(shipped, threshold=float(level)).write(out)
     return {name: float(np.mean(values < threshold)) for name, values in joined.items()}
 
@@ -213,8 +213,8 @@ def _fit(material: Material, *, seed: int) -> SpeechDetector:
     )
 
 
-def _describe(clips: Sequence[Features]) -> Rows:
-    return np.array([describe_frames(clip.astype(np.float32)) for clip in clips])
+def _score(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
+    return np.array([detector.score(clip.astype(np.float32)) for clip in clips], np.float32)
 
 
 def _load_corpora(data: Path) -> dict[str, list[Features]]:
