@@ -21,7 +21,7 @@ from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.errors import NoSpeechError, SerError
 from ser_core.features import Features, extract_features
 from ser_core.preprocess import Waveform, preprocess
-from ser_core.speech import FRAMES, RATE_HZ, SpeechDetector, describe_frames
+from ser_core.speech import FRAMES, PART, RATE_HZ, SpeechDetector, describe_frames
 from ser_core.training.augment import NOISE, Augmentation, Changes
 from ser_core.training.sounds import make_sound
 from ser_core.training.splits import shipped_split, tabulate_clips
@@ -173,10 +173,10 @@ def _one(clips: Sequence[Features], random: Random) -> Features:
 
 
 def _cut(clip: Features, random: Random) -> Features:
-    """Half of the time a stretch of it."""
-    if len(clip) <= SHORTEST_FRAMES or random.random() < 0.5:
-        return clip
-    n = int(random.integers(SHORTEST_FRAMES, len(clip) + 1))
+    """A stretch as the detector is asked about it, half of the time a shorter one."""
+    n = min(len(clip), PART)
+    if n > SHORTEST_FRAMES and random.random() < 0.5:
+        n = int(random.integers(SHORTEST_FRAMES, n + 1))
     start = int(random.integers(len(clip) - n + 1))
     return clip[start : start + n]
 
