@@ -40,14 +40,14 @@ def clip_of(duration_s: float) -> np.ndarray:
     return np.resize(babble, round(duration_s * RATE_HZ))
 
 
-def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS) -> float:
-    """Median of some calls, the first three thrown away."""
+def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS, warm: int = 3) -> float:
+    """Median of some calls, the first ones thrown away."""
     times = []
-    for _ in range(repeats + 3):
+    for _ in range(repeats + warm):
         begun = time.perf_counter()
         work()
         times.append(1_000 * (time.perf_counter() - begun))
-    return statistics.median(times[3:])
+    return statistics.median(times[warm:])
 
 
 class Laps:
@@ -138,7 +138,7 @@ def bench_lengths(model: str) -> dict[str, Any]:
     told = {}
     for duration_s in LENGTHS_S:
         source = (RATE_HZ, clip_of(duration_s))
-        ms = median_ms(lambda source=source: predictor.predict(source), repeats=5)
+        ms = median_ms(lambda source=source: predictor.predict(source), repeats=3, warm=1)
         told[str(duration_s)] = {"ms": ms, "resident_mb": resident_mb()}
     return told
 
