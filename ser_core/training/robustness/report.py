@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ser_core.training.export import current_commit
 from ser_core.training.records import describe_machine, write_text
 from ser_core.training.report import markdown_table
 from ser_core.training.robustness.measure import MOST_CLIPS, Row
@@ -17,11 +18,11 @@ _ERRORS = ("ECE",)
 _INTRODUCTION = """\
 # Robustness and trust
 
-Written by `python -m ser_core robustness`; never by hand. Each shipped model, through the path
-that serves visitors, on clips of speakers whom it never heard; under changes, {clips} clips of each
-corpus, the same ones for every change. UAR is the mean over the corpora of the mean recall. The
-recordings of noise are those of which the changed copies of training clips were made, too, so the
-noise is no stranger to the models; the speakers are.
+Written by `python -m ser_core robustness` at commit {commit}; never by hand. Each shipped
+model, through the path that serves visitors, on clips of speakers whom it never heard; under
+changes, {clips} clips of each corpus, the same ones for every change. UAR is the mean over the
+corpora of the mean recall. The recordings of noise are those of which the changed copies of
+training clips were made, too, so the noise is no stranger to the models; the speakers are.
 
 What tells speech from noise learned from the same noise and the same readers. Trained without
 some kinds of noise and some readers, and asked about those, it refuses what stands under «Speech
@@ -40,9 +41,14 @@ def write_robustness(rows: Mapping[str, Sequence[Row]], out: Path) -> Path:
     Returns:
         The document's path.
     """
-    record = {"machine": describe_machine(), "models": {name: list(r) for name, r in rows.items()}}
+    commit = current_commit()
+    record = {
+        "machine": describe_machine(),
+        "commit": commit,
+        "models": {name: list(r) for name, r in rows.items()},
+    }
     write_text(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    text = _INTRODUCTION.format(clips=MOST_CLIPS) + _tables(rows)
+    text = _INTRODUCTION.format(clips=MOST_CLIPS, commit=commit) + _tables(rows)
     write_text(out / DOCUMENT, text + _unheard(out / UNHEARD))
     return out / DOCUMENT
 
