@@ -60,7 +60,7 @@ def test_a_predictor_tells_its_watcher_of_answers_and_refusals(predictor: Predic
 
 def test_a_model_that_is_opened_later_is_watched_too(predictor: Predictor) -> None:
     told: list[Prediction | Exception] = []
-    later = Predictor(EmotionModel(predictor.model._folder, predictor.manifest))
+    later = Predictor(EmotionModel(predictor.model._file, predictor.manifest))
     switch = ModelSwitch(predictor)
     switch.watch(told.append)
     switch._settle_on(later)
