@@ -36,6 +36,21 @@ COMMITTEE = (
 """Lower blocks carry to strangers, upper ones win on the corpora at hand: each has its heads."""
 
 
+COPIES = (
+    Augmentation(),
+    Augmentation(
+        copy=1,
+        rebuilt_share=0.3,
+        noise_share=0.75,
+        noise_snr_db=(3.0, 22.0),
+        hiss_share=0.1,
+        low_pass_share=0.0,
+        telephone_share=0.35,
+    ),
+)
+"""One copy as other microphones and rooms give it, one in noise or through a telephone."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccurateRecipe:
     """Encoder vectors of several corpora, drawn by share, under a head.
@@ -56,7 +71,7 @@ class AccurateRecipe:
     encoder: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4), pool=8)
     )
-    copies: tuple[Augmentation, ...] = (Augmentation(),)
+    copies: tuple[Augmentation, ...] = COPIES
     training: DrawnTraining = field(default_factory=lambda: DrawnTraining(networks=COMMITTEE))
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT

@@ -28,6 +28,10 @@ EQ_POINTS_HZ = np.array([0.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0])
 """Where the gain of a microphone is drawn; it is smooth in between."""
 MEL_BANDS = 128
 """Of the spectrogram that `rebuild` goes through."""
+TELEPHONE_HZ = 8_000
+"""Sample rate of a telephone line."""
+MU = 255.0
+"""Of the telephone's companding. Source: ITU-T G.711."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Augmentation:
         hiss_snr_db: Level of the speech above it.
         low_pass_share: Chance of a narrow band.
         low_pass_hz: Its end.
+        telephone_share: Chance of a telephone line.
     """
 
     copy: int = 0
@@ -66,6 +71,7 @@ class Augmentation:
     hiss_snr_db: tuple[float, float] = (20.0, 45.0)
     low_pass_share: float = 0.2
     low_pass_hz: tuple[float, float] = (3_400.0, 7_000.0)
+    telephone_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +126,15 @@ def augment(
     if noises and draw < settings.noise_share:
         noise = noises[int(random.integers(len(noises)))]
         noise = np.resize(np.roll(noise, -random.integers(len(noise))), len(changed))
-        changed = _add(changed, noise, random.uniform(*settings.noise_snr_db))
+        changed = add_noise(changed, noise, random.uniform(*settings.noise_snr_db))
     elif draw < settings.noise_share + settings.hiss_share:
         hiss = random.normal(size=len(changed))
-        changed = _add(changed, hiss, random.uniform(*settings.hiss_snr_db))
+        changed = add_noise(changed, hiss, random.uniform(*settings.hiss_snr_db))
     if random.random() < settings.low_pass_share:
         end_hz = random.uniform(*settings.low_pass_hz)
         changed = signal.sosfilt(signal.butter(6, end_hz, fs=sample_rate_hz, output="sos"), changed)
+    if random.random() < settings.telephone_share:
+        changed = telephone(changed, sample_rate_hz=sample_rate_hz)
     return np.asarray(changed, dtype=np.float32)
 
 
@@ -156,6 +164,28 @@ def rebuild(samples: Waveform, random: np.random.Generator, *, sample_rate_hz: i
         random_state=int(random.integers(2**31)),
     )
     return np.asarray(rebuilt, dtype=np.float32)
+
+
+def telephone(samples: Samples, *, sample_rate_hz: int) -> Samples:
+    """Send a clip down a telephone line: 300 to 3,400 Hz, 8 kHz, 8 bits on a logarithmic scale.
+
+    Args:
+        samples: (n_samples,).
+        sample_rate_hz: Rate of the samples, a multiple of 8 kHz.
+
+    Returns:
+        (n_samples,), one more where halving the rate rounds up; its peak is 1.
+
+    Source: ITU-T G.711.
+    """
+    step = sample_rate_hz // TELEPHONE_HZ
+    band = signal.butter(4, (300, 3_400), "bandpass", fs=sample_rate_hz, output="sos")
+    narrow = signal.resample_poly(signal.sosfilt(band, samples), 1, step)
+    narrow = narrow / max(np.abs(narrow).max(), 1e-9)
+    pressed = np.sign(narrow) * np.log1p(MU * np.abs(narrow)) / np.log1p(MU)
+    stepped = np.round(pressed * 127.0) / 127.0
+    back = np.sign(stepped) * np.expm1(np.abs(stepped) * np.log1p(MU)) / MU
+    return np.asarray(signal.resample_poly(back, step, 1))
 
 
 @cache
@@ -188,7 +218,17 @@ def _reverberate(
     return np.asarray(signal.fftconvolve(samples, response)[: len(samples) + n_tail // 3])
 
 
-def _add(samples: Samples, noise: Samples, snr_db: float) -> Samples:
+def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Lay noise under a clip.
+
+    Args:
+        samples: (n_samples,).
+        noise: (n_samples,); where it is silent, the clip stays as it is.
+        snr_db: Level of the clip above it.
+
+    Returns:
+        (n_samples,).
+    """
     power = np.mean(noise**2)
     if power == 0.0:  # a recording of noise may hold pauses
         return samples

@@ -13,11 +13,10 @@ from scipy import signal
 
 from ser_core.errors import SerError
 from ser_core.preprocess import Waveform
+from ser_core.training.augment import add_noise, telephone
 
 RATE_HZ = 16_000
 """Rate at which clips are changed."""
-MU = 255.0
-"""Of the telephone's companding. Source: ITU-T G.711."""
 
 Random = np.random.Generator
 Apply = Callable[[Waveform, Random], npt.NDArray[np.floating]]
@@ -106,19 +105,12 @@ def _noise(
 
 
 def _mix(clip: Waveform, noise: npt.NDArray[np.floating], snr_db: float) -> Waveform:
-    power = float(np.mean(noise.astype(np.float64) ** 2)) or 1.0
-    gain = np.sqrt(np.mean(clip.astype(np.float64) ** 2) / power) * 10.0 ** (-snr_db / 20.0)
-    return np.asarray(clip + gain * noise, np.float32)
+    wide = noise.astype(np.float64)
+    return np.asarray(add_noise(clip.astype(np.float64), wide, snr_db), np.float32)
 
 
 def _telephone(clip: Waveform, _random: Random) -> Waveform:
-    band = signal.butter(4, (300, 3_400), "bandpass", fs=RATE_HZ, output="sos")
-    narrow = signal.resample_poly(signal.sosfilt(band, clip), 1, 2)
-    narrow = narrow / max(np.abs(narrow).max(), 1e-9)
-    pressed = np.sign(narrow) * np.log1p(MU * np.abs(narrow)) / np.log1p(MU)
-    stepped = np.round(pressed * 127.0) / 127.0
-    back = np.sign(stepped) * np.expm1(np.abs(stepped) * np.log1p(MU)) / MU
-    return np.asarray(signal.resample_poly(back, 2, 1), np.float32)
+    return np.asarray(telephone(clip, sample_rate_hz=RATE_HZ), np.float32)
 
 
 def _opus(clip: Waveform, _random: Random) -> Waveform:
