@@ -12,13 +12,13 @@ import pandas as pd
 from ser_core.config import WHISPER_FEATURES, PipelineConfig
 from ser_core.hub import fetch_encoder, read_tensors
 from ser_core.training.architectures import HeadConfig
-from ser_core.training.augment import Augmentation, Changes
+from ser_core.training.augment import Changes
+from ser_core.training.copies import COPIES, CopyPlan, load_copies
 from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
 from ser_core.training.draws import DrawnTraining
 from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit, shipped_split
-from ser_core.training.store import load_by_corpus
 from ser_core.training.vectors import load_vectors
 from ser_core.whisper import EncoderConfig
 
@@ -34,21 +34,6 @@ COMMITTEE = (
     HeadConfig(),
 )
 """Lower blocks carry to strangers, upper ones win on the corpora at hand: each has its heads."""
-
-
-COPIES = (
-    Augmentation(),
-    Augmentation(
-        copy=1,
-        rebuilt_share=0.3,
-        noise_share=0.75,
-        noise_snr_db=(3.0, 22.0),
-        hiss_share=0.1,
-        low_pass_share=0.0,
-        telephone_share=0.35,
-    ),
-)
-"""One copy as other microphones and rooms give it, one in noise or through a telephone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +56,7 @@ class AccurateRecipe:
     encoder: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4), pool=8)
     )
-    copies: tuple[Augmentation, ...] = COPIES
+    copies: tuple[CopyPlan, ...] = COPIES
     training: DrawnTraining = field(default_factory=lambda: DrawnTraining(networks=COMMITTEE))
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
@@ -111,15 +96,10 @@ class AccurateRecipe:
         """Encoder vectors of each row, as recorded and in each changed copy."""
         tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)
 
-        def load(changes: Changes | None) -> Clips:
-            return load_by_corpus(
-                table,
-                lambda paths: load_vectors(
-                    paths, self.pipeline, self.encoder, tensors, changes=changes
-                ),
-            )
+        def load(paths: Sequence[Path], changes: Changes | None) -> Clips:
+            return load_vectors(paths, self.pipeline, self.encoder, tensors, changes=changes)
 
-        return [load(None), *(load(Changes(settings, data)) for settings in self.copies)]
+        return load_copies(table, self.copies, data, load)
 
     def fit(
         self,

@@ -19,12 +19,13 @@ from ser_core.training.architectures import (
     frame_statistics,
 )
 from ser_core.training.augment import Changes
+from ser_core.training.copies import load_copies
 from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, spoken, truth_of
 from ser_core.training.draws import DrawnTraining, Lessons, Vectors
 from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit
-from ser_core.training.store import load_by_corpus, load_features
+from ser_core.training.store import load_features
 
 VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
 """Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
@@ -108,14 +109,11 @@ class CompactRecipe:
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
         """Log-mel frames of each row, as recorded and in each changed copy."""
 
-        def load(changes: Changes | None) -> Clips:
-            frames = load_by_corpus(
-                table, lambda paths: load_features(paths, self.pipeline, changes=changes)
-            )
+        def load(paths: Sequence[Path], changes: Changes | None) -> Clips:
+            frames = load_features(paths, self.pipeline, changes=changes)
             return [None if clip is None else clip.astype(np.float16) for clip in frames]
 
-        copies = self.teacher.copies
-        return [load(None), *(load(Changes(settings, data)) for settings in copies)]
+        return load_copies(table, self.teacher.copies, data, load)
 
     def fit(
         self,
@@ -131,12 +129,12 @@ class CompactRecipe:
         vectors = self.teacher.load(table, data)
         teacher = self.teacher.fit(table, vectors, train, development, data=data, seed=seed)
         heard = heard_rows(copies[0], train)
-        lessons = np.mean([teacher.answer(copy, heard) for copy in vectors], axis=0)
+        lessons = mean_answers(teacher, vectors, heard)
         targets = soft_targets(truth_of(table, heard), self.training.label_smoothing)
         targets = (1.0 - self.taught_share) * targets + self.taught_share * lessons
         return fit_rows(
             table,
-            copies,
+            [heard_by_both(*pair) for pair in zip(copies, vectors, strict=True)],
             heard,
             development,
             targets=targets.astype(np.float32),
@@ -162,17 +160,16 @@ class CompactRecipe:
         )
         mean, variance = (np.array(s)[columns] for s in frame_statistics(spoken(vectors[0], heard)))
 
-        def lesson(frames: Clips, encoded: Clips, row: int) -> Vectors:
-            if frames[row] is None or encoded[row] is None:  # a copy too faint to be heard
-                frames, encoded = copies[0], vectors[0]
-            aligned = self._align(_given(frames[row]), _given(encoded[row]), stride)
+        def lesson(frames: Vectors | None, encoded: Vectors | None) -> Vectors | None:
+            if frames is None or encoded is None:
+                return None
+            aligned = self._align(frames, encoded, stride)
             level = (aligned[:, columns].astype(np.float32) - mean) / np.sqrt(variance)
             return np.asarray(np.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION), np.float16)
 
         pairs = zip(copies, vectors, strict=True)
-        return Lessons(
-            [[lesson(*pair, row) for row in heard] for pair in pairs], stride, self.lesson_weight
-        )
+        clips = [[lesson(frames[row], encoded[row]) for row in heard] for frames, encoded in pairs]
+        return Lessons(clips, stride, self.lesson_weight)
 
     def _align(self, frames: Vectors, encoded: Vectors, stride: int) -> Vectors:
         """The encoder vector that lies nearest to each step of the pupil."""
@@ -185,7 +182,20 @@ class CompactRecipe:
         return np.asarray(encoded[np.clip(nearest.astype(int), 0, len(encoded) - 1)])
 
 
-def _given(clip: Vectors | None) -> Vectors:
-    if clip is None:
-        raise ValueError("A clip that is learned from holds no speech.")
-    return clip
+def heard_by_both(frames: Clips, encoded: Clips) -> Clips:
+    """A pupil's clips less those, too faint, of which its teacher hears nothing."""
+    pairs = zip(frames, encoded, strict=True)
+    return [None if vectors is None else clip for clip, vectors in pairs]
+
+
+def mean_answers(
+    teacher: Fitted, copies: Sequence[Clips], rows: Rows
+) -> npt.NDArray[np.floating[Any]]:
+    """What a teacher answers for some rows, the mean over the copies that there are.
+
+    Returns:
+        (n_rows, n_labels).
+    """
+    answers = np.array([teacher.answer(copy, rows) for copy in copies])
+    there = np.array([[copy[row] is not None for row in rows] for copy in copies])
+    return np.asarray(np.average(answers, axis=0, weights=there[..., None] * np.ones_like(answers)))

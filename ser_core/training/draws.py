@@ -71,17 +71,22 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
             mean: Mean of each column, which stands for what is hidden.
             seed: Seed of all draws.
             copies: Changed copies of the clips, each in their order, None where there
-                is none.
+                is none; a clip without any is drawn as it is.
         """
         super().__init__(workers=2)  # threads: one draws while another copies
         clips = [*vectors]
+        self._copies = np.repeat(np.arange(len(clips))[:, None], max(1, len(copies)), axis=1)
+        n_copies = np.zeros(len(clips), np.int64)
         for changed in copies:
-            pairs = zip(changed, vectors, strict=True)
-            clips += [clip if other is None else other for other, clip in pairs]
+            for row, clip in enumerate(changed):
+                if clip is not None:
+                    self._copies[row, n_copies[row]] = len(clips)
+                    n_copies[row] += 1
+                    clips.append(clip)
+        self._n_copies = np.maximum(1, n_copies)
         self._vectors = np.concatenate(clips)
         self._lengths = np.array([len(clip) for clip in clips])
         self._starts = np.cumsum(self._lengths) - self._lengths
-        self._n_copies = len(copies)
         self._stride = 1
         self._targets = targets
         self._chances = np.cumsum(weights) / np.sum(weights)
@@ -108,7 +113,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Which stretches of which clips, and how they are mixed."""
         config = self._config
         rows = np.searchsorted(self._chances, random.random(config.batch_size))
-        clips = rows + len(self._targets) * self._draw_copies(random)
+        clips = self._draw_copies(rows, random)
         n_vectors = np.minimum(self._lengths[clips], config.crop)
         n_starts = (self._lengths[clips] - n_vectors) // self._stride + 1
         first = random.integers(n_starts) * self._stride
@@ -125,13 +130,13 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
             partner=random.permutation(len(rows)),
         )
 
-    def _draw_copies(self, random: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Which copy of each clip of a batch; 0 is the clip as recorded."""
-        size = self._config.batch_size
-        if self._n_copies == 0:
-            return np.zeros(size, np.int64)
-        changed = random.random(size) < self._config.changed_share
-        return np.where(changed, random.integers(1, self._n_copies + 1, size), 0)
+    def _draw_copies(
+        self, rows: npt.NDArray[np.int64], random: np.random.Generator
+    ) -> npt.NDArray[np.int64]:
+        """Places of what is heard of each drawn clip: as recorded, or one of its copies."""
+        changed = random.random(len(rows)) < self._config.changed_share
+        copies = self._copies[rows, random.integers(self._n_copies[rows])]
+        return np.where(changed, copies, rows)
 
     def _inputs(self, draw: "_Draw") -> Inputs:
         """The drawn stretches, a part of each hidden, mixed in pairs."""
@@ -184,19 +189,19 @@ class Lessons:
 
     Attributes:
         clips: For the clips as recorded and each changed copy of them, in their order,
-            (n_steps, n_columns) float16 a clip.
+            (n_steps, n_columns) float16 a clip; None where there is no such copy.
         stride: Vectors of the input to a step.
         weight: How much the lessons count beside the targets.
     """
 
-    clips: Sequence[Sequence[Vectors]]
+    clips: Sequence[Sequence[Vectors | None]]
     stride: int
     weight: float = 1.0
 
     @property
     def n_columns(self) -> int:
         """Width of what is foretold."""
-        return int(self.clips[0][0].shape[1])
+        return int(next(clip.shape[1] for clip in self.clips[0] if clip is not None))
 
 
 class LessonBatches(VectorBatches):
@@ -207,11 +212,11 @@ class LessonBatches(VectorBatches):
 
         Args:
             *args: As there.
-            lessons: For each clip and copy.
+            lessons: For each clip and each copy that there is.
             **options: As there.
         """
         super().__init__(*args, **options)
-        every = [clip for clips in lessons.clips for clip in clips]
+        every = [clip for clips in lessons.clips for clip in clips if clip is not None]
         lengths = np.array([len(clip) for clip in every])
         self._lessons = np.concatenate(every)
         self._lesson_starts = np.cumsum(lengths) - lengths

@@ -11,7 +11,7 @@ from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.architectures import HeadConfig, StudentConfig
-from ser_core.training.compact import CompactRecipe
+from ser_core.training.compact import CompactRecipe, heard_by_both, mean_answers
 from ser_core.training.draws import DrawnTraining
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.ship import train_and_export_drawn
@@ -81,3 +81,14 @@ def test_each_step_of_the_pupil_has_the_vector_of_its_moment() -> None:
     level = clip.mean(axis=1, dtype=np.float64)
     assert level[0] == pytest.approx((3 - 9) / np.std(np.arange(19)), abs=0.02)
     np.testing.assert_allclose(np.diff(level), 1 / np.std(np.arange(19)), atol=0.02)
+
+
+def test_only_copies_that_there_are_teach() -> None:
+    class Teacher:
+        def answer(self, clips: list[float | None], rows: list[int]) -> np.ndarray:
+            return np.array([[0.5 if clips[row] is None else clips[row]] for row in rows])
+
+    answers = mean_answers(Teacher(), [[0.1, 0.2], [0.3, None]], [0, 1])  # type: ignore[arg-type]
+    assert answers[:, 0] == pytest.approx([0.2, 0.2])
+    clip = np.zeros((3, 1), np.float16)
+    assert heard_by_both([clip, clip], [clip, None]) == [clip, None]

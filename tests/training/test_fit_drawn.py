@@ -107,6 +107,26 @@ def test_changed_copies_take_their_share_of_the_draws() -> None:
     assert only_missing[0][0][0].max() < 20.0
 
 
+def test_a_clip_is_heard_in_all_the_copies_that_it_has() -> None:
+    vectors, truth = clips()
+    copies = [
+        [np.full_like(clip, n) if i % n == 0 else None for i, clip in enumerate(vectors)]
+        for n in (31, 32)
+    ]
+    drawn = VectorBatches(
+        vectors,
+        np.eye(2, dtype=np.float32)[truth],
+        np.where(np.arange(120) == 0, 1.0, 0.0),
+        replace(SMALL, changed_share=1.0, batch_size=400, hidden_share=0.0, mixup=1e-3),
+        mean=[0.0] * 8,
+        seed=0,
+        copies=copies,
+    )
+    heard = drawn[0][0][0][:, 0, 0].round()
+    assert set(heard) == {31.0, 32.0}
+    assert (heard == 31.0).mean() == pytest.approx(0.5, abs=0.1)
+
+
 def test_soft_targets_lie_between_the_emotion_and_indifference() -> None:
     (target,) = soft_targets(np.array([2]), 0.8)
     assert target[2] == pytest.approx(0.3)
@@ -172,8 +192,8 @@ def test_lessons_follow_the_stretch_that_is_heard() -> None:
         config,
         mean=[0.0],
         seed=0,
-        copies=[vectors],
-        lessons=Lessons([lesson, lesson], stride=4),
+        copies=[[*vectors[:15], *[None] * 15], [*[None] * 5, *vectors[5:]]],
+        lessons=Lessons([lesson, [*lesson[:15], *[None] * 15], [*[None] * 5, *lesson[5:]]], 4),
     )
     for index in range(5):
         (heard, n_vectors), (targets, lessons) = drawn[index]
