@@ -57,7 +57,9 @@ class AccurateRecipe:
         default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4), pool=8)
     )
     copies: tuple[CopyPlan, ...] = COPIES
-    training: DrawnTraining = field(default_factory=lambda: DrawnTraining(networks=COMMITTEE))
+    training: DrawnTraining = field(
+        default_factory=lambda: DrawnTraining(networks=COMMITTEE, changed_share=0.67)
+    )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
     name: str = "accurate"

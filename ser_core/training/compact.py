@@ -58,7 +58,7 @@ class CompactRecipe:
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
-            training=DrawnTraining(networks=(HeadConfig(units=0),))
+            training=DrawnTraining(networks=(HeadConfig(units=0),), changed_share=0.67)
         )
     )
     taught_share: float = 0.6

@@ -121,7 +121,11 @@ def _run_fold(
     seed: int,
     run_folder: Path,
 ) -> FoldRecord:
+    import keras
+
     from ser_core.training.export import current_commit  # loads TensorFlow
+
+    keras.utils.clear_session(free_memory=True)  # of the fold before
 
     commit, start = current_commit(), time.perf_counter()
     probabilities = recipe.fit_predict(table, fold, data=data, seed=seed, run_folder=run_folder)
