@@ -12,7 +12,7 @@ import numpy as np
 
 from ser_core.corpora import read_emotion
 from ser_core.errors import SerError
-from ser_core.labels import LABELS
+from ser_core.labels import order_labels
 from ser_core.predictor import Judge, Prediction
 from ser_core.zips import UNREADABLE, is_clutter
 
@@ -111,7 +111,7 @@ def score_rows(rows: Sequence[BatchRow]) -> BatchScores | None:
     ]
     if not pairs:
         return None
-    emotions = tuple(label for label in LABELS if any(label in pair for pair in pairs))
+    emotions = order_labels([label for pair in pairs for label in pair])
     counts = np.zeros((len(emotions), len(emotions)), dtype=np.int64)
     for actual, predicted in pairs:
         counts[emotions.index(actual), emotions.index(predicted)] += 1

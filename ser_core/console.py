@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from ser_core.labels import BY_NAME
+from ser_core.labels import find_emotion
 
 if TYPE_CHECKING:
     from ser_core.predictor import Prediction
@@ -51,7 +51,7 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
         following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
         table.add_row(
             str(file),
-            f"{BY_NAME[prediction.emotion].sign} {prediction.emotion}",
+            f"{find_emotion(prediction.emotion).sign} {prediction.emotion}",
             f"{prediction.confidence:.0%}" + ("" if prediction.certain else ", uncertain"),
             following,
             f"{prediction.duration_s:.1f} s",

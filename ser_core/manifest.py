@@ -15,6 +15,7 @@ from ser_core.config import (
     settings_from_json,
 )
 from ser_core.errors import ModelError
+from ser_core.labels import is_emotion_name
 from ser_core.whisper import EncoderConfig
 
 FORMAT = 4
@@ -165,6 +166,11 @@ class Manifest:
         return manifest
 
     def _check(self, folder: Path, signature: Any) -> None:
+        if odd := [label for label in self.labels if not is_emotion_name(label)]:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names the emotions {odd}; letters, digits, spaces and "
+                "hyphens are allowed, 40 at most. Train the model with other names."
+            )
         if self.columns != self.pipeline.features.columns:
             raise ModelError(
                 f"{folder.name}/{FILE_NAME} lists the columns {list(self.columns)}, but its "

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ser_core.errors import AudioError
+from ser_core.labels import LABELS
 from ser_core.web import many, words
 from ser_core.web.language import say
 from tests.test_web import FakeModels, parse, text_of
@@ -44,7 +45,7 @@ def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     assert [row["file"] for row in answer["files"]] == ["=1+1.wav", "two.wav"]
     assert answer["scores"] is None
     frame = pd.read_parquet(io.BytesIO(files["moodmirror.parquet"]))
-    assert list(frame.columns) == list(many.COLUMNS)
+    assert list(frame.columns) == list(many.columns(LABELS))
     assert frame["angry"].tolist() == [0.71, 0.71]
 
 

@@ -20,6 +20,9 @@ from ser_core.console import print_scores, print_summary
 from ser_core.errors import SerError
 
 DataOption = Annotated[Path, typer.Option(help="Folder that holds a folder for each corpus.")]
+OwnOption = Annotated[
+    Path, typer.Option(help="Folder with a folder for each corpus, or your own table, a .csv.")
+]
 RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
 
 DATA = Path("../shared/data")
@@ -31,20 +34,27 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="accurate, compact or the baseline, lstm.")
     ] = "lstm",
-    data: DataOption = DATA,
+    data: OwnOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Logs and checkpoints.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 3,
 ) -> None:
-    """Train a model and write a model folder with its figures and card."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.ship import SHIPPERS
+    """Train a model and write a model folder with its figures and card.
 
-        if recipe not in SHIPPERS:
-            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPERS)}.")
+    With --data recordings.csv it learns from your own recordings: the columns path, label
+    and speaker, and sex where known. Some speakers are held out, to choose and to test.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_core.training.own import of_table
+        from ser_core.training.ship import RECIPES, ship
+        from ser_core.training.splits import is_table
+
+        if recipe not in RECIPES:
+            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(RECIPES)}.")
         runs = runs or Path("runs") / recipe
         out = out or runs / "model"
-        manifest = SHIPPERS[recipe](data, out, seeds=range(seeds), runs=runs)
+        chosen = of_table(RECIPES[recipe], data) if is_table(data) else RECIPES[recipe]
+        manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
@@ -75,7 +85,7 @@ def evaluate(
     ] = None,
     model: ModelOption = MODEL,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
-    data: DataOption = DATA,
+    data: OwnOption = DATA,
     runs: RunsOption = RUNS,
     record: Annotated[
         bool, typer.Option(help="With test: write the figures into the model's card.")
@@ -159,7 +169,7 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
     predictor = open_model(model)
     _, answers = evaluate_test(predictor, data)
     stated = predictor.manifest.metrics["test"]
-    for corpus, scores in score_by_corpus(answers).items():
+    for corpus, scores in score_by_corpus(answers, predictor.labels).items():
         print_scores(corpus, scores)
         uar = stated.get("by_corpus", {}).get(corpus, stated)["uar"]
         typer.echo(f"The model card says UAR {uar:.1%}.")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ser_core.config import WHISPER_FEATURES, PipelineConfig
 from ser_core.hub import fetch_encoder, read_tensors
+from ser_core.labels import LABELS
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.augment import Changes
 from ser_core.training.copies import COPIES, CopyPlan, load_copies
@@ -48,6 +49,7 @@ class AccurateRecipe:
         shares: Pairs of corpus and share.
         split: Speakers held out from the model that ships.
         name: Short name.
+        labels: The emotions.
     """
 
     pipeline: PipelineConfig = field(
@@ -63,6 +65,7 @@ class AccurateRecipe:
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
     name: str = "accurate"
+    labels: tuple[str, ...] = LABELS
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -129,8 +132,13 @@ class AccurateRecipe:
             copies,
             heard,
             development,
-            targets=soft_targets(truth_of(table, heard), self.training.label_smoothing),
+            targets=soft_targets(
+                truth_of(table, heard, self.labels),
+                self.training.label_smoothing,
+                n_labels=len(self.labels),
+            ),
             shares=dict(self.shares),
             training=self.training,
             seed=seed,
+            labels=self.labels,
         )

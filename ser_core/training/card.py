@@ -26,8 +26,7 @@ _CAPTIONS = {
 _CARD = """\
 ---
 license: {licence_tag}
-language: en
-library_name: tf-keras
+{language}library_name: tf-keras
 pipeline_tag: audio-classification
 tags:
   - speech-emotion-recognition
@@ -95,8 +94,8 @@ The upper table takes all clips together among {n_labels} emotions, of which gue
 {pictures}
 
 The interval draws clips with replacement; the spread over seeds is a standard deviation over
-{n_seeds} runs of the same recipe. Four test actors of RAVDESS are few: another four may move the
-figure by ten points.
+{n_seeds} runs of the same recipe. {n_test} test speakers are few: others may move the figure by
+points.
 
 ## Figures by protocol
 
@@ -107,8 +106,7 @@ heard. Settings, records and published systems beside it: `docs/figures.md` of t
 
 ## Limits
 
-- The corpora are acted, in English, in studios, by a few dozen people. Real feelings are subtler,
-  and other languages, ages, microphones and rooms were not heard.
+- {recorded} Other languages, ages, microphones and rooms were not heard.
 - It hears the style of a voice, not what a person feels.
 - It always answers with one of its emotions, even where none of them fits.
 
@@ -117,10 +115,13 @@ heard. Settings, records and published systems beside it: `docs/figures.md` of t
 Policing, hiring, grading, surveillance, medical or psychological diagnosis, or any decision about
 a person.
 
-## Sources
+{citations}"""
 
-{citations}
-"""
+_ACTED = (
+    "The corpora are acted, in English, in studios, by a few dozen people. Real feelings are "
+    "subtler."
+)
+_OWN = "It knows the recordings of one table alone, and who speaks in them."
 
 
 def write_card(folder: Path, *, runs: Path = RUNS) -> None:
@@ -150,6 +151,7 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
     """What the model is."""
     pipeline = manifest.pipeline
     rate_hz = pipeline.audio.sample_rate_hz
+    is_published = any(corpus["citation"] for corpus in manifest.corpora)
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -170,10 +172,21 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
             f"- {c['title']} (`{c['name']}`), {c['n_training_clips']:,} clips, {c['licence']}"
             for c in manifest.corpora
         ),
-        "citations": "\n".join(f"- {c['citation']} <{c['source']}>" for c in manifest.corpora),
+        "citations": _citations(manifest),
+        "recorded": _ACTED if is_published else _OWN,
+        "language": "language: en\n" if is_published else "",
+        "n_test": len(manifest.split["test"]),
         "development": ", ".join(manifest.split["development"]),
         "test": ", ".join(manifest.split["test"]),
     }
+
+
+def _citations(manifest: Manifest) -> str:
+    """Where the corpora are published, those that are."""
+    lines = dict.fromkeys(
+        f"- {c['citation']} <{c['source']}>" for c in manifest.corpora if c["citation"]
+    )
+    return "\n".join(["## Sources", "", *lines, ""]) if lines else ""
 
 
 def _network(manifest: Manifest) -> str:

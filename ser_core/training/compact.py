@@ -77,6 +77,11 @@ class CompactRecipe:
         return self.teacher.corpora
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions."""
+        return self.teacher.labels
+
+    @property
     def split(self) -> SpeakerSplit:
         """Speakers held out from the model that ships."""
         return self.teacher.split
@@ -130,7 +135,11 @@ class CompactRecipe:
         teacher = self.teacher.fit(table, vectors, train, development, data=data, seed=seed)
         heard = heard_rows(copies[0], train)
         lessons = mean_answers(teacher, vectors, heard)
-        targets = soft_targets(truth_of(table, heard), self.training.label_smoothing)
+        targets = soft_targets(
+            truth_of(table, heard, self.labels),
+            self.training.label_smoothing,
+            n_labels=len(self.labels),
+        )
         targets = (1.0 - self.taught_share) * targets + self.taught_share * lessons
         return fit_rows(
             table,
@@ -142,6 +151,7 @@ class CompactRecipe:
             training=self.training,
             seed=seed,
             lessons=self.lessons(copies, vectors, heard),
+            labels=self.labels,
         )
 
     def lessons(self, copies: Sequence[Clips], vectors: Sequence[Clips], heard: Rows) -> Lessons:

@@ -29,27 +29,37 @@ class Fitted:
         network: Gives logits.
         calibration: Of its logits, by the development rows.
         development_uar: Mean recall on the development rows.
+        labels: The emotions, in the order of its logits.
     """
 
     network: keras.Model
     calibration: Calibration
     development_uar: float
+    labels: tuple[str, ...] = LABELS
 
     @classmethod
-    def on(cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows) -> Self:
+    def on(
+        cls,
+        network: keras.Model,
+        table: pd.DataFrame,
+        clips: Clips,
+        rows: Rows,
+        labels: tuple[str, ...] = LABELS,
+    ) -> Self:
         """Calibrate and judge a network on development rows."""
         rows = heard_rows(clips, rows)
-        logits, truth = predict_logits(network, spoken(clips, rows)), truth_of(table, rows)
+        truth = truth_of(table, rows, labels)
+        logits = predict_logits(network, spoken(clips, rows), n_labels=len(labels))
         uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
-        return cls(network, calibrate(logits, truth), uar)
+        return cls(network, calibrate(logits, truth), uar, labels)
 
     def answer(self, clips: Clips, rows: Rows) -> npt.NDArray[np.floating[Any]]:
         """See `answer_rows`."""
-        return answer_rows(self.network, self.calibration, clips, rows)
+        return answer_rows(self.network, self.calibration, clips, rows, n_labels=len(self.labels))
 
     def score(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
         """Figures on some rows."""
-        return score(truth_of(table, rows), self.answer(clips, rows), LABELS)
+        return score(truth_of(table, rows, self.labels), self.answer(clips, rows), self.labels)
 
 
 def fit_rows(
@@ -63,6 +73,7 @@ def fit_rows(
     training: DrawnTraining,
     seed: int,
     lessons: Lessons | None = None,
+    labels: tuple[str, ...] = LABELS,
 ) -> Fitted:
     """Train on some rows and calibrate on others.
 
@@ -76,6 +87,7 @@ def fit_rows(
         training: Networks and schedule.
         seed: Seed of everything that is drawn.
         lessons: What is learned beside the targets, for the heard rows.
+        labels: The emotions, in the order of the targets.
     """
     network = train_committee(
         spoken(copies[0], heard),
@@ -87,16 +99,21 @@ def fit_rows(
         lessons=lessons,
         callbacks=[TrainingProgress(training.steps, f"Seed {seed}", by_step=True)],
     )
-    return Fitted.on(network, table, copies[0], development)
+    return Fitted.on(network, table, copies[0], development, labels)
 
 
 def answer_rows(
-    network: keras.Model, calibration: Calibration, clips: Clips, rows: Rows
+    network: keras.Model,
+    calibration: Calibration,
+    clips: Clips,
+    rows: Rows,
+    *,
+    n_labels: int = len(LABELS),
 ) -> npt.NDArray[np.floating[Any]]:
     """Probabilities (n_rows, n_labels); a clip without speech is answered evenly."""
-    probabilities = np.full((len(rows), len(LABELS)), 1.0 / len(LABELS))
+    probabilities = np.full((len(rows), n_labels), 1.0 / n_labels)
     heard = [i for i, row in enumerate(rows) if clips[row] is not None]
-    logits = predict_logits(network, spoken(clips, rows))
+    logits = predict_logits(network, spoken(clips, rows), n_labels=n_labels)
     probabilities[heard] = calibration.probabilities(logits)
     return probabilities
 
@@ -111,9 +128,11 @@ def spoken(clips: Clips, rows: Rows) -> list[Vectors]:
     return [clip for row in rows if (clip := clips[row]) is not None]
 
 
-def truth_of(table: pd.DataFrame, rows: Rows) -> npt.NDArray[np.int64]:
+def truth_of(
+    table: pd.DataFrame, rows: Rows, labels: Sequence[str] = LABELS
+) -> npt.NDArray[np.int64]:
     """Indices of the acted emotions."""
-    return np.array([LABELS.index(emotion) for emotion in table["emotion"].iloc[rows]])
+    return np.array([labels.index(emotion) for emotion in table["emotion"].iloc[rows]])
 
 
 def draw_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:

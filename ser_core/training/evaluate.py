@@ -58,14 +58,17 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     """
     table = held_out_clips(predictor.manifest, data)
     probabilities = predict_files(predictor, [Path(path) for path in table["path"]])
-    truth = np.array([LABELS.index(emotion) for emotion in table["emotion"]])
-    table["predicted"] = [LABELS[i] for i in probabilities.argmax(axis=1)]
-    answers = pd.concat([table, pd.DataFrame(probabilities, columns=list(LABELS))], axis=1)
-    return score(truth, probabilities, LABELS), answers
+    labels = predictor.labels
+    truth = np.array([labels.index(emotion) for emotion in table["emotion"]])
+    table["predicted"] = [labels[i] for i in probabilities.argmax(axis=1)]
+    answers = pd.concat([table, pd.DataFrame(probabilities, columns=list(labels))], axis=1)
+    return score(truth, probabilities, labels), answers
 
 
 def calm_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
     """What a model hears in neutral speech of its development speakers; see `VoiceProfile`.
+
+    Nothing where none of them speaks so.
 
     Args:
         predictor: The model as it serves.
@@ -77,23 +80,29 @@ def calm_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
     speakers = set(predictor.manifest.split["development"])
     table = list_clips(data, sorted({speaker.split("/")[0] for speaker in speakers}))
     calm = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
+    if calm.empty:
+        return ()
     return mean_log(predict_files(predictor, [Path(path) for path in calm["path"]]))
 
 
-def score_by_corpus(answers: pd.DataFrame, *, by_sex: bool = False) -> dict[str, Scores]:
+def score_by_corpus(
+    answers: pd.DataFrame, labels: tuple[str, ...] = LABELS, *, by_sex: bool = False
+) -> dict[str, Scores]:
     """Figures of each tested corpus, among the emotions that it has.
 
     Args:
         answers: The table that `evaluate_test` gives.
+        labels: The model's emotions.
         by_sex: Whether men and women have a figure each, as `ravdess, female`.
     """
     scores = {}
     parts = answers["corpus"] + (", " + answers["sex"] if by_sex else "")
     for part, rows in answers.groupby(parts, sort=False):
-        known = set(CORPORA[rows["corpus"].iloc[0]].emotions.values())
-        classes = tuple(label for label in LABELS if label in known)
+        corpus = rows["corpus"].iloc[0]
+        known = set(CORPORA[corpus].emotions.values() if corpus in CORPORA else rows["emotion"])
+        classes = tuple(label for label in labels if label in known)
         truth = np.array([classes.index(emotion) for emotion in rows["emotion"]])
-        probabilities = narrow(rows[list(LABELS)].to_numpy(), LABELS, classes)
+        probabilities = narrow(rows[list(labels)].to_numpy(), labels, classes)
         scores[str(part)] = score(truth, probabilities, classes)
     return scores
 
@@ -148,9 +157,12 @@ def evaluate_model(
         The summary as `summarise` gives it.
 
     Raises:
-        ModelError: The model learned from, or was tuned on, a test speaker.
+        ModelError: The model learned from, or was tuned on, a test speaker; or it names
+            other emotions than the protocols.
         CorpusError: A corpus of the protocol is not there.
     """
+    if predictor.labels != LABELS:
+        raise ModelError(f"The model names {predictor.labels}; this protocol needs {LABELS}.")
     table = list_clips(data, protocol.corpora)
     folds = protocol.folds(table, seed=predictor.manifest.seed)
     tested = {speaker for fold in folds for speaker in table["speaker"].iloc[fold.test]}
@@ -191,13 +203,9 @@ def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
 
     Returns:
         (n_clips, n_labels) float64.
-
-    Raises:
-        ModelError: The model has labels of its own, not the eight of this protocol.
     """
-    if predictor.labels != LABELS:
-        raise ModelError(f"The model names {predictor.labels}; this protocol needs {LABELS}.")
-    undecided = np.full(len(LABELS), 1.0 / len(LABELS))
+    n_labels = len(predictor.labels)
+    undecided = np.full(n_labels, 1.0 / n_labels)
     rows = []
     for path in track(paths, "Listening"):
         try:
@@ -244,7 +252,9 @@ def record_test(
         speed: What `time_answers` gives.
     """
     manifest = Manifest.read(folder)
-    by_corpus, by_sex = (score_by_corpus(answers, by_sex=by_sex) for by_sex in (False, True))
+    by_corpus, by_sex = (
+        score_by_corpus(answers, manifest.labels, by_sex=by_sex) for by_sex in (False, True)
+    )
     figures = asdict(scores) | {
         "command": f"{TEST_COMMAND} --model {manifest.name}",
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},

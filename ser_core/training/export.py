@@ -28,6 +28,8 @@ from ser_core.training.splits import SpeakerSplit
 
 LICENCE = "CC-BY-NC-SA-4.0"
 """Of the weights: the corpora allow no commercial use."""
+OWN_LICENCE = "other"
+"""Of somebody's own recordings, and of the weights that learned from them alone."""
 
 
 class _Served(tf.Module):  # type: ignore[misc]
@@ -60,6 +62,7 @@ class Lineage:
         split: The speakers that were held out.
         seed: Seed of the shipped run.
         commit: Commit of the code when training began.
+        labels: The emotions, in the order of the logits.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Lineage:
     split: SpeakerSplit
     seed: int
     commit: str
+    labels: tuple[str, ...] = LABELS
 
 
 def export_model(
@@ -166,14 +170,14 @@ def _manifest(
     return Manifest(
         name=lineage.name,
         version=ser_core.__version__,
-        labels=LABELS,
+        labels=lineage.labels,
         columns=pipeline.features.columns,
         pipeline=pipeline,
         architecture={},
         n_parameters=int(sum(math.prod(w.shape) for w in network.trainable_weights)),
         temperature=1.0,
         corpora=_corpora(lineage.table),
-        licence=LICENCE,
+        licence=LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else OWN_LICENCE,
         split={"development": list(split.development), "test": list(split.test)},
         seed=lineage.seed,
         commit=lineage.commit,
@@ -189,7 +193,7 @@ def _weight_files(folder: Path) -> Sequence[str]:
 
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     learned = table[table["split"] == "train"]["corpus"].value_counts()
-    return tuple(
+    known = tuple(
         {
             "name": name,
             "title": corpus.title,
@@ -201,6 +205,19 @@ def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
         for name, corpus in CORPORA.items()
         if name in learned.index
     )
+    own = tuple(
+        {
+            "name": str(name),
+            "title": f"Recordings of a table, {name}.csv",
+            "licence": OWN_LICENCE,
+            "citation": "",
+            "source": "",
+            "n_training_clips": int(n_clips),
+        }
+        for name, n_clips in learned.items()
+        if name not in CORPORA
+    )
+    return known + own
 
 
 def current_commit() -> str:

@@ -81,13 +81,18 @@ class TrainedNetwork:
 
 
 def load_examples(
-    table: pd.DataFrame, config: PipelineConfig, *, cache: Path | None = None
+    table: pd.DataFrame,
+    config: PipelineConfig,
+    *,
+    labels: Sequence[str] = LABELS,
+    cache: Path | None = None,
 ) -> dict[str, Examples]:
     """Features and labels by side of the split.
 
     Args:
         table: Clips as `tabulate_clips` lists them.
         config: Settings of the path from file to features.
+        labels: The emotions, in the order of their indices.
         cache: Folder of the feature stores.
 
     Returns:
@@ -105,13 +110,18 @@ def load_examples(
             raise CorpusError(f"No clip with speech is left for {side}; name other speakers.")
         sides[side] = Examples(
             features=[clip for i in rows if (clip := features[i]) is not None],
-            truth=np.array([LABELS.index(table["emotion"].iloc[i]) for i in rows]),
+            truth=np.array([labels.index(table["emotion"].iloc[i]) for i in rows]),
         )
     return sides
 
 
 def train_network(
-    sides: dict[str, Examples], config: TrainConfig, *, seed: int, run_folder: Path
+    sides: dict[str, Examples],
+    config: TrainConfig,
+    *,
+    seed: int,
+    run_folder: Path,
+    n_labels: int = len(LABELS),
 ) -> TrainedNetwork:
     """Train with RMSprop and keep the epoch with the best development accuracy.
 
@@ -120,6 +130,7 @@ def train_network(
         config: Network and schedule.
         seed: Seeds weights, dropout and the order of clips.
         run_folder: Where `best.keras` and `log.csv` are written while training.
+        n_labels: How many emotions it tells apart.
 
     Returns:
         The best network, calibrated on the development speakers.
@@ -127,15 +138,15 @@ def train_network(
     keras.utils.set_random_seed(seed)
     run_folder.mkdir(parents=True, exist_ok=True)
     mean, variance = frame_statistics(sides["train"].features)
-    network = build_lstm(config.network, mean=mean, variance=variance, n_labels=len(LABELS))
+    network = build_lstm(config.network, mean=mean, variance=variance, n_labels=n_labels)
     network.compile(
         optimizer=keras.optimizers.RMSprop(config.learning_rate),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     history = network.fit(
-        _batches(sides["train"], config.batch_size, seed=seed),
-        validation_data=_batches(sides["development"], PREDICT_BATCH),
+        _batches(sides["train"], config.batch_size, n_labels, seed=seed),
+        validation_data=_batches(sides["development"], PREDICT_BATCH, n_labels),
         epochs=config.epochs,
         verbose=0,
         callbacks=keep_best(
@@ -143,7 +154,7 @@ def train_network(
         ),
     )
     network = keras.models.load_model(run_folder / BEST)
-    logits = predict_logits(network, sides["development"].features)
+    logits = predict_logits(network, sides["development"].features, n_labels=n_labels)
     accuracy = float((logits.argmax(axis=1) == sides["development"].truth).mean())
     return TrainedNetwork(
         network=network,
@@ -154,8 +165,10 @@ def train_network(
     )
 
 
-def _batches(examples: Examples, batch_size: int, *, seed: int | None = None) -> LengthBatches:
-    targets = np.eye(len(LABELS), dtype=np.float32)[examples.truth]
+def _batches(
+    examples: Examples, batch_size: int, n_labels: int, *, seed: int | None = None
+) -> LengthBatches:
+    targets = np.eye(n_labels, dtype=np.float32)[examples.truth]
     return LengthBatches(examples.features, targets, batch_size=batch_size, seed=seed)
 
 
@@ -222,18 +235,22 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def predict_logits(
-    network: Callable[..., object], clips: Sequence[npt.NDArray[np.floating[Any]]]
+    network: Callable[..., object],
+    clips: Sequence[npt.NDArray[np.floating[Any]]],
+    *,
+    n_labels: int = len(LABELS),
 ) -> npt.NDArray[np.float32]:
     """Logits of many clips, batch by batch, those of like length together.
 
     Args:
         network: Takes frames and their counts, as `architectures` makes it.
         clips: One (n_frames, n_features) array a clip.
+        n_labels: How many emotions it tells apart.
 
     Returns:
         (n_clips, n_labels) float32 in the order given.
     """
-    logits = np.empty((len(clips), len(LABELS)), np.float32)
+    logits = np.empty((len(clips), n_labels), np.float32)
     by_length = np.argsort([len(clip) for clip in clips], kind="stable")
     for start in range(0, len(clips), PREDICT_BATCH):
         rows = by_length[start : start + PREDICT_BATCH]

@@ -13,17 +13,19 @@ from ser_core.training.architectures import STEPS, frame_statistics, join_member
 from ser_core.training.draws import DrawnTraining, LessonBatches, Lessons, VectorBatches, Vectors
 
 
-def soft_targets(truth: npt.NDArray[np.int64], smoothing: float) -> npt.NDArray[np.float32]:
+def soft_targets(
+    truth: npt.NDArray[np.int64], smoothing: float, *, n_labels: int = len(LABELS)
+) -> npt.NDArray[np.float32]:
     """Targets between the acted emotion and indifference.
 
     Args:
         truth: (n_clips,) indices into the labels.
         smoothing: Share of the target that all labels share.
+        n_labels: How many labels there are.
 
     Returns:
         (n_clips, n_labels), each row a distribution.
     """
-    n_labels = len(LABELS)
     targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
     return np.asarray(targets, dtype=np.float32)
 

@@ -4,7 +4,6 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,6 +53,7 @@ class Recipe:
         pipeline: Settings of the path from file to features.
         training: Network and schedule.
         name: What the model is called where it ships.
+        labels: The emotions.
     """
 
     corpora: tuple[str, ...] = ("ravdess", "tess")
@@ -61,10 +61,23 @@ class Recipe:
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     name: str = "lstm"
+    labels: tuple[str, ...] = LABELS
 
 
 BASELINE = Recipe()
 """Two LSTM of 64 units over the papers' 15 columns, RAVDESS and TESS."""
+
+
+ShippedRecipe = Recipe | AccurateRecipe | CompactRecipe
+
+
+def ship(
+    recipe: ShippedRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+) -> Manifest:
+    """Train any of the recipes; see `train_and_export` and `train_and_export_drawn`."""
+    if isinstance(recipe, Recipe):
+        return train_and_export(recipe, data, folder, seeds=seeds, runs=runs)
+    return train_and_export_drawn(recipe, data, folder, seeds=seeds, runs=runs)
 
 
 def train_and_export(
@@ -87,13 +100,19 @@ def train_and_export(
     """
     commit = current_commit()
     table = _tabulate(recipe.corpora, recipe.split, data, runs)
-    sides = load_examples(table, recipe.pipeline)
+    sides = load_examples(table, recipe.pipeline, labels=recipe.labels)
     trained = [
-        train_network(sides, recipe.training, seed=seed, run_folder=runs / f"seed-{seed}")
+        train_network(
+            sides,
+            recipe.training,
+            seed=seed,
+            run_folder=runs / f"seed-{seed}",
+            n_labels=len(recipe.labels),
+        )
         for seed in seeds
     ]
     shipped = max(trained, key=lambda run: run.development_accuracy)
-    lineage = Lineage(recipe.name, table, recipe.split, shipped.seed, commit)
+    lineage = Lineage(recipe.name, table, recipe.split, shipped.seed, commit, recipe.labels)
     export_model(
         shipped.network,
         shipped.calibration,
@@ -104,8 +123,10 @@ def train_and_export(
     )
     figures = _new_folder(folder / FIGURES)
     plot_curves(shipped.history, figures / "curves.png")
-    _plot("development", _scores(shipped, sides["development"]), figures)
-    seed_uars = {run.seed: _scores(run, sides["test"]).uar for run in trained}
+    _plot(
+        "development", _scores(shipped, sides["development"], recipe.labels), figures, recipe.labels
+    )
+    seed_uars = {run.seed: _scores(run, sides["test"], recipe.labels).uar for run in trained}
     return _measure(folder, data, seed_uars, runs)
 
 
@@ -143,7 +164,7 @@ def train_and_export_drawn(
     }
     seed_uars = {seed: run.score(table, copies[0], test).uar for seed, run in fitted.items()}
     seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
-    lineage = Lineage(recipe.name, table, recipe.split, seed, commit)
+    lineage = Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels)
     if isinstance(recipe, AccurateRecipe):
         export_head(shipped.network, shipped.calibration, folder, recipe=recipe, lineage=lineage)
     else:
@@ -156,7 +177,7 @@ def train_and_export_drawn(
             lineage=lineage,
         )
     figures = _new_folder(folder / FIGURES)
-    _plot("development", shipped.score(table, copies[0], development), figures)
+    _plot("development", shipped.score(table, copies[0], development), figures, recipe.labels)
     return _measure(folder, data, seed_uars, runs)
 
 
@@ -194,9 +215,9 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Pat
     speed = time_answers(predictor, [Path(path) for path in timed["path"]])
     replace(Manifest.read(folder), calm_reference=reference).write(folder)
     manifest = record_test(folder, scores, answers, seed_uars=seed_uars, speed=speed)
-    _plot("test", scores, folder / FIGURES)
+    _plot("test", scores, folder / FIGURES, predictor.labels)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()
-    confidence = answers[list(LABELS)].max(axis=1).to_numpy()
+    confidence = answers[list(predictor.labels)].max(axis=1).to_numpy()
     plot_calibration(
         {"test speakers": [asdict(b) for b in calibration_bins(confidence, right)]},
         f"Calibration on {scores.n_clips:,} clips",
@@ -206,9 +227,9 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Pat
     return manifest
 
 
-def _scores(run: TrainedNetwork, examples: Examples) -> Scores:
-    logits = predict_logits(run.network, examples.features)
-    return score(examples.truth, run.calibration.probabilities(logits), LABELS)
+def _scores(run: TrainedNetwork, examples: Examples, labels: tuple[str, ...]) -> Scores:
+    logits = predict_logits(run.network, examples.features, n_labels=len(labels))
+    return score(examples.truth, run.calibration.probabilities(logits), labels)
 
 
 def _new_folder(folder: Path) -> Path:
@@ -217,14 +238,12 @@ def _new_folder(folder: Path) -> Path:
     return folder
 
 
-def _plot(side: str, scores: Scores, folder: Path) -> None:
+def _plot(side: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:
     title = f"{side.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips:,} clips"
-    plot_confusion(scores.confusion, LABELS, title, folder / f"confusion_{side}.png")
+    plot_confusion(scores.confusion, labels, title, folder / f"confusion_{side}.png")
 
 
-SHIPPERS = {
-    "lstm": partial(train_and_export, BASELINE),
-    "accurate": partial(train_and_export_drawn, AccurateRecipe()),
-    "compact": partial(train_and_export_drawn, CompactRecipe()),
+RECIPES: dict[str, ShippedRecipe] = {
+    recipe.name: recipe for recipe in (BASELINE, AccurateRecipe(), CompactRecipe())
 }
 """What the command line trains for shipping, by name."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
+from ser_core.training.table_corpus import clips_from_csv
 
 COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
 """Columns of a table of clips; `split` is `train`, `development` or `test`."""
@@ -89,11 +90,17 @@ def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
     )
 
 
+def is_table(data: Path) -> bool:
+    """Whether data are a user's own table, not a folder of corpora."""
+    return data.suffix.lower() == ".csv"
+
+
 def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
     """List the clips of some corpora.
 
     Args:
-        data: Folder that holds a folder for each corpus.
+        data: Folder that holds a folder for each corpus; or a user's own table, which is
+            one corpus of that name, as `clips_from_csv` reads it.
         corpora: Names of corpora.
 
     Returns:
@@ -104,6 +111,9 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
     """
     clips: list[Clip] = []
     for name in corpora:
+        if is_table(data) and name == data.stem:
+            clips += clips_from_csv(data)
+            continue
         if name not in CORPORA:
             raise CorpusError(f"{name!r} is no corpus; known: {', '.join(CORPORA)}.")
         clips += CORPORA[name].find_clips(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ser_core.corpora import Clip, Sex
 from ser_core.errors import CorpusError
-from ser_core.labels import LABELS
+from ser_core.labels import is_emotion_name
 
 _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
@@ -19,15 +19,15 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
 
     Args:
         csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
-            to the table; `label`, one of `LABELS`; `speaker`, any name; and, where
-            known, `sex`, female or male. Other columns are ignored.
+            to the table; `label`, one of `LABELS` or a name of the user's own; `speaker`,
+            any name; and, where known, `sex`, female or male. Other columns are ignored.
 
     Returns:
         The clips in the table's order. Their corpus is the table's name without suffix.
 
     Raises:
         CorpusError: The table cannot be read, lacks a column or has no row; or some
-            rows have another label, no speaker, a file that is not there, or one that
+            rows have no fit label, no speaker, a file that is not there, or one that
             stood before: all of them are told, by line.
     """
     clips: list[Clip] = []
@@ -44,7 +44,8 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
         more = f"; and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else ""
         raise CorpusError(
             f"{csv_path}: {'; '.join(faults[:_N_SHOWN])}{more}. "
-            f"Each row needs a file, a speaker and one label of {', '.join(LABELS)}."
+            "Each row needs a file, a speaker, and a label of letters, digits, spaces and "
+            "hyphens, 40 at most."
         )
     if not clips:
         raise CorpusError(f"{csv_path} names no recording; a row for each is needed.")
@@ -77,8 +78,8 @@ def _faults(row: dict[str, str], *, is_file: bool, is_repeated: bool) -> list[st
         faults.append(f"no file {row['path']!r}")
     if is_repeated:
         faults.append(f"{row['path']!r} is listed again")
-    if row["label"] not in LABELS:
-        faults.append(f"unknown label {row['label']!r}")
+    if not is_emotion_name(row["label"]):
+        faults.append(f"no fit label {row['label']!r}" if row["label"] else "no label")
     if not row["speaker"]:
         faults.append("no speaker")
     if row.get("sex", "") not in _SEXES:

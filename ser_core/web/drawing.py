@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ser_core.explain import Moment
-from ser_core.labels import BY_NAME, EMOTIONS
+from ser_core.labels import LABELS, find_emotion
 from ser_core.predictor import Analysis, Prediction
 from ser_core.quality import QualityWarning
 from ser_core.voice import VoiceProfile
@@ -80,7 +80,7 @@ def headline(eyebrow: str, sentence: str, emotion: str) -> str:
     """An answer in words, with the sign of its emotion."""
     return (
         f'<p class="mm-eyebrow">{eyebrow}</p>'
-        f'<h2 class="mm-sentence"><span aria-hidden="true">{BY_NAME[emotion].sign}</span>'
+        f'<h2 class="mm-sentence"><span aria-hidden="true">{find_emotion(emotion).sign}</span>'
         f"<span>{escape(sentence)}</span></h2>"
     )
 
@@ -93,9 +93,13 @@ def failure(message: str) -> str:
     )
 
 
-def empty() -> str:
-    """What to do while nothing has been analysed yet, laid out like the answer to come."""
-    rows = "".join(f"<li>{_row(emotion.name)}</li>" for emotion in EMOTIONS)
+def empty(labels: Sequence[str] = LABELS) -> str:
+    """What to do while nothing has been analysed yet, laid out like the answer to come.
+
+    Args:
+        labels: Emotions of the model that will answer.
+    """
+    rows = "".join(f"<li>{_row(label)}</li>" for label in labels)
     return (
         '<section class="mm-answer mm-empty">'
         f'<p class="mm-eyebrow">{say("answer_eyebrow")} …</p>'
@@ -134,16 +138,15 @@ def bar(label: str, probability: float, *, top: bool) -> str:
         f'role="meter" aria-label="{words.emotion(label)}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * probability:.1f}" aria-valuetext="{value}"'
     )
-    fill = (
-        f'<span style="width:{100 * probability:.2f}%;background:{BY_NAME[label].colour}"></span>'
-    )
+    colour = find_emotion(label).colour
+    fill = f'<span style="width:{100 * probability:.2f}%;background:{colour}"></span>'
     kind = ' class="mm-top"' if top else ""
     return f"<li{kind}>{_row(label, meter=meter, fill=fill, value=value)}</li>"
 
 
 def _row(label: str, *, meter: str = "", fill: str = "", value: str = "") -> str:
     return (
-        f'<span class="mm-sign" aria-hidden="true">{BY_NAME[label].sign}</span>'
+        f'<span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
         f'<span class="mm-label">{words.emotion(label)}</span>'
         f'<span class="mm-track" {meter}>{fill}</span>'
         f'<span class="mm-percent" aria-hidden="true">{value}</span>'

@@ -62,13 +62,18 @@ def build_listen(
         What is to be said in the visitor's language.
     """
     heard = gr.State(None)
+    labels = models.manifest.labels
+
+    def nothing_yet() -> str:
+        return drawing.empty(labels)
+
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
             clip = recorder("clip", elem_id="clip")
             analyse = gr.Button(label("analyse"), variant="primary", size="lg")
             model, denoise = _options(clip)
-            correction = build_correction(voice, heard)
-        result = theme.told_html(drawing.empty(), elem_id="result")
+            correction = build_correction(voice, heard, labels)
+        result = theme.told_html(nothing_yet(), elem_id="result")
         with gr.Column(elem_id="extras"):
             example_loaded, greetings = _add_examples(clip, examples)
             greetings.append(theme.greeting(privacy))
@@ -102,14 +107,14 @@ def build_listen(
     page.load(
         arrive, None, [clip, model, denoise], show_progress="hidden", api_visibility="private"
     ).then(
-        translated(lambda *given: show(*given) if given[0] else (drawing.empty(), None)),
+        translated(lambda *given: show(*given) if given[0] else (nothing_yet(), None)),
         settings,
         [result, heard],
         show_progress="hidden",
         api_visibility="private",
     )
     clip.clear(
-        translated(lambda: (drawing.empty(), None)),
+        translated(lambda: (nothing_yet(), None)),
         None,
         [result, heard],
         show_progress="hidden",

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import gradio as gr
 
 from ser_core.errors import SerError
-from ser_core.labels import BY_NAME, LABELS
+from ser_core.labels import find_emotion, order_labels
 from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
 from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
@@ -145,7 +145,7 @@ def history(answers: Sequence[LiveAnswer]) -> str:
     newest_s = answers[-1].at_s
     strokes = "".join(
         f'<span style="left:{100 * (1 - (newest_s - answer.at_s) / HISTORY_S):.2f}%;'
-        f'height:{100 * p.confidence:.0f}%;background:{BY_NAME[p.emotion].colour}" '
+        f'height:{100 * p.confidence:.0f}%;background:{find_emotion(p.emotion).colour}" '
         f'title="{escape(words.emotion(p.emotion))}"></span>'
         for answer in answers
         if (p := answer.prediction) and newest_s - answer.at_s < HISTORY_S
@@ -169,7 +169,7 @@ def summary(session: LiveSession | None) -> str:
     table = [list(row.values()) for row in rows]
     first = next(iter(shares))
     bars = "".join(
-        drawing.bar(label, shares[label], top=label == first) for label in LABELS if label in shares
+        drawing.bar(label, shares[label], top=label == first) for label in order_labels([*shares])
     )
     return (
         '<section class="mm-answer">'

@@ -4,7 +4,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
@@ -18,7 +18,6 @@ from ser_core.batch import (
     score_rows,
 )
 from ser_core.errors import SerError
-from ser_core.labels import LABELS
 from ser_core.models import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
@@ -28,8 +27,7 @@ from ser_core.web.uploads import sent_only
 logger = logging.getLogger(__name__)
 
 TEXT_COLUMNS = ("file", "actual", "emotion", "problem")
-COLUMNS = (*TEXT_COLUMNS, "confidence", *LABELS)
-WIDTHS: list[str | int] = ["220px", "110px", "110px", "260px", *["110px"] * (1 + len(LABELS))]
+TEXT_WIDTHS: tuple[str | int, ...] = ("220px", "110px", "110px", "260px")
 Table = list[list[Any]]
 
 
@@ -50,14 +48,15 @@ def build_many(models: ModelSwitch) -> list[Greeting]:
         judge = gr.Button(label("many_judge"), variant="primary", size="lg")
         cancel = gr.Button(label("many_cancel"), size="lg")
     note = theme.told_html(drawing.status(say("many_empty")), elem_id="many-note")
+    headers = columns(models.manifest.labels)
     table = gr.Dataframe(
-        headers=list(COLUMNS),
-        datatype=_types(),
+        headers=list(headers),
+        datatype=["str" if column in TEXT_COLUMNS else "number" for column in headers],
         interactive=False,
         label=label("many_table"),
         elem_id="many-table",
         wrap=True,
-        column_widths=WIDTHS,
+        column_widths=[*TEXT_WIDTHS, *["110px"] * (len(headers) - len(TEXT_WIDTHS))],
     )
 
     def run(paths: list[str] | None) -> Iterator[tuple[str, Table]]:
@@ -93,6 +92,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
     Yields:
         What the page says, and the table so far.
     """
+    labels = models.manifest.labels
     rows: list[BatchRow] = []
     table: Table = []
     try:
@@ -101,7 +101,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
             files = collect_files([Path(path) for path in paths], Path(folder))
             for row in judge_files(files, models):
                 rows.append(row)
-                table.append(cells(row))
+                table.append(cells(row, labels))
                 done = drawing.progress(len(rows), len(files))
                 yield done, [*table]
     except SerError as error:
@@ -110,28 +110,33 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
         logger.exception("A batch could not be judged")
         yield drawing.failure(say("apology")), table
     else:
-        yield finished(rows, table), table
+        yield finished(rows, table, labels), table
 
 
-def _types() -> list[Literal["str", "number", "bool", "date", "markdown", "html"]]:
-    """What Gradio needs to know of each column: plain text is never read as markup."""
-    return ["str" if column in TEXT_COLUMNS else "number" for column in COLUMNS]
+def columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """Headers of the table."""
+    return (*TEXT_COLUMNS, "confidence", *labels)
 
 
-def cells(row: BatchRow) -> list[Any]:
-    """One line of the table."""
+def cells(row: BatchRow, labels: Sequence[str]) -> list[Any]:
+    """One line of the table.
+
+    Args:
+        row: A file and what was heard in it.
+        labels: Emotions that have a column.
+    """
     actual = row.actual or ""
     if row.prediction is None:
-        return [row.name, actual, "", row.error, None, *[None] * len(LABELS)]
+        return [row.name, actual, "", row.error, None, *[None] * len(labels)]
     shares = dict(zip(row.prediction.labels, row.prediction.probabilities, strict=True))
-    rounded = [round(shares.get(label, 0.0), 4) for label in LABELS]
+    rounded = [round(shares.get(label, 0.0), 4) for label in labels]
     confidence = round(row.prediction.confidence, 4)
     return [row.name, actual, row.prediction.emotion, "", confidence, *rounded]
 
 
-def finished(rows: Sequence[BatchRow], table: Table) -> str:
+def finished(rows: Sequence[BatchRow], table: Table, labels: Sequence[str]) -> str:
     """What came out of a batch, as rows and as lines of the table, and the files to take home."""
-    links = download_links(batch_to_dict(rows), COLUMNS, table, parquet=True)
+    links = download_links(batch_to_dict(rows), columns(labels), table, parquet=True)
     n_failed = sum(row.prediction is None for row in rows)
     return (
         f'<section class="mm-answer">{drawing.status(words.many_done(len(rows), n_failed))}'

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ser_core.explain import Moment
-from ser_core.labels import BY_NAME
+from ser_core.labels import find_emotion
 from ser_core.predictor import Analysis, Prediction, Window
 from ser_core.web import words
 from ser_core.web.downloads import download_links, player
@@ -62,7 +62,7 @@ def timeline(analysis: Analysis) -> str:
             for k in range(len(windows))
         )
         rows.append(
-            f'<li><span class="mm-sign" aria-hidden="true">{BY_NAME[label].sign}</span>'
+            f'<li><span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
             f'<span class="mm-label">{words.emotion(label)}</span>'
             f'<span class="mm-heat">{cells}</span></li>'
         )
@@ -94,7 +94,7 @@ def _heat(window: Window, start_s: float, end_s: float, i: int, prediction: Pred
     )
     return (
         f'<span style="left:{left:.2f}%;width:{width:.2f}%;opacity:{probability:.3f};'
-        f'background:{BY_NAME[label].colour}" title="{escape(title)}"></span>'
+        f'background:{find_emotion(label).colour}" title="{escape(title)}"></span>'
     )
 
 
@@ -137,7 +137,7 @@ def _passage(analysis: Analysis, window: Window) -> str:
     rate_hz = analysis.sample_rate_hz
     samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
     return (
-        f"<li><span>{BY_NAME[label].sign} {escape(caption)}</span>"
+        f"<li><span>{find_emotion(label).sign} {escape(caption)}</span>"
         f"{player(samples, rate_hz, caption)}</li>"
     )
 

@@ -4,12 +4,13 @@ The profile lives in the session alone; the visitor may keep it as a file of his
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
 
 from ser_core.errors import SerError
-from ser_core.labels import EMOTIONS
+from ser_core.labels import find_emotion
 from ser_core.models import AUTO, ModelSwitch
 from ser_core.predictor import Prediction
 from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
@@ -73,19 +74,20 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
     return [hint, (note, lambda: status(None))]
 
 
-def build_correction(voice: gr.State, heard: gr.State) -> Greeting:
+def build_correction(voice: gr.State, heard: gr.State, labels: Sequence[str]) -> Greeting:
     """Add «that was really …», which shows once a voice has been taught.
 
     Args:
         voice: Holds the visitor's `VoiceProfile`, or None.
         heard: Holds the last answer of one model, or None.
+        labels: What a clip may really have been.
 
     Returns:
         What is to be said in the visitor's language.
     """
     with gr.Group(visible=False, elem_id="correction") as group:
         emotion = gr.Dropdown(
-            emotion_choices(),
+            emotion_choices(labels),
             label=label("correction"),
             value=None,
         )
@@ -105,12 +107,12 @@ def build_correction(voice: gr.State, heard: gr.State) -> Greeting:
         show_progress="hidden",
         api_visibility="private",
     )
-    return emotion, lambda: gr.Dropdown(choices=emotion_choices())
+    return emotion, lambda: gr.Dropdown(choices=emotion_choices(labels))
 
 
-def emotion_choices() -> list[tuple[str, str]]:
-    """What the emotions are called, with their signs, and what they mean."""
-    return [(f"{e.sign} {words.emotion(e.name)}", e.name) for e in EMOTIONS]
+def emotion_choices(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """What some emotions are called, with their signs, and what they mean."""
+    return [(f"{find_emotion(name).sign} {words.emotion(name)}", name) for name in labels]
 
 
 def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | None) -> Told:

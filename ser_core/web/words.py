@@ -6,6 +6,7 @@ from math import ceil
 from ser_core.batch import BatchScores
 from ser_core.config import AudioConfig
 from ser_core.explain import Moment
+from ser_core.labels import LABELS
 from ser_core.live import LiveConfig, LiveSession
 from ser_core.manifest import Manifest
 from ser_core.models import ModelState
@@ -40,8 +41,13 @@ def texts(prefix: str) -> tuple[str, ...]:
 
 
 def emotion(name: str) -> str:
-    """A label as it is called."""
-    return say(f"emotion_{name}")
+    """A label as it is called; one that is none of ours keeps its name."""
+    return _called("emotion", name)
+
+
+def _called(kind: str, name: str) -> str:
+    """A label as a phrase of its kind: emotion, adjective or noun."""
+    return say(f"{kind}_{name}") if name in LABELS else name
 
 
 def percent(probability: float) -> str:
@@ -79,22 +85,22 @@ def sentence(prediction: Prediction) -> str:
     The smaller the probability, the less sure the words.
     """
     (first, p_first), (second, p_second) = prediction.ranked()[:2]
-    leader = _pair(f"adjective_{first}", p_first)
+    leader = _pair(_called("adjective", first), p_first)
     if not prediction.certain:
-        other = _pair(f"adjective_{second}", p_second)
+        other = _pair(_called("adjective", second), p_second)
         return say("sentence_uncertain", first=leader, second=other)
     adverb = "perhaps"
     if p_first >= MOSTLY_FROM:
         adverb = "clearly" if p_first >= CLEAR_FROM else "mostly"
     if p_second < MENTION_FROM:
         return say(f"sentence_{adverb}", first=leader)
-    trace = _pair(f"noun_{second}", p_second)
+    trace = _pair(_called("noun", second), p_second)
     return say(f"sentence_{adverb}_some", first=leader, second=trace)
 
 
 def _pair(word: str, probability: float) -> str:
     """Word and percentage, never parted at a line's end."""
-    return say("pair", word=say(word), percent=percent(probability))
+    return say("pair", word=word, percent=percent(probability))
 
 
 def agreement(answers: Sequence[Prediction]) -> str:

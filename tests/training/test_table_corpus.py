@@ -43,20 +43,20 @@ def test_every_faulty_row_is_told_by_line(tmp_path: Path) -> None:
     table = write_table(
         tmp_path,
         "path,label,speaker,sex\n"
-        "a.wav,joy,Ada,\n"
+        "a.wav,<joy>,Ada,\n"
         "more/b.wav,sad,,\n"
         "\n"
         "c.wav,sad,Bo,\n"
-        "a.wav,Sad,Ada,f\n",
+        "a.wav,,Ada,f\n",
     )
     with pytest.raises(CorpusError) as error:
         clips_from_csv(table)
     assert str(error.value) == (
-        f"{table}: line 2: unknown label 'joy'; line 3: no speaker; line 5: no file 'c.wav'; "
-        "line 6: 'a.wav' is listed again; line 6: unknown label 'Sad'; "
+        f"{table}: line 2: no fit label '<joy>'; line 3: no speaker; line 5: no file 'c.wav'; "
+        "line 6: 'a.wav' is listed again; line 6: no label; "
         "line 6: sex 'f' is neither female nor male nor empty. "
-        "Each row needs a file, a speaker and one label of "
-        "neutral, calm, happy, sad, angry, fearful, disgust, surprised."
+        "Each row needs a file, a speaker, and a label of letters, digits, spaces and hyphens, "
+        "40 at most."
     )
 
 

@@ -1,0 +1,81 @@
+"""A recipe turned to somebody's own recordings: a table of paths, labels and speakers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ser_core.errors import CorpusError
+from ser_core.labels import order_labels
+from ser_core.training.compact import CompactRecipe
+from ser_core.training.copies import CopyPlan
+from ser_core.training.ship import Recipe, ShippedRecipe
+from ser_core.training.splits import SpeakerSplit
+from ser_core.training.table_corpus import clips_from_csv
+
+HELD_OUT_SHARE = 0.2
+"""Share of the speakers that the test has, and as many again to choose and calibrate."""
+FEWEST_SPEAKERS = 3
+
+
+def of_table(recipe: ShippedRecipe, table: Path) -> ShippedRecipe:
+    """A recipe that learns from a table alone, its labels and some of its speakers.
+
+    Args:
+        recipe: What is trained.
+        table: See `clips_from_csv`.
+
+    Raises:
+        CorpusError: The table cannot be read; or there are too few speakers or labels to
+            learn from some and test on others.
+    """
+    clips = clips_from_csv(table)
+    labels = order_labels([clip.emotion for clip in clips])
+    if len(labels) < 2:
+        raise CorpusError(f"{table} has the label {labels[0]} alone; two are needed at least.")
+    if len({label.casefold() for label in labels}) < len(labels):
+        raise CorpusError(f"{table}: labels differ by case alone among {', '.join(labels)}.")
+    split = split_speakers([clip.speaker for clip in clips], table)
+    held_out = {*split.test, *split.development}
+    learned = {clip.emotion for clip in clips if clip.speaker not in held_out}
+    if absent := [label for label in labels if label not in learned]:
+        raise CorpusError(
+            f"Of the speakers who are learned from, none says {', '.join(absent)}; held out are "
+            f"{', '.join(sorted(held_out))}. Record these labels with more speakers."
+        )
+    corpus = table.stem
+    if isinstance(recipe, Recipe):
+        return replace(recipe, corpora=(corpus,), split=split, labels=labels)
+    teacher = recipe.teacher if isinstance(recipe, CompactRecipe) else recipe
+    turned = replace(
+        teacher,
+        shares=((corpus, 1.0),),
+        copies=tuple(CopyPlan(plan.settings) for plan in teacher.copies),
+        split=split,
+        labels=labels,
+    )
+    return replace(recipe, teacher=turned) if isinstance(recipe, CompactRecipe) else turned
+
+
+def split_speakers(speakers: list[str], table: Path) -> SpeakerSplit:
+    """Hold out a fifth of the speakers for the test, and another fifth to choose and calibrate.
+
+    Args:
+        speakers: Speaker of each clip.
+        table: Where they are from, for the message.
+
+    Raises:
+        CorpusError: There are fewer than three.
+    """
+    names = sorted(set(speakers))
+    if len(names) < FEWEST_SPEAKERS:
+        raise CorpusError(
+            f"{table} names {len(names)} speakers; {FEWEST_SPEAKERS} are needed at least: to "
+            "learn from, to choose by, and to test on a voice that was not heard."
+        )
+    drawn = np.random.default_rng(0).permutation(names).tolist()
+    n_held_out = max(1, round(HELD_OUT_SHARE * len(names)))
+    return SpeakerSplit(
+        test=tuple(sorted(drawn[:n_held_out])),
+        development=tuple(sorted(drawn[n_held_out : 2 * n_held_out])),
+    )

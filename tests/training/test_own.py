@@ -1,0 +1,109 @@
+"""Somebody's own recordings and labels, from a table to a model that serves."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ser_core.errors import CorpusError, ModelError
+from ser_core.manifest import Manifest
+from ser_core.predictor import Predictor
+from ser_core.training.compact import CompactRecipe
+from ser_core.training.evaluate import evaluate_model, evaluate_test
+from ser_core.training.own import of_table, split_speakers
+from ser_core.training.protocols import PROTOCOLS
+from ser_core.training.ship import BASELINE, RECIPES, ship
+from ser_core.web import drawing, words
+from tests.training.conftest import write_clip
+
+LABELS = ("sad", "bored", "in a hurry")
+SPEAKERS = ("Ada", "Bo", "Cleo", "Dan", "Eve")
+
+
+def write_table(folder: Path, speakers: tuple[str, ...] = SPEAKERS) -> Path:
+    """Two recordings a speaker and label."""
+    rows = [("path", "label", "speaker")]
+    for i, speaker in enumerate(speakers):
+        for j, label in enumerate(LABELS):
+            for take in range(2):
+                path = folder / speaker / f"{j}-{take}.wav"
+                write_clip(path, 10 * i + j)
+                rows.append((str(path.relative_to(folder)), label, speaker))
+    table = folder / "shop.csv"
+    with table.open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return table
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Table and model folder of two epochs."""
+    root = tmp_path_factory.mktemp("own")
+    table = write_table(root)
+    recipe = replace(BASELINE, training=replace(BASELINE.training, epochs=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
+        ship(of_table(recipe, table), table, root / "model", seeds=(0,), runs=root / "runs")
+    return table, root / "model"
+
+
+def test_it_answers_with_the_labels_of_the_table(trained: tuple[Path, Path]) -> None:
+    table, folder = trained
+    prediction = Predictor.from_folder(folder).predict(table.parent / "Ada" / "0-0.wav")
+    assert prediction.labels == LABELS
+    assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-5)
+    page = drawing.bars(prediction)
+    assert "in a hurry" in page
+    assert words.sentence(prediction)
+
+
+def test_its_figures_are_of_a_speaker_whom_it_did_not_hear(trained: tuple[Path, Path]) -> None:
+    table, folder = trained
+    manifest = Manifest.read(folder)
+    (test,), (development,) = manifest.split["test"], manifest.split["development"]
+    assert test != development
+    scores, answers = evaluate_test(Predictor.from_folder(folder), table)
+    assert set(answers["speaker"]) == {test}
+    assert manifest.metrics["test"]["uar"] == scores.uar
+    (corpus,) = manifest.corpora
+    assert (corpus["name"], corpus["n_training_clips"]) == ("shop", 18)
+    assert manifest.licence == "other"
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "shop.csv" in card
+    assert "studios" not in card
+
+
+def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    predictor = Predictor.from_folder(trained[1])
+    with pytest.raises(ModelError, match="in a hurry"):
+        evaluate_model(predictor, PROTOCOLS["crema-d"], tmp_path, runs_folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["accurate", "compact"])
+def test_the_flagships_turn_to_a_table_too(name: str, trained: tuple[Path, Path]) -> None:
+    recipe = of_table(RECIPES[name], trained[0])
+    assert recipe.labels == LABELS
+    assert recipe.corpora == ("shop",)
+    assert len(recipe.split.test) == 1
+    teacher = recipe.teacher if isinstance(recipe, CompactRecipe) else recipe
+    assert not any(plan.corpora for plan in teacher.copies)
+
+
+def test_what_cannot_be_learned_from_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="2 speakers; 3 are needed"):
+        of_table(BASELINE, write_table(tmp_path, ("Ada", "Bo")))
+    table = write_table(tmp_path)
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join(row for row in rows if "sad" in row or "path" in row))
+    with pytest.raises(CorpusError, match="sad alone"):
+        of_table(BASELINE, table)
+    table.write_text("\n".join(row.replace("bored", "Sad") for row in rows))
+    with pytest.raises(CorpusError, match="by case alone"):
+        of_table(BASELINE, table)
+    test = split_speakers(list(SPEAKERS), table).test[0]
+    table.write_text(
+        "\n".join(row for row in rows if "bored" not in row or row.endswith(f",{test}"))
+    )
+    with pytest.raises(CorpusError, match="none says bored"):
+        of_table(BASELINE, table)
