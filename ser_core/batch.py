@@ -13,7 +13,8 @@ import numpy as np
 from ser_core.corpora import read_emotion
 from ser_core.errors import SerError
 from ser_core.labels import order_labels
-from ser_core.predictor import Judge, Prediction
+from ser_core.prediction import Prediction
+from ser_core.predictor import Judge
 from ser_core.zips import UNREADABLE, is_clutter
 
 MAX_FILES = 200

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from ser_core.labels import find_emotion
 
 if TYPE_CHECKING:
-    from ser_core.predictor import Prediction
+    from ser_core.prediction import Prediction
     from ser_core.training.fetch import CorpusState
     from ser_core.training.metrics import Scores
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ser_core.features import Features, pad_features
 from ser_core.model import EmotionModel
-from ser_core.predictor import Analysis
+from ser_core.prediction import Analysis
 
 MOMENT_S = 0.3
 """Length of a moment, about a syllable and a half."""

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.errors import NoSpeechError
-from ser_core.predictor import Judge, Prediction
+from ser_core.prediction import Prediction
+from ser_core.predictor import Judge
 from ser_core.preprocess import dbfs
 
 Chunk = npt.NDArray[Any]

@@ -17,7 +17,8 @@ from ser_core.explain import Moment, explain
 from ser_core.hub import OfflineError, fetch_encoder, find_encoder
 from ser_core.manifest import FILE_NAME, Manifest
 from ser_core.model import KERAS
-from ser_core.predictor import Analysis, Prediction, Predictor, Watcher
+from ser_core.prediction import Analysis, Prediction
+from ser_core.predictor import Predictor, Watcher
 from ser_core.remote import SCHEME, fetch_model
 
 logger = logging.getLogger(__name__)

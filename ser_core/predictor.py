@@ -1,14 +1,13 @@
 """The whole path from a recording to a `Prediction`."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
@@ -16,133 +15,10 @@ from ser_core.errors import NoSpeechError
 from ser_core.features import Features, cut_windows, extract_features, pad_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, load_model
+from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Speech, Waveform, preprocess
 from ser_core.quality import QualityWarning, assess_quality
 from ser_core.speech import check_speech
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model heard in one recording.
-
-    Attributes:
-        labels: Emotions in the model's order.
-        probabilities: One a label, in the same order; they sum to 1.
-        duration_s: Length of the whole recording.
-        speech_start_s: Where the part that was judged begins.
-        speech_end_s: Where it ends.
-        warnings: What makes the answer less sure.
-        timings_ms: Milliseconds of each stage, and of all as `total`.
-        model: Name and version of the model that answered.
-        certain: Whether the model is sure enough to count on.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    duration_s: float = 0.0
-    speech_start_s: float = 0.0
-    speech_end_s: float = 0.0
-    warnings: tuple[QualityWarning, ...] = ()
-    timings_ms: dict[str, float] = field(default_factory=dict)
-    model: str = ""
-    certain: bool = True
-
-    @classmethod
-    def from_probabilities(
-        cls, probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str], **rest: Any
-    ) -> Self:
-        """Build a prediction from a model's output row.
-
-        Args:
-            probabilities: (n_emotions,) in the order of `labels`.
-            labels: The model's labels.
-            **rest: The other attributes.
-
-        Raises:
-            ValueError: There are not as many probabilities as labels.
-        """
-        if len(probabilities) != len(labels):
-            raise ValueError(f"{len(probabilities)} probabilities for {len(labels)} labels.")
-        return cls(tuple(labels), tuple(float(p) for p in probabilities), **rest)
-
-    @property
-    def emotion(self) -> str:
-        """The likeliest emotion."""
-        return self.ranked()[0][0]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of the likeliest emotion."""
-        return self.ranked()[0][1]
-
-    def ranked(self) -> tuple[tuple[str, float], ...]:
-        """Pairs of label and probability, the likeliest first."""
-        pairs = zip(self.labels, self.probabilities, strict=True)
-        return tuple(sorted(pairs, key=lambda pair: -pair[1]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the answer of the API and the command line."""
-        return {
-            "emotion": self.emotion,
-            "confidence": self.confidence,
-            "certain": self.certain,
-            "probabilities": dict(zip(self.labels, self.probabilities, strict=True)),
-            "duration_s": self.duration_s,
-            "speech_start_s": self.speech_start_s,
-            "speech_end_s": self.speech_end_s,
-            "warnings": [{"code": w.code, "message": w.message} for w in self.warnings],
-            "timings_ms": dict(self.timings_ms),
-            "model": self.model,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One stretch of a recording and what the model heard in it.
-
-    Attributes:
-        start_s: Where it begins in the recording.
-        end_s: Where it ends.
-        probabilities: One a label, in the model's order.
-    """
-
-    start_s: float
-    end_s: float
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """A prediction with what it was made from, for drawing and explaining.
-
-    Attributes:
-        waveform: (n_samples,) float32, mono, as recorded.
-        sample_rate_hz: Its rate.
-        features: (n_frames, n_features) of the part that was judged.
-        windows: The stretches that were judged, whose mean is the answer; one for a
-            recording that is no longer than a window.
-        prediction: What the model heard.
-    """
-
-    waveform: Waveform
-    sample_rate_hz: int
-    features: Features
-    windows: tuple[Window, ...]
-    prediction: Prediction
-
-    def timeline(self) -> dict[str, Any]:
-        """Plain JSON types, a list of moments an emotion; the answer of the API."""
-        labels = self.prediction.labels
-        rows = [window.probabilities for window in self.windows]
-        return {
-            "start_s": [window.start_s for window in self.windows],
-            "end_s": [window.end_s for window in self.windows],
-            "probabilities": {
-                label: list(column)
-                for label, column in zip(labels, zip(*rows, strict=True), strict=True)
-            },
-        }
-
 
 Watcher = Callable[[Prediction | Exception], None]
 """Learns what became of each recording."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.errors import SerError
-from ser_core.predictor import Analysis, Prediction
+from ser_core.prediction import Analysis, Prediction
 
 FORMAT = 1
 CALM_SHARE = 0.4

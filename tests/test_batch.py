@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from ser_core import batch
 from ser_core.batch import BatchError, BatchRow, collect_files, judge_files, score_rows, shown_name
 from ser_core.errors import AudioError
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 
 
 class Sizes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ser_core.errors import NoSpeechError
 from ser_core.live import LiveConfig, LiveSession
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 
 RATE_HZ = 48_000
 CALM, ANGRY = (0.9, 0.1), (0.2, 0.8)

@@ -20,7 +20,7 @@ from ser_core.hub import ENCODER_VARIABLE, OfflineError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.models import ModelState, ModelSwitch, fetch_parts, open_predictor
-from ser_core.predictor import Analysis, Prediction
+from ser_core.prediction import Analysis, Prediction
 from tests.accurate import Parts, write_parts
 
 WITHIN_S = 30.0

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ser_core.errors import AudioError, NoSpeechError
 from ser_core.labels import LABELS
-from ser_core.predictor import Prediction, Predictor
+from ser_core.prediction import Prediction
+from ser_core.predictor import Predictor
 from tests.conftest import RATE_HZ, make_babble
 
 

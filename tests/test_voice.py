@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_core.labels import LABELS
-from ser_core.predictor import Analysis, Prediction, Window
+from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile, mean_log
 
 N = len(LABELS)

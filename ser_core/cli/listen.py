@@ -19,7 +19,8 @@ from ser_core.console import print_csv, print_json, print_object, print_table
 from ser_core.errors import SerError
 
 if TYPE_CHECKING:
-    from ser_core.predictor import Prediction, Predictor
+    from ser_core.prediction import Prediction
+    from ser_core.predictor import Predictor
     from ser_core.voice import VoiceProfile
 
 FileArgument = Annotated[Path, typer.Argument(help="A recording.")]

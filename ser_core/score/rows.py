@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from ser_core.predictor import Analysis
+from ser_core.prediction import Analysis
 
 Rows = Literal["clips", "windows"]
 CLIP = "clip"

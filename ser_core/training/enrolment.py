@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ser_core.labels import LABELS
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 from ser_core.training.metrics import narrow, unweighted_recall
 from ser_core.training.records import FoldRecord
 from ser_core.voice import VoiceProfile, mean_log

@@ -9,7 +9,7 @@ from html import escape
 
 from ser_core.explain import Moment
 from ser_core.labels import LABELS, find_emotion
-from ser_core.predictor import Analysis, Prediction
+from ser_core.prediction import Analysis, Prediction
 from ser_core.quality import QualityWarning
 from ser_core.voice import VoiceProfile
 from ser_core.web import moments, words

@@ -12,7 +12,7 @@ from gradio.events import Dependency
 from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
 from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.closer import build_closer

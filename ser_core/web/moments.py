@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_core.explain import Moment
 from ser_core.labels import find_emotion
-from ser_core.predictor import Analysis, Prediction, Window
+from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.web import words
 from ser_core.web.downloads import download_links, player
 from ser_core.web.language import say

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ser_core.predictor import Analysis
+from ser_core.prediction import Analysis
 from ser_core.web import words
 from ser_core.web.language import say
 

@@ -9,7 +9,7 @@ import pytest
 
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 from ser_core.training.evaluate import check_unseen, evaluate_model, score_by_corpus
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.splits import CREMA_D_SPLIT, SHIPPED_SPLIT

@@ -12,7 +12,7 @@ from scipy import signal
 from ser_core.errors import NoSpeechError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
-from ser_core.predictor import Prediction
+from ser_core.prediction import Prediction
 from ser_core.training.robustness import measure_robustness, write_robustness
 from ser_core.training.robustness.changes import RATE_HZ, list_changes, list_silences
 from tests.conftest import make_babble, needs_ffmpeg

@@ -14,7 +14,8 @@ from ser_core.config import AudioConfig
 from ser_core.corpora import CREMA_D
 from ser_core.errors import NoSpeechError
 from ser_core.labels import LABELS
-from ser_core.predictor import Prediction, Predictor
+from ser_core.prediction import Prediction
+from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.training.augment import NOISE, load_noises
 from ser_core.training.crema_d import read_actors
