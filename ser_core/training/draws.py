@@ -100,6 +100,10 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         other._seed = seed
         return other
 
+    def forget(self) -> None:
+        """Let go of the clips, since TensorFlow never lets go of what it has drawn from."""
+        del self._vectors
+
     def __len__(self) -> int:
         """How many batches: one a step."""
         return self._config.steps
@@ -221,6 +225,11 @@ class LessonBatches(VectorBatches):
         self._lessons = np.concatenate(every)
         self._lesson_starts = np.cumsum(lengths) - lengths
         self._stride = lessons.stride
+
+    def forget(self) -> None:
+        """Let go of the clips and the lessons."""
+        super().forget()
+        del self._lessons
 
     def __getitem__(self, index: int) -> tuple[Inputs, tuple[Features, Features]]:
         """Draw one batch.

@@ -57,12 +57,12 @@ def train_committee(
         The network; it gives the mean of the members' logits.
     """
     mean, variance = frame_statistics(vectors)
-    drawn = (vectors, targets, weights, config)
+    clips = (vectors, targets, weights, config)
     options: dict[str, Any] = {"mean": mean, "seed": seed, "copies": copies}
     batches = (
-        VectorBatches(*drawn, **options)
+        VectorBatches(*clips, **options)
         if lessons is None
-        else LessonBatches(*drawn, lessons=lessons, **options)
+        else LessonBatches(*clips, lessons=lessons, **options)
     )
     members = []
     for i, plan in enumerate(config.networks):
@@ -71,9 +71,9 @@ def train_committee(
         network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
         trainee = network if lessons is None else _with_lessons(network, lessons.n_columns)
         weight = None if lessons is None else lessons.weight
-        train_member(
-            trainee, batches.seeded(member_seed), config, lesson_weight=weight, callbacks=callbacks
-        )
+        drawn = batches.seeded(member_seed)
+        train_member(trainee, drawn, config, lesson_weight=weight, callbacks=callbacks)
+        drawn.forget()
         # A model of its own, so that no state of the optimiser is saved with it.
         members.append(keras.Model(network.inputs, network.output, name=network.name))
     return join_members(members)
