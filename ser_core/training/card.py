@@ -94,8 +94,8 @@ The upper table takes all clips together among {n_labels} emotions, of which gue
 {pictures}
 
 The interval draws clips with replacement; the spread over seeds is a standard deviation over
-{n_seeds} runs of the same recipe. {n_test} test speakers are few: others may move the figure by
-points.
+{n_seeds} runs of the same recipe. {n_test} test speakers are few: others may
+move the figure by several points.
 
 ## Figures by protocol
 
