@@ -15,9 +15,8 @@ from ser_core.labels import LABELS
 from ser_core.training.architectures import HeadConfig
 from ser_core.training.augment import Changes
 from ser_core.training.copies import COPIES, CopyPlan, load_copies
-from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, truth_of
+from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, targets_of
 from ser_core.training.draws import DrawnTraining
-from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit, shipped_split
 from ser_core.training.vectors import load_vectors
@@ -28,6 +27,9 @@ SHARES: Mapping[str, float] = {"ravdess": 0.47, "crema-d": 0.38, "ravdess-song":
 
 SPLIT = shipped_split(tuple(SHARES))
 """Speakers held out from the model that ships."""
+
+CHANGED_SHARE = 0.67
+"""Share of the draws that see a changed copy of the clip."""
 
 COMMITTEE = (
     HeadConfig(heard=(0,), units=0),
@@ -60,7 +62,7 @@ class AccurateRecipe:
     )
     copies: tuple[CopyPlan, ...] = COPIES
     training: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(networks=COMMITTEE, changed_share=0.67)
+        default_factory=lambda: DrawnTraining(networks=COMMITTEE, changed_share=CHANGED_SHARE)
     )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
@@ -132,11 +134,7 @@ class AccurateRecipe:
             copies,
             heard,
             development,
-            targets=soft_targets(
-                truth_of(table, heard, self.labels),
-                self.training.label_smoothing,
-                n_labels=len(self.labels),
-            ),
+            targets=targets_of(table, heard, self.labels, self.training.label_smoothing),
             shares=dict(self.shares),
             training=self.training,
             seed=seed,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ser_core import whisper
 from ser_core.config import FeatureConfig, PipelineConfig
-from ser_core.training.accurate import AccurateRecipe
+from ser_core.training.accurate import CHANGED_SHARE, AccurateRecipe
 from ser_core.training.architectures import (
     LARGEST_DEVIATION,
     HeadConfig,
@@ -20,9 +20,8 @@ from ser_core.training.architectures import (
 )
 from ser_core.training.augment import Changes
 from ser_core.training.copies import load_copies
-from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, spoken, truth_of
+from ser_core.training.drawn import Clips, Fitted, fit_rows, heard_rows, spoken, targets_of
 from ser_core.training.draws import DrawnTraining, Lessons, Vectors
-from ser_core.training.fit_drawn import soft_targets
 from ser_core.training.protocols import Fold, Rows
 from ser_core.training.splits import SpeakerSplit
 from ser_core.training.store import load_features
@@ -58,7 +57,7 @@ class CompactRecipe:
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
-            training=DrawnTraining(networks=(HeadConfig(units=0),), changed_share=0.67)
+            training=DrawnTraining(networks=(HeadConfig(units=0),), changed_share=CHANGED_SHARE)
         )
     )
     taught_share: float = 0.6
@@ -133,17 +132,15 @@ class CompactRecipe:
         """Train the teacher, then the pupil; see `AccurateRecipe.fit`."""
         vectors = self.teacher.load(table, data)
         teacher = self.teacher.fit(table, vectors, train, development, data=data, seed=seed)
+        pairs = zip(copies, vectors, strict=True)
+        copies = [heard_by_both(frames, encoded) for frames, encoded in pairs]
         heard = heard_rows(copies[0], train)
         lessons = mean_answers(teacher, vectors, heard)
-        targets = soft_targets(
-            truth_of(table, heard, self.labels),
-            self.training.label_smoothing,
-            n_labels=len(self.labels),
-        )
+        targets = targets_of(table, heard, self.labels, self.training.label_smoothing)
         targets = (1.0 - self.taught_share) * targets + self.taught_share * lessons
         return fit_rows(
             table,
-            [heard_by_both(*pair) for pair in zip(copies, vectors, strict=True)],
+            copies,
             heard,
             development,
             targets=targets.astype(np.float32),

@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import pandas as pd
 
 from ser_core.training.augment import Augmentation, Changes
 from ser_core.training.drawn import Clips
-from ser_core.training.draws import Vectors
 from ser_core.training.store import load_by_corpus
 
 SMALL = ("ravdess", "ravdess-song")
@@ -74,13 +72,10 @@ def load_copies(
     Returns:
         1 + n_plans lists of n_rows clips, None where there is no such copy.
     """
-    loaded: list[Clips] = [load_by_corpus(table, partial(load, changes=None))]
-    for plan in plans:
-        changes = Changes(plan.settings, data)
-        rows = np.flatnonzero(table["corpus"].isin(plan.corpora or table["corpus"].unique()))
-        clips: list[Vectors | None] = [None] * len(table)
-        copied = load_by_corpus(table.iloc[rows], partial(load, changes=changes))
-        for row, clip in zip(rows, copied, strict=True):
-            clips[row] = clip
-        loaded.append(clips)
-    return loaded
+    made = [
+        load_by_corpus(
+            table, partial(load, changes=Changes(plan.settings, data)), corpora=plan.corpora
+        )
+        for plan in plans
+    ]
+    return [load_by_corpus(table, partial(load, changes=None)), *made]

@@ -13,7 +13,7 @@ from ser_core.labels import LABELS
 from ser_core.training.calibration import Calibration, calibrate
 from ser_core.training.draws import DrawnTraining, Lessons, Vectors
 from ser_core.training.fit import TrainingProgress, predict_logits
-from ser_core.training.fit_drawn import train_committee
+from ser_core.training.fit_drawn import soft_targets, train_committee
 from ser_core.training.metrics import Scores, score, unweighted_recall
 from ser_core.training.protocols import Rows
 
@@ -133,6 +133,13 @@ def truth_of(
 ) -> npt.NDArray[np.int64]:
     """Indices of the acted emotions."""
     return np.array([labels.index(emotion) for emotion in table["emotion"].iloc[rows]])
+
+
+def targets_of(
+    table: pd.DataFrame, rows: Rows, labels: Sequence[str], smoothing: float
+) -> npt.NDArray[np.float32]:
+    """What a network learns to answer for some rows; see `soft_targets`."""
+    return soft_targets(truth_of(table, rows, labels), smoothing, n_labels=len(labels))
 
 
 def draw_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:

@@ -78,7 +78,7 @@ class VectorBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._copies = np.repeat(np.arange(len(clips))[:, None], max(1, len(copies)), axis=1)
         n_copies = np.zeros(len(clips), np.int64)
         for changed in copies:
-            for row, clip in enumerate(changed):
+            for row, clip in zip(range(len(vectors)), changed, strict=True):
                 if clip is not None:
                     self._copies[row, n_copies[row]] = len(clips)
                     n_copies[row] += 1

@@ -165,16 +165,22 @@ def read_shard(file: Path) -> list[Frames | None]:
 
 
 def load_by_corpus(
-    table: pd.DataFrame, load: Callable[[list[Path]], Sequence[Frames | None]]
+    table: pd.DataFrame,
+    load: Callable[[list[Path]], Sequence[Frames | None]],
+    *,
+    corpora: Sequence[str] = (),
 ) -> list[Frames | None]:
     """Load each row of a table corpus by corpus, so that every protocol shares the store.
 
     Args:
         table: Clips, with `path` and `corpus`.
         load: Paths to clips, such as `load_features` with its settings.
+        corpora: Which are loaded, the rows of others being None; all where empty.
     """
     clips: list[Frames | None] = [None] * len(table)
     for corpus in table["corpus"].unique():
+        if corpora and corpus not in corpora:
+            continue
         rows = np.flatnonzero(table["corpus"] == corpus)
         paths = [Path(path) for path in table["path"].iloc[rows]]
         for row, clip in zip(rows, load(paths), strict=True):

@@ -51,6 +51,7 @@ def build_many(models: ModelSwitch) -> list[Greeting]:
     headers = columns(models.manifest.labels)
     table = gr.Dataframe(
         headers=list(headers),
+        # Plain text is never read as markup.
         datatype=["str" if column in TEXT_COLUMNS else "number" for column in headers],
         interactive=False,
         label=label("many_table"),
