@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import soundfile
 from pyarrow import dataset
 
 from ser_core.predictor import Predictor
+from ser_core.score import ScoreConfig, ScoreError, Task, list_clips, open_output
+from ser_core.score.local import OPENING_TRIES, Processes
+from ser_core.score.sources import Files
 from tests.conftest import RATE_HZ, make_babble
 from tests.score_faults import begin, kill, parts, wait_for, workers_of
 
@@ -88,6 +92,34 @@ def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
     assert f"{n_before} were there before" in told
     check_whole(out, archive, bundled_model)
     assert before.items() <= {p.name: p.stat().st_mtime_ns for p in out.glob("part-*")}.items()
+
+
+def open_after_deaths(model: Path, folder: Path, n_deaths: int) -> Predictor:
+    """Die while the model is being opened, so many times; then open it."""
+    if len(list(folder.iterdir())) < n_deaths:
+        (folder / str(os.getpid())).touch()
+        os._exit(1)
+    return Predictor.from_folder(model)
+
+
+@pytest.mark.parametrize("n_deaths", [OPENING_TRIES - 1, OPENING_TRIES])
+def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
+    n_deaths: int, archive: Path, bundled_model: Path, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    deaths.mkdir()
+    output = open_output(
+        str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
+    )
+    clips, _ = list_clips(str(archive))
+    task = Task(0, Files(tuple(clips[:2])), 2)
+    opening = partial(open_after_deaths, bundled_model, deaths, n_deaths)
+    with Processes(1, opening, output, ScoreConfig()) as crew:
+        if n_deaths < OPENING_TRIES:
+            assert [report.n_clips for report in crew.run([task])] == [2]
+        else:
+            with pytest.raises(ScoreError, match="2 workers in a row died"):
+                list(crew.run([task]))
 
 
 def is_running(process: int) -> bool:

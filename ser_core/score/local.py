@@ -15,6 +15,9 @@ from ser_core.score.addresses import ScoreError
 from ser_core.score.parts import Output
 from ser_core.score.worker import Report, ScoreConfig, Task, Worker, limit_threads
 
+OPENING_TRIES = 2
+"""So many deaths in a row over one model that is being opened are no accident."""
+
 _worker: Worker | None = None
 """In a worker's process, the worker."""
 
@@ -62,7 +65,7 @@ class Processes:
             tasks: In the order in which they begin.
 
         Raises:
-            ScoreError: A worker dies while it opens its model.
+            ScoreError: A worker dies while it opens its model, and so does the next.
             SerError: The model cannot be opened, or another run has taken over.
         """
         for _ in range(min(self.n_workers, len(tasks)) - len(self._idle)):
@@ -77,14 +80,18 @@ class Processes:
                 try:
                     report = future.result()
                 except BrokenProcessPool as error:
-                    if not process.is_open:
-                        raise ScoreError(
-                            "A worker died while it opened its model. Is there memory for "
-                            f"{self.n_workers} of them? Ask for fewer workers."
-                        ) from error
                     process.end()
-                    self._start()
-                    n_left -= 1
+                    if process.is_open:
+                        n_left -= 1
+                        self._start()
+                    elif process.tries < OPENING_TRIES:
+                        self._start(process.tries + 1)
+                    else:
+                        raise ScoreError(
+                            f"{process.tries} workers in a row died while they opened their "
+                            f"model. Is there memory for {self.n_workers} of them? Ask for "
+                            "fewer workers."
+                        ) from error
                     continue
                 process.is_open = True
                 self._idle.append(process)
@@ -92,8 +99,8 @@ class Processes:
                     n_left -= 1
                     yield report
 
-    def _start(self) -> None:
-        process = _Process()
+    def _start(self, tries: int = 1) -> None:
+        process = _Process(tries)
         self._busy[process.pool.submit(_open, *self._recipe)] = process
 
 
@@ -101,10 +108,12 @@ class _Process:
     """A pool of one process, which imports this package anew.
 
     Attributes:
+        tries: This one, and those before it that died while they opened their model.
         is_open: Whether its model is open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tries: int) -> None:
+        self.tries = tries
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         self.is_open = False
 
