@@ -262,20 +262,22 @@ def follow_streams(predictor: Any, n_streams: int) -> list[float]:
 
 
 def bench_floor(model: str) -> dict[str, Any]:
-    """What a clip of 3 s costs at least: its operations at this core's best pace.
+    """What a clip of 3 s costs at least: its operations at TensorFlow's best pace on this core.
 
     Sums of products only: the Fourier transforms and mel filters of the features, and every
     kernel of the network as often as it is applied.
     """
     from ser_core.models import open_predictor
+    from ser_core.saved_model import import_tensorflow
 
     manifest = open_predictor(model).manifest
     features = manifest.pipeline.features
     n_frames = round((3.0 + 2 * features.margin_s) * RATE_HZ / features.hop_length)
     fft = 2.5 * features.frame_length * np.log2(features.frame_length)
     mel = 2 * len(manifest.columns) * (1 + features.frame_length // 2)
-    square = np.random.default_rng(0).random((1_024, 1_024), dtype=np.float32)
-    best_ms = min(median_ms(lambda: square @ square, repeats=5) for _ in range(5))
+    tf = import_tensorflow()
+    square = tf.random.uniform((1_024, 1_024))
+    best_ms = min(median_ms(lambda: tf.matmul(square, square), repeats=5) for _ in range(5))
     operations_per_ms = 2 * 1_024**3 / best_ms
     filters = 4 * len(manifest.columns) * (1 + features.frame_length // 2)
     costs = {

@@ -51,7 +51,7 @@ def document(figures: dict[str, Any]) -> str:
                 f"{row['floor_ms']:.2f} ms | {measured:.1f} ms | {measured / row['floor_ms']:.1f} |"
             )
     pace = figures["floor"][MODELS[0]]["gflop_per_s"]
-    lines += ["", f"A product of two matrices of 1,024 runs at {pace:.0f} GFLOP/s on one core."]
+    lines += ["", f"TensorFlow multiplies two matrices of 1,024 at {pace:.0f} GFLOP/s on one core."]
     lines += ["", "## Against length, two cores", ""]
     lines.append("| model | " + " | ".join(f"{s} s" for s in LENGTHS_S) + " |")
     lines.append("|---" * (1 + len(LENGTHS_S)) + "|")
