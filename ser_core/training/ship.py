@@ -243,7 +243,7 @@ def _plot(side: str, scores: Scores, folder: Path, labels: Sequence[str]) -> Non
     plot_confusion(scores.confusion, labels, title, folder / f"confusion_{side}.png")
 
 
-RECIPES: dict[str, ShippedRecipe] = {
+SHIPPED_RECIPES: dict[str, ShippedRecipe] = {
     recipe.name: recipe for recipe in (BASELINE, AccurateRecipe(), CompactRecipe())
 }
 """What the command line trains for shipping, by name."""

@@ -13,7 +13,7 @@ from ser_core.training.compact import CompactRecipe
 from ser_core.training.evaluate import evaluate_model, evaluate_test
 from ser_core.training.own import of_table, split_speakers
 from ser_core.training.protocols import PROTOCOLS
-from ser_core.training.ship import BASELINE, RECIPES, ship
+from ser_core.training.ship import BASELINE, SHIPPED_RECIPES, ship
 from ser_core.web import drawing, words
 from tests.training.conftest import write_clip
 
@@ -82,7 +82,7 @@ def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path:
 
 @pytest.mark.parametrize("name", ["accurate", "compact"])
 def test_the_flagships_turn_to_a_table_too(name: str, trained: tuple[Path, Path]) -> None:
-    recipe = of_table(RECIPES[name], trained[0])
+    recipe = of_table(SHIPPED_RECIPES[name], trained[0])
     assert recipe.labels == LABELS
     assert recipe.corpora == ("shop",)
     assert len(recipe.split.test) == 1
