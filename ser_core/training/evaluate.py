@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from ser_core.bundled import bundled
 from ser_core.corpora import CORPORA
 from ser_core.errors import ModelError, NoSpeechError
 from ser_core.labels import LABELS
@@ -19,11 +21,11 @@ from ser_core.training.metrics import Floats, Scores, narrow, score
 from ser_core.training.protocols import Fold, Protocol
 from ser_core.training.records import describe_machine
 from ser_core.training.runs import run_protocol
-from ser_core.training.splits import SpeakerSplit, list_clips, tabulate_clips
+from ser_core.training.splits import SpeakerSplit, is_table, list_clips, tabulate_clips
 from ser_core.voice import mean_log
 
 TEST_COMMAND = "python -m ser_core evaluate test"
-"""What repeats a shipped model's test figures."""
+"""What repeats a model's test figures, once it is told which model; see `repeat_command`."""
 
 
 def held_out_clips(manifest: Manifest, data: Path) -> pd.DataFrame:
@@ -234,11 +236,29 @@ def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def repeat_command(manifest: Manifest, folder: Path, data: Path) -> str:
+    """The command that repeats a model's test figures.
+
+    A bundled model goes by its name, and its corpora lie wherever the reader has them; any
+    other goes by its folder, and a table that it was tested on is named, too.
+
+    Args:
+        manifest: What the model says of itself.
+        folder: The model folder.
+        data: What it was tested on: a folder of corpora, or a table.
+    """
+    if is_table(data):
+        return f"{TEST_COMMAND} --model {quote(str(folder))} --data {quote(str(data))}"
+    is_bundled = (bundled("model") / manifest.name).is_dir()
+    return f"{TEST_COMMAND} --model {manifest.name if is_bundled else quote(str(folder))}"
+
+
 def record_test(
     folder: Path,
     scores: Scores,
     answers: pd.DataFrame,
     *,
+    data: Path,
     seed_uars: Mapping[int, float],
     speed: Mapping[str, Any],
 ) -> Manifest:
@@ -248,6 +268,7 @@ def record_test(
         folder: The model folder.
         scores: Figures of the shipped model.
         answers: The table that `evaluate_test` gives.
+        data: What it was tested on, as in `repeat_command`.
         seed_uars: Test UAR by seed, of all runs of the same recipe.
         speed: What `time_answers` gives.
     """
@@ -256,7 +277,7 @@ def record_test(
         score_by_corpus(answers, manifest.labels, by_sex=by_sex) for by_sex in (False, True)
     )
     figures = asdict(scores) | {
-        "command": f"{TEST_COMMAND} --model {manifest.name}",
+        "command": repeat_command(manifest, folder, data),
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
         "by_corpus": {corpus: asdict(part) for corpus, part in by_corpus.items()},
         "by_sex": {

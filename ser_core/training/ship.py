@@ -214,7 +214,7 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Pat
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
     speed = time_answers(predictor, [Path(path) for path in timed["path"]])
     replace(Manifest.read(folder), calm_reference=reference).write(folder)
-    manifest = record_test(folder, scores, answers, seed_uars=seed_uars, speed=speed)
+    manifest = record_test(folder, scores, answers, data=data, seed_uars=seed_uars, speed=speed)
     _plot("test", scores, folder / FIGURES, predictor.labels)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()
     confidence = answers[list(predictor.labels)].max(axis=1).to_numpy()

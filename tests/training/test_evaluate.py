@@ -10,7 +10,12 @@ import pytest
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
-from ser_core.training.evaluate import check_unseen, evaluate_model, score_by_corpus
+from ser_core.training.evaluate import (
+    check_unseen,
+    evaluate_model,
+    repeat_command,
+    score_by_corpus,
+)
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.splits import CREMA_D_SPLIT, SHIPPED_SPLIT
 from tests.training.trees import CREMA_D_CODES, write_tree
@@ -100,3 +105,16 @@ def test_each_tested_corpus_is_scored_among_its_own_emotions() -> None:
     assert scores["crema-d"].uar == 1.0  # no calm in CREMA-D: sad is the likeliest left
     by_sex = score_by_corpus(answers, by_sex=True)
     assert list(by_sex) == ["ravdess, female", "crema-d, male", "crema-d, female"]
+
+
+@pytest.mark.parametrize("name", ["accurate", "compact"])
+def test_a_bundled_model_is_measured_again_by_its_name(name: str) -> None:
+    bundled = SimpleNamespace(name=name)
+    again = repeat_command(bundled, Path("model", name), Path("data"))
+    assert again == f"python -m ser_core evaluate test --model {name}"
+
+
+def test_any_other_model_is_measured_again_by_its_folder() -> None:
+    baseline = SimpleNamespace(name="lstm")
+    again = repeat_command(baseline, Path("runs/lstm/my model"), Path("data"))
+    assert again == "python -m ser_core evaluate test --model 'runs/lstm/my model'"

@@ -1,11 +1,14 @@
 """Somebody's own recordings and labels, from a table to a model that serves."""
 
 import csv
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ser_core.cli import app
 from ser_core.errors import CorpusError, ModelError
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
@@ -72,6 +75,16 @@ def test_its_figures_are_of_a_speaker_whom_it_did_not_hear(trained: tuple[Path, 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "shop.csv" in card
     assert "studios" not in card
+
+
+def test_the_card_says_how_its_figures_are_repeated(trained: tuple[Path, Path]) -> None:
+    table, folder = trained
+    manifest = Manifest.read(folder)
+    command = f"python -m ser_core evaluate test --model {folder} --data {table}"
+    assert f"```\n{command}\n```" in (folder / "README.md").read_text(encoding="utf-8")
+    told = CliRunner().invoke(app, shlex.split(command)[3:], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert f"The model card says UAR {manifest.metrics['test']['uar']:.1%}." in told.output
 
 
 def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path: Path) -> None:
