@@ -18,7 +18,7 @@ from ser_core.batch import (
     score_rows,
 )
 from ser_core.errors import SerError
-from ser_core.models import ModelSwitch
+from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated
