@@ -180,9 +180,9 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
 def _evaluate_protocol(
     name: str, recipe: str | None, model: str, data: Path, *, seeds: Sequence[int], runs: Path
 ) -> None:
-    from ser_core.training.evaluate import evaluate_model
     from ser_core.training.protocols import find_protocol
     from ser_core.training.runs import run_protocol
+    from ser_core.training.served import evaluate_model
 
     protocol = find_protocol(name)
     if recipe is None:

@@ -14,9 +14,10 @@ from ser_core.errors import CorpusError, ModelError
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.evaluate import check_unseen, evaluate_model, evaluate_test
+from ser_core.training.evaluate import evaluate_test
 from ser_core.training.own import of_table, split_speakers
 from ser_core.training.protocols import PROTOCOLS
+from ser_core.training.served import check_unseen, evaluate_model
 from ser_core.training.ship import BASELINE, SHIPPED_RECIPES, ship
 from ser_core.web import drawing, words
 from tests.training.conftest import write_clip
