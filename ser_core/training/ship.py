@@ -24,16 +24,10 @@ from ser_core.training.evaluate import (
     record_test,
     time_answers,
 )
+from ser_core.training.examples import Examples, load_examples
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_calibration, plot_confusion, plot_curves
-from ser_core.training.fit import (
-    Examples,
-    TrainConfig,
-    TrainedNetwork,
-    load_examples,
-    predict_logits,
-    train_network,
-)
+from ser_core.training.fit import TrainConfig, TrainedNetwork, predict_logits, train_network
 from ser_core.training.metrics import Scores, calibration_bins, score
 from ser_core.training.splits import SHIPPED_SPLIT, SpeakerSplit, tabulate_clips
 
