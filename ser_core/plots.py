@@ -3,7 +3,6 @@
 Both are loaded when the first picture is asked for, so that a start does without them.
 """
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
+from ser_core.canvas import PAGE, Look, to_png
 from ser_core.preprocess import Waveform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, CHALK = "#131617", "#eeebe4"
 COLOURS = "magma"
 FRAME_LENGTH, HOP_LENGTH = 1_024, 256
 MAX_COLUMNS = 1_200
@@ -31,31 +30,6 @@ MAX_BANDS = 400
 """Points of a Fourier spectrum: of a longer one, neighbours are averaged."""
 FAINTEST_DB = -60.0
 """Where the axis of the energy begins; that of a Fourier spectrum begins 20 dB lower."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How pictures are drawn: how large, and on which axes, so that several can be compared.
-
-    Attributes:
-        size_inches: Width and height.
-        dots_per_inch: Resolution.
-        font_points: Size of the text.
-        end_s: Where the time axis ends; where None, at the end of the sound.
-        peak: Where the axis of the waveform ends; where None, at the highest sample.
-        loudest: The RMS that is 0 dB in the picture of the energy; where None, that of the
-            loudest frame.
-    """
-
-    size_inches: tuple[float, float] = (8.0, 2.6)
-    dots_per_inch: int = 110
-    font_points: float = 11.0
-    end_s: float | None = None
-    peak: float | None = None
-    loudest: float | None = None
-
-
-_PAGE = Look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +50,7 @@ def draw_sound(
     sample_rate_hz: int,
     *,
     pictures: "Mapping[str, Draw] | None" = None,
-    look: Look = _PAGE,
+    look: Look = PAGE,
 ) -> tuple[Picture, ...]:
     """Draw pictures of a sound.
 
@@ -124,7 +98,7 @@ def draw_features(features: npt.NDArray[np.floating[Any]], hop_s: float) -> byte
         axes.imshow(level, origin="lower", aspect="auto", extent=extent, cmap=COLOURS)
         axes.set(xlabel="s", ylabel="feature")
 
-    return _figure(draw, _PAGE)
+    return to_png(draw, PAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,21 +230,4 @@ PAPER_PICTURES: dict[str, Draw] = {
 
 
 def _png(sound: _Sound, draw: Draw) -> bytes:
-    return _figure(lambda axes: draw(axes, sound), sound.look)
-
-
-def _figure(draw: Callable[["Axes"], None], look: Look) -> bytes:
-    """A figure of its own, outside pyplot, whose state threads would share."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(look.size_inches, look.dots_per_inch, facecolor=INK, layout="constrained")
-    axes = figure.add_subplot(facecolor=INK)
-    draw(axes)
-    axes.tick_params(colors=CHALK, labelsize=look.font_points)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=CHALK, fontsize=look.font_points)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    return to_png(lambda axes: draw(axes, sound), sound.look)

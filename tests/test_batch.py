@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from ser_core import batch
-from ser_core.batch import BatchError, BatchRow, collect_files, judge_files, score_rows, shown_name
+from ser_core import collect
+from ser_core.batch import BatchRow, judge_files, score_rows
+from ser_core.collect import BatchError, collect_files, shown_name
 from ser_core.errors import AudioError
 from ser_core.prediction import Prediction
 
@@ -79,7 +80,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, folder: Path, name: str
 def test_an_archive_that_would_fill_the_disk_is_stopped(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_UNPACKED_BYTES", 3_000_000)
+    monkeypatch.setattr(collect, "MAX_UNPACKED_BYTES", 3_000_000)
     bomb = pack(tmp_path / "bomb.zip", {f"{i}.wav": bytes(1_000_000) for i in range(9)})
     assert bomb.stat().st_size < 20_000
     with pytest.raises(BatchError, match=r"bomb\.zip holds more than 3 MB"):
@@ -90,7 +91,7 @@ def test_an_archive_that_would_fill_the_disk_is_stopped(
 def test_what_an_archive_says_of_its_sizes_is_not_believed(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "MAX_UNPACKED_BYTES", 100_000)
+    monkeypatch.setattr(collect, "MAX_UNPACKED_BYTES", 100_000)
     archive = pack(tmp_path / "liar.zip", {"a.wav": bytes(1_000_000)})
     content = archive.read_bytes()
     true_size, said = (1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")

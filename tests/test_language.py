@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ser_core.labels import LABELS
-from ser_core.models import ModelState
 from ser_core.plots import PICTURES
 from ser_core.prediction import Prediction
+from ser_core.switch import ModelState
 from ser_core.web import words
 from ser_core.web.closer import picture_text, stage_text
 from ser_core.web.language import CATALOGUES, asked_for, label, say, speaking, translated

@@ -4,9 +4,9 @@ import pytest
 
 from ser_core.errors import AudioError, ModelError, NoSpeechError
 from ser_core.model import EmotionModel
-from ser_core.models import ModelSwitch
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
+from ser_core.switch import ModelSwitch
 from ser_core.web.health import watch_app
 from ser_core.web.metrics import Metrics
 from tests.conftest import RATE_HZ, make_babble

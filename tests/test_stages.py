@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ser_core.canvas import Look
 from ser_core.config import PipelineConfig
 from ser_core.features import extract_features
-from ser_core.plots import (
-    PAPER_PICTURES,
-    PICTURES,
-    Look,
-    draw_features,
-    draw_sound,
-    loudest_frame,
-)
+from ser_core.plots import PAPER_PICTURES, PICTURES, draw_features, draw_sound, loudest_frame
 from ser_core.preprocess import Waveform, preprocess
 from ser_core.stages import walk_through
 

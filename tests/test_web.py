@@ -23,9 +23,9 @@ from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.live import LiveAnswer, LiveSession
 from ser_core.manifest import Certainty, Manifest
-from ser_core.models import ModelState
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
+from ser_core.switch import ModelState
 from ser_core.web import drawing, listen, live, moments, page, waveform, words
 from ser_core.web.language import say
 

@@ -46,14 +46,16 @@ def train(
     """
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.own import of_table
-        from ser_core.training.ship import RECIPES, ship
+        from ser_core.training.ship import SHIPPED_RECIPES, ship
         from ser_core.training.splits import is_table
 
-        if recipe not in RECIPES:
-            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(RECIPES)}.")
+        if recipe not in SHIPPED_RECIPES:
+            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPED_RECIPES)}.")
         runs = runs or Path("runs") / recipe
         out = out or runs / "model"
-        chosen = of_table(RECIPES[recipe], data) if is_table(data) else RECIPES[recipe]
+        chosen = SHIPPED_RECIPES[recipe]
+        if is_table(data):
+            chosen = of_table(chosen, data)
         manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
@@ -178,9 +180,9 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
 def _evaluate_protocol(
     name: str, recipe: str | None, model: str, data: Path, *, seeds: Sequence[int], runs: Path
 ) -> None:
-    from ser_core.training.evaluate import evaluate_model
     from ser_core.training.protocols import find_protocol
     from ser_core.training.runs import run_protocol
+    from ser_core.training.served import evaluate_model
 
     protocol = find_protocol(name)
     if recipe is None:

@@ -1,29 +1,29 @@
 """Figures of a shipped model, through the very path that serves visitors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from ser_core.bundled import bundled
 from ser_core.corpora import CORPORA
-from ser_core.errors import ModelError, NoSpeechError
+from ser_core.errors import NoSpeechError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
-from ser_core.training.metrics import Floats, Scores, narrow, score
-from ser_core.training.protocols import Fold, Protocol
+from ser_core.training.metrics import Scores, narrow, score
 from ser_core.training.records import describe_machine
-from ser_core.training.runs import run_protocol
-from ser_core.training.splits import SpeakerSplit, list_clips, tabulate_clips
+from ser_core.training.splits import SpeakerSplit, is_table, list_clips, tabulate_clips
 from ser_core.voice import mean_log
 
 TEST_COMMAND = "python -m ser_core evaluate test"
-"""What repeats a shipped model's test figures."""
+"""What repeats a model's test figures, once it is told which model; see `repeat_command`."""
 
 
 def held_out_clips(manifest: Manifest, data: Path) -> pd.DataFrame:
@@ -107,97 +107,6 @@ def score_by_corpus(
     return scores
 
 
-class ServedModel:
-    """A shipped model in the place of a recipe: trained already, it only answers.
-
-    Attributes:
-        name: The model's name, marked as shipped.
-        settings: Which model it is, by its files.
-        corpora: None beside those of the protocol.
-    """
-
-    def __init__(self, predictor: Predictor) -> None:
-        """Take a model as it serves."""
-        manifest = predictor.manifest
-        self._predictor = predictor
-        self.name = f"{manifest.name}-shipped"
-        self.settings: dict[str, Any] = {
-            "model": manifest.name,
-            "version": manifest.version,
-            "commit": manifest.commit,
-            "files": manifest.files,
-        }
-        self.corpora: tuple[str, ...] = ()
-
-    def fit_predict(
-        self,
-        table: pd.DataFrame,
-        fold: Fold,
-        *,
-        data: Path,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-        run_folder: Path,  # noqa: ARG002
-    ) -> Floats:
-        """Answer for the test rows from their files."""
-        return predict_files(self._predictor, [Path(p) for p in table["path"].iloc[fold.test]])
-
-
-def evaluate_model(
-    predictor: Predictor, protocol: Protocol, data: Path, *, runs_folder: Path
-) -> dict[str, Any]:
-    """Run a shipped model through a protocol, whose test speakers it must not know.
-
-    Args:
-        predictor: The model as it serves.
-        protocol: How is measured.
-        data: Folder that holds a folder for each corpus.
-        runs_folder: Folder of all records.
-
-    Returns:
-        The summary as `summarise` gives it.
-
-    Raises:
-        ModelError: The model learned from, or was tuned on, a test speaker; or it names
-            other emotions than the protocols.
-        CorpusError: A corpus of the protocol is not there.
-    """
-    if predictor.labels != LABELS:
-        raise ModelError(f"The model names {predictor.labels}; this protocol needs {LABELS}.")
-    table = list_clips(data, protocol.corpora)
-    folds = protocol.folds(table, seed=predictor.manifest.seed)
-    tested = {speaker for fold in folds for speaker in table["speaker"].iloc[fold.test]}
-    check_unseen(predictor.manifest, tested, protocol.id)
-    seeds = (predictor.manifest.seed,)
-    recipe = ServedModel(predictor)
-    return run_protocol(protocol, recipe, data, seeds=seeds, runs_folder=runs_folder)
-
-
-def check_unseen(manifest: Manifest, speakers: Iterable[str], protocol: str) -> None:
-    """Refuse a test on voices that a model knows.
-
-    A speaker is unseen where the manifest holds him out for its test, or where the model
-    learned from none of his corpora.
-
-    Args:
-        manifest: Says who was held out, and from what corpora the model learned.
-        speakers: Test speakers, as `pool/speaker`.
-        protocol: What asks, for the message.
-
-    Raises:
-        ModelError: Some speakers are known; all of them are named.
-    """
-    names = [entry["name"] for entry in manifest.corpora]
-    pools = {(CORPORA[name].speakers if name in CORPORA else "") or name for name in names}
-    held_out = set(manifest.split["test"])
-    seen = [s for s in speakers if s.partition("/")[0] in pools and s not in held_out]
-    if seen:
-        raise ModelError(
-            f"{manifest.name} {manifest.version} knows {len(seen)} test speakers of {protocol}: "
-            f"{', '.join(sorted(seen))}. Measure it on «test», its own held-out speakers, or "
-            "train anew in each fold with --recipe."
-        )
-
-
 def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
     """Probabilities of many files; a clip without speech counts as undecided.
 
@@ -234,11 +143,29 @@ def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def repeat_command(manifest: Manifest, folder: Path, data: Path) -> str:
+    """The command that repeats a model's test figures.
+
+    A bundled model goes by its name, and its corpora lie wherever the reader has them; any
+    other goes by its folder, and a table that it was tested on is named, too.
+
+    Args:
+        manifest: What the model says of itself.
+        folder: The model folder.
+        data: What it was tested on: a folder of corpora, or a table.
+    """
+    if is_table(data):
+        return f"{TEST_COMMAND} --model {quote(str(folder))} --data {quote(str(data))}"
+    is_bundled = (bundled("model") / manifest.name).is_dir()
+    return f"{TEST_COMMAND} --model {manifest.name if is_bundled else quote(str(folder))}"
+
+
 def record_test(
     folder: Path,
     scores: Scores,
     answers: pd.DataFrame,
     *,
+    data: Path,
     seed_uars: Mapping[int, float],
     speed: Mapping[str, Any],
 ) -> Manifest:
@@ -248,6 +175,7 @@ def record_test(
         folder: The model folder.
         scores: Figures of the shipped model.
         answers: The table that `evaluate_test` gives.
+        data: What it was tested on, as in `repeat_command`.
         seed_uars: Test UAR by seed, of all runs of the same recipe.
         speed: What `time_answers` gives.
     """
@@ -256,7 +184,7 @@ def record_test(
         score_by_corpus(answers, manifest.labels, by_sex=by_sex) for by_sex in (False, True)
     )
     figures = asdict(scores) | {
-        "command": f"{TEST_COMMAND} --model {manifest.name}",
+        "command": repeat_command(manifest, folder, data),
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
         "by_corpus": {corpus: asdict(part) for corpus, part in by_corpus.items()},
         "by_sex": {

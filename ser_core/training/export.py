@@ -208,7 +208,7 @@ def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     own = tuple(
         {
             "name": str(name),
-            "title": f"Recordings of a table, {name}.csv",
+            "title": f"Recordings of a table, {str(name).removesuffix('.csv')}.csv",
             "licence": OWN_LICENCE,
             "citation": "",
             "source": "",

@@ -12,14 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ser_core.config import PipelineConfig
-from ser_core.errors import CorpusError
-from ser_core.features import Features, pad_features
+from ser_core.features import pad_features
 from ser_core.labels import LABELS
 from ser_core.training.architectures import NetworkConfig, build_lstm, frame_statistics
 from ser_core.training.batches import LengthBatches
 from ser_core.training.calibration import Calibration, calibrate
-from ser_core.training.store import load_features
+from ser_core.training.examples import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -49,19 +47,6 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
-    """Clips ready for the network.
-
-    Attributes:
-        features: One (n_frames, n_features) array a clip.
-        truth: (n_clips,) int64 indices into the labels.
-    """
-
-    features: list[Features]
-    truth: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class TrainedNetwork:
     """A network at its best epoch.
 
@@ -78,41 +63,6 @@ class TrainedNetwork:
     calibration: Calibration
     seed: int
     development_accuracy: float
-
-
-def load_examples(
-    table: pd.DataFrame,
-    config: PipelineConfig,
-    *,
-    labels: Sequence[str] = LABELS,
-    cache: Path | None = None,
-) -> dict[str, Examples]:
-    """Features and labels by side of the split.
-
-    Args:
-        table: Clips as `tabulate_clips` lists them.
-        config: Settings of the path from file to features.
-        labels: The emotions, in the order of their indices.
-        cache: Folder of the feature stores.
-
-    Returns:
-        `Examples` under `train`, `development` and `test`, in the table's order;
-        clips without speech are left out.
-
-    Raises:
-        CorpusError: A side has no clip left.
-    """
-    features = load_features([Path(path) for path in table["path"]], config, cache=cache)
-    sides: dict[str, Examples] = {}
-    for side in ("train", "development", "test"):
-        rows = [i for i in np.flatnonzero(table["split"] == side) if features[i] is not None]
-        if not rows:
-            raise CorpusError(f"No clip with speech is left for {side}; name other speakers.")
-        sides[side] = Examples(
-            features=[clip for i in rows if (clip := features[i]) is not None],
-            truth=np.array([labels.index(table["emotion"].iloc[i]) for i in rows]),
-        )
-    return sides
 
 
 def train_network(

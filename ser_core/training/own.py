@@ -11,7 +11,7 @@ from ser_core.training.compact import CompactRecipe
 from ser_core.training.copies import CopyPlan
 from ser_core.training.ship import Recipe, ShippedRecipe
 from ser_core.training.splits import SpeakerSplit
-from ser_core.training.table_corpus import clips_from_csv
+from ser_core.training.table_corpus import clips_from_csv, corpus_of
 
 HELD_OUT_SHARE = 0.2
 """Share of the speakers that the test has, and as many again to choose and calibrate."""
@@ -43,7 +43,7 @@ def of_table(recipe: ShippedRecipe, table: Path) -> ShippedRecipe:
             f"Of the speakers who are learned from, none says {', '.join(absent)}; held out are "
             f"{', '.join(sorted(held_out))}. Record these labels with more speakers."
         )
-    corpus = table.stem
+    corpus = corpus_of(table)
     if isinstance(recipe, Recipe):
         return replace(recipe, corpora=(corpus,), split=split, labels=labels)
     teacher = recipe.teacher if isinstance(recipe, CompactRecipe) else recipe

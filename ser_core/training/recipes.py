@@ -1,6 +1,5 @@
 """Recipes: whatever can be trained on a fold and answer for its test clips."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,12 +10,12 @@ import pandas as pd
 
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
-from ser_core.features import Features
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.drawn import answer_rows, truth_of
-from ser_core.training.fit import Examples, TrainConfig, train_network
-from ser_core.training.protocols import Fold, Rows
+from ser_core.training.drawn import answer_rows
+from ser_core.training.examples import pick_examples
+from ser_core.training.fit import TrainConfig, train_network
+from ser_core.training.protocols import Fold
 from ser_core.training.store import load_by_corpus, load_features
 
 Probabilities = npt.NDArray[np.floating[Any]]
@@ -87,20 +86,11 @@ class LstmRecipe:
         """See `TrainingRecipe`; a test clip without speech is answered evenly."""
         features = load_by_corpus(table, lambda paths: load_features(paths, self.pipeline))
         sides = {
-            "train": _examples(table, features, fold.train),
-            "development": _examples(table, features, fold.development),
+            "train": pick_examples(table, features, fold.train),
+            "development": pick_examples(table, features, fold.development),
         }
         trained = train_network(sides, self.training, seed=seed, run_folder=run_folder)
         return answer_rows(trained.network, trained.calibration, features, fold.test)
-
-
-def _examples(table: pd.DataFrame, features: Sequence[Features | None], rows: Rows) -> Examples:
-    """The clips with speech among some rows."""
-    heard = [row for row in rows if features[row] is not None]
-    return Examples(
-        features=[clip for row in rows if (clip := features[row]) is not None],
-        truth=truth_of(table, np.array(heard, dtype=np.intp)),
-    )
 
 
 RECIPES: dict[str, TrainingRecipe] = {

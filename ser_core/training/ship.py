@@ -24,16 +24,10 @@ from ser_core.training.evaluate import (
     record_test,
     time_answers,
 )
+from ser_core.training.examples import Examples, load_examples
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_calibration, plot_confusion, plot_curves
-from ser_core.training.fit import (
-    Examples,
-    TrainConfig,
-    TrainedNetwork,
-    load_examples,
-    predict_logits,
-    train_network,
-)
+from ser_core.training.fit import TrainConfig, TrainedNetwork, predict_logits, train_network
 from ser_core.training.metrics import Scores, calibration_bins, score
 from ser_core.training.splits import SHIPPED_SPLIT, SpeakerSplit, tabulate_clips
 
@@ -214,7 +208,7 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Pat
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
     speed = time_answers(predictor, [Path(path) for path in timed["path"]])
     replace(Manifest.read(folder), calm_reference=reference).write(folder)
-    manifest = record_test(folder, scores, answers, seed_uars=seed_uars, speed=speed)
+    manifest = record_test(folder, scores, answers, data=data, seed_uars=seed_uars, speed=speed)
     _plot("test", scores, folder / FIGURES, predictor.labels)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()
     confidence = answers[list(predictor.labels)].max(axis=1).to_numpy()
@@ -243,7 +237,7 @@ def _plot(side: str, scores: Scores, folder: Path, labels: Sequence[str]) -> Non
     plot_confusion(scores.confusion, labels, title, folder / f"confusion_{side}.png")
 
 
-RECIPES: dict[str, ShippedRecipe] = {
+SHIPPED_RECIPES: dict[str, ShippedRecipe] = {
     recipe.name: recipe for recipe in (BASELINE, AccurateRecipe(), CompactRecipe())
 }
 """What the command line trains for shipping, by name."""

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
-from ser_core.training.table_corpus import clips_from_csv
+from ser_core.training.table_corpus import clips_from_csv, corpus_of
 
 COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
 """Columns of a table of clips; `split` is `train`, `development` or `test`."""
@@ -100,7 +100,7 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
 
     Args:
         data: Folder that holds a folder for each corpus; or a user's own table, which is
-            one corpus of that name, as `clips_from_csv` reads it.
+            one corpus, as `clips_from_csv` reads it and `corpus_of` names it.
         corpora: Names of corpora.
 
     Returns:
@@ -111,7 +111,7 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
     """
     clips: list[Clip] = []
     for name in corpora:
-        if is_table(data) and name == data.stem:
+        if is_table(data) and name == corpus_of(data):
             clips += clips_from_csv(data)
             continue
         if name not in CORPORA:

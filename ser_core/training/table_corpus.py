@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from ser_core.corpora import Clip, Sex
+from ser_core.corpora import CORPORA, Clip, Sex
 from ser_core.errors import CorpusError
 from ser_core.labels import is_emotion_name
 
@@ -12,6 +12,14 @@ _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
 _N_SHOWN = 10
 """A message names no more faulty lines than this."""
+
+
+def corpus_of(csv_path: Path) -> str:
+    """Name of the corpus that a table is: its own, the suffix kept where a published one has it.
+
+    A `ravdess.csv` is nobody's RAVDESS: it has its own speakers, labels and licence.
+    """
+    return f"{csv_path.stem}.csv" if csv_path.stem in CORPORA else csv_path.stem
 
 
 def clips_from_csv(csv_path: Path) -> list[Clip]:
@@ -23,13 +31,14 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
             any name; and, where known, `sex`, female or male. Other columns are ignored.
 
     Returns:
-        The clips in the table's order. Their corpus is the table's name without suffix.
+        The clips in the table's order. Their corpus is what `corpus_of` says.
 
     Raises:
         CorpusError: The table cannot be read, lacks a column or has no row; or some
             rows have no fit label, no speaker, a file that is not there, or one that
             stood before: all of them are told, by line.
     """
+    corpus = corpus_of(csv_path)
     clips: list[Clip] = []
     faults: list[str] = []
     listed: set[Path] = set()
@@ -39,7 +48,7 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
         faults += [f"line {line}: {fault}" for fault in found]
         listed.add(path)
         if not found:
-            clips.append(_clip(row, path, corpus=csv_path.stem))
+            clips.append(_clip(row, path, corpus=corpus))
     if faults:
         more = f"; and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else ""
         raise CorpusError(

@@ -9,7 +9,8 @@ import gradio as gr
 from ser_core.batch import batch_to_dict, judge_paths
 from ser_core.errors import SerError
 from ser_core.explain import to_dict
-from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
+from ser_core.models import ACCURATE, AUTO, COMPACT
+from ser_core.switch import ModelSwitch
 from ser_core.web.language import say
 from ser_core.web.uploads import sent_only
 

@@ -10,10 +10,10 @@ from gradio.events import Dependency
 
 from ser_core.audio import load_audio
 from ser_core.errors import SerError
-from ser_core.models import ModelSwitch
 from ser_core.plots import draw_features, draw_sound
 from ser_core.preprocess import Waveform
 from ser_core.stages import walk_through
+from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import data_uri, player
 from ser_core.web.language import label, say, translated

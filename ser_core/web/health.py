@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ser_core.models import ModelSwitch
+from ser_core.switch import ModelSwitch
 
 METRICS_VARIABLE = "MOODMIRROR_METRICS"
 """Environment variable that opens `/metrics` where it is 1."""

@@ -11,8 +11,9 @@ from gradio.events import Dependency
 
 from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
-from ser_core.models import ACCURATE, AUTO, COMPACT, ModelSwitch
+from ser_core.models import ACCURATE, AUTO, COMPACT
 from ser_core.prediction import Prediction
+from ser_core.switch import ModelSwitch
 from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.closer import build_closer
@@ -128,10 +129,7 @@ def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
     """Which model answers, whether noise is taken off, and a link to just that."""
     with gr.Accordion(label("options"), open=False, elem_id="options"):
         model = gr.Radio(
-            model_choices(),
-            value=AUTO,
-            label=label("model_choice"),
-            elem_id="model-choice",
+            model_choices(), value=AUTO, label=label("model_choice"), elem_id="model-choice"
         )
         denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
         share = gr.Button(label("share"), size="sm")

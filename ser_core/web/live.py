@@ -10,7 +10,7 @@ import gradio as gr
 from ser_core.errors import SerError
 from ser_core.labels import find_emotion, order_labels
 from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
-from ser_core.models import ModelSwitch
+from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated

@@ -8,17 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from ser_core.batch import (
-    MAX_FILES,
-    BatchRow,
-    BatchScores,
-    batch_to_dict,
-    collect_files,
-    judge_files,
-    score_rows,
-)
+from ser_core.batch import BatchRow, BatchScores, batch_to_dict, judge_files, score_rows
+from ser_core.collect import MAX_FILES, collect_files
 from ser_core.errors import SerError
-from ser_core.models import ModelSwitch
+from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import download_links
 from ser_core.web.language import Greeting, label, say, translated

@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_core.errors import AudioError, NoSpeechError
-from ser_core.models import ModelSwitch
 from ser_core.prediction import Prediction
+from ser_core.switch import ModelSwitch
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ROUTES = {

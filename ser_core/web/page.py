@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from ser_core.models import ModelState, ModelSwitch
+from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import drawing, theme, words
 from ser_core.web.about import describe_models
 from ser_core.web.api import add_endpoints

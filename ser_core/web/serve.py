@@ -6,7 +6,8 @@ import signal
 from tempfile import TemporaryDirectory
 
 from ser_core.bundled import bundled
-from ser_core.models import ModelSwitch, chosen_model
+from ser_core.models import chosen_model
+from ser_core.switch import ModelSwitch
 from ser_core.web.page import build_page, launch_options
 
 CLIPS = "GRADIO_TEMP_DIR"

@@ -11,8 +11,9 @@ import gradio as gr
 
 from ser_core.errors import SerError
 from ser_core.labels import find_emotion
-from ser_core.models import AUTO, ModelSwitch
+from ser_core.models import AUTO
 from ser_core.prediction import Prediction
+from ser_core.switch import ModelSwitch
 from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
 from ser_core.web import drawing, theme, words
 from ser_core.web.downloads import data_uri

@@ -9,8 +9,8 @@ from ser_core.explain import Moment
 from ser_core.labels import LABELS
 from ser_core.live import LiveConfig, LiveSession
 from ser_core.manifest import Manifest
-from ser_core.models import ModelState
 from ser_core.prediction import Analysis, Prediction
+from ser_core.switch import ModelState
 from ser_core.voice import VoiceProfile
 from ser_core.web.language import say
 

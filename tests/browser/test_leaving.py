@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
-from ser_core.models import ModelSwitch
+from ser_core.switch import ModelSwitch
 from ser_core.web.page import build_page, launch_options
 from tests.browser.conftest import ANSWER_WITHIN_MS
 

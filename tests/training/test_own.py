@@ -1,19 +1,24 @@
 """Somebody's own recordings and labels, from a table to a model that serves."""
 
 import csv
+import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ser_core.cli import app
 from ser_core.errors import CorpusError, ModelError
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.evaluate import evaluate_model, evaluate_test
+from ser_core.training.evaluate import evaluate_test
 from ser_core.training.own import of_table, split_speakers
 from ser_core.training.protocols import PROTOCOLS
-from ser_core.training.ship import BASELINE, RECIPES, ship
+from ser_core.training.served import check_unseen, evaluate_model
+from ser_core.training.ship import BASELINE, SHIPPED_RECIPES, ship
 from ser_core.web import drawing, words
 from tests.training.conftest import write_clip
 
@@ -41,11 +46,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Table and model folder of two epochs."""
     root = tmp_path_factory.mktemp("own")
     table = write_table(root)
+    train(table, root / "model")
+    return table, root / "model"
+
+
+def train(table: Path, folder: Path) -> None:
+    """Two epochs of the baseline."""
     recipe = replace(BASELINE, training=replace(BASELINE.training, epochs=2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
-        ship(of_table(recipe, table), table, root / "model", seeds=(0,), runs=root / "runs")
-    return table, root / "model"
+        patch.setenv("MOODMIRROR_CACHE", str(table.parent / "cache"))
+        ship(of_table(recipe, table), table, folder, seeds=(0,), runs=table.parent / "runs")
 
 
 def test_it_answers_with_the_labels_of_the_table(trained: tuple[Path, Path]) -> None:
@@ -74,6 +84,33 @@ def test_its_figures_are_of_a_speaker_whom_it_did_not_hear(trained: tuple[Path, 
     assert "studios" not in card
 
 
+def test_the_card_says_how_its_figures_are_repeated(trained: tuple[Path, Path]) -> None:
+    table, folder = trained
+    manifest = Manifest.read(folder)
+    command = f"python -m ser_core evaluate test --model {folder} --data {table}"
+    assert f"```\n{command}\n```" in (folder / "README.md").read_text(encoding="utf-8")
+    told = CliRunner().invoke(app, shlex.split(command)[3:], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert f"The model card says UAR {manifest.metrics['test']['uar']:.1%}." in told.output
+
+
+def test_a_table_that_is_called_like_a_corpus_is_still_ones_own(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table = Path(shutil.copy(trained[0], trained[0].with_name("ravdess.csv")))
+    train(table, tmp_path / "model")
+    manifest = Manifest.read(tmp_path / "model")
+    (corpus,) = manifest.corpora
+    assert (corpus["title"], corpus["citation"]) == ("Recordings of a table, ravdess.csv", "")
+    assert (corpus["licence"], manifest.licence) == ("other", "other")
+    (figures,) = manifest.metrics["test"]["by_corpus"].values()
+    assert set(figures["per_emotion"]) == set(LABELS)
+    check_unseen(manifest, ["ravdess/02"], "any")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Ryerson" not in card
+    assert "studios" not in card
+
+
 def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path: Path) -> None:
     predictor = Predictor.from_folder(trained[1])
     with pytest.raises(ModelError, match="in a hurry"):
@@ -82,7 +119,7 @@ def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path:
 
 @pytest.mark.parametrize("name", ["accurate", "compact"])
 def test_the_flagships_turn_to_a_table_too(name: str, trained: tuple[Path, Path]) -> None:
-    recipe = of_table(RECIPES[name], trained[0])
+    recipe = of_table(SHIPPED_RECIPES[name], trained[0])
     assert recipe.labels == LABELS
     assert recipe.corpora == ("shop",)
     assert len(recipe.split.test) == 1

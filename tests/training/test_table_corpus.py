@@ -32,6 +32,12 @@ def test_rows_become_clips(tmp_path: Path) -> None:
     ]
 
 
+def test_a_corpus_keeps_its_name_to_itself(tmp_path: Path) -> None:
+    table = write_table(tmp_path, "path,label,speaker\na.wav,calm,Ada\n")
+    (clip,) = clips_from_csv(table.rename(tmp_path / "crema-d.csv"))
+    assert (clip.corpus, clip.speaker) == ("crema-d.csv", "crema-d.csv/Ada")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_sex_may_be_left_out(encoding: str, tmp_path: Path) -> None:
     table = write_table(tmp_path, "path,label,speaker\na.wav,calm,Zoë\n", encoding=encoding)

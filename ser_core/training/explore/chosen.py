@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from ser_core.audio import load_audio
+from ser_core.canvas import Look
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError, CorpusError
 from ser_core.labels import LABELS
-from ser_core.plots import PAPER_PICTURES, Look, Picture, draw_sound, loudest_frame
+from ser_core.plots import PAPER_PICTURES, Picture, draw_sound, loudest_frame
 from ser_core.preprocess import Waveform
 
 TILE_INCHES, TILE_DPI, TILE_POINTS = (3.4, 1.9), 140, 8.0

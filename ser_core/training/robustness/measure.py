@@ -1,6 +1,6 @@
 """Runs every check of the protocol on one model, through the path that serves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,18 @@ from rich.progress import track
 from ser_core.audio import load_audio
 from ser_core.config import AudioConfig
 from ser_core.corpora import CREMA_D
-from ser_core.errors import NoSpeechError
-from ser_core.labels import LABELS
-from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.training.augment import NOISE, load_noises
 from ser_core.training.crema_d import read_actors
 from ser_core.training.evaluate import held_out_clips
-from ser_core.training.metrics import expected_calibration_error, unweighted_recall
+from ser_core.training.metrics import expected_calibration_error
+from ser_core.training.robustness.answers import Answers, Heard, listen
 from ser_core.training.robustness.changes import RATE_HZ, Change, list_changes, list_silences
 from ser_core.training.speech import READING
 
 Row = dict[str, Any]
 """One check: `group`, `check`, `figures` by name, `target` in words, `met`."""
-
-Heard = Sequence[Prediction | None]
-"""What was heard in some clips, None where nobody spoke."""
 
 MOST_CLIPS = 240
 """Clips of each tested corpus under each change, drawn once."""
@@ -62,64 +57,6 @@ def measure_robustness(predictor: Predictor, data: Path) -> list[Row]:
         *_calm_reading(readers),
         *_fairness(answers, data),
     ]
-
-
-class Answers:
-    """What a model answered for some clips.
-
-    Attributes:
-        table: The clips.
-        probabilities: (n_clips, n_labels); even where no speech was heard.
-        heard: (n_clips,) whether speech was heard.
-    """
-
-    def __init__(
-        self,
-        table: pd.DataFrame,
-        probabilities: npt.NDArray[np.float64],
-        heard: npt.NDArray[np.bool_],
-    ) -> None:
-        """Take them as they are."""
-        self.table, self.probabilities, self.heard = table, probabilities, heard
-        self.truth = np.array([LABELS.index(emotion) for emotion in table["emotion"]])
-        self.predicted = probabilities.argmax(axis=1)
-
-    @classmethod
-    def of(cls, predictor: Predictor, clips: Iterable[Waveform], table: pd.DataFrame) -> "Answers":
-        """Ask a model."""
-        said = [_answer(predictor, clip) for clip in clips]
-        even = (1.0 / len(LABELS),) * len(LABELS)
-        rows = [even if answer is None else answer.probabilities for answer in said]
-        return cls(table, np.array(rows), np.array([answer is not None for answer in said]))
-
-    def part(self, rows: npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]) -> "Answers":
-        """Some of them."""
-        return Answers(
-            self.table[rows] if rows.dtype == bool else self.table.iloc[rows],
-            self.probabilities[rows],
-            self.heard[rows],
-        )
-
-    @property
-    def uar(self) -> float:
-        """Unweighted average recall, the mean over corpora of what each has."""
-        corpora = self.table["corpus"].to_numpy()
-        right = self.predicted == self.truth
-        return float(
-            np.mean(
-                [
-                    unweighted_recall(self.truth[corpora == name], right[corpora == name])
-                    for name in np.unique(corpora)
-                ]
-            )
-        )
-
-
-def _answer(predictor: Predictor, clip: Waveform) -> Prediction | None:
-    try:
-        return predictor.predict((RATE_HZ, clip))
-    except NoSpeechError:
-        return None
 
 
 def _load(path: Path) -> Waveform:
@@ -182,7 +119,7 @@ def _trust(answers: Answers) -> Iterator[Row]:
 def _speech_or_not(
     predictor: Predictor, data: Path, answers: Answers, readers: Heard
 ) -> Iterator[Row]:
-    sounds = [_answer(predictor, clip) for _, clip in list_silences()]
+    sounds = [listen(predictor, clip) for _, clip in list_silences()]
     yield _refusals("silence, tones, chords, clicks, hiss", sounds, least=0.99)
     if noises := _ask(predictor, data / NOISE):
         yield _refusals("recorded noise", noises, least=0.99)
@@ -217,7 +154,7 @@ def _calm_reading(readers: Heard) -> Iterator[Row]:
 def _ask(predictor: Predictor, folder: Path) -> Heard:
     """What a model hears in each recording of a folder; nothing where there is no such folder."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [_answer(predictor, _load(path)) for path in track(paths, folder.name)]
+    return [listen(predictor, _load(path)) for path in track(paths, folder.name)]
 
 
 def _fairness(answers: Answers, data: Path) -> Iterator[Row]:
