@@ -53,7 +53,7 @@ class CompactRecipe:
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(steps=3_000, crop=128, changed_share=0.75, mixup=0.1)
+        default_factory=lambda: DrawnTraining(steps=6_000, crop=128, changed_share=0.75, mixup=0.1)
     )
     teacher: AccurateRecipe = field(
         default_factory=lambda: AccurateRecipe(
