@@ -62,7 +62,9 @@ class AccurateRecipe:
     )
     copies: tuple[CopyPlan, ...] = COPIES
     training: DrawnTraining = field(
-        default_factory=lambda: DrawnTraining(networks=COMMITTEE, changed_share=CHANGED_SHARE)
+        default_factory=lambda: DrawnTraining(
+            networks=COMMITTEE, steps=2_000, changed_share=CHANGED_SHARE
+        )
     )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
