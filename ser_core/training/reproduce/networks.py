@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from ser_core.layers import BlockLstm
 from ser_core.training.metrics import Floats
 
 
@@ -45,7 +46,7 @@ class FrameLstm:
         hidden = prepared
         for i, units in enumerate(self.units):
             steps = self.bidirectional or i < len(self.units) - 1
-            lstm = layers.LSTM(units, return_sequences=steps, use_cudnn=False)
+            lstm = BlockLstm(units, return_sequences=steps, use_cudnn=False)
             hidden = (layers.Bidirectional(lstm) if self.bidirectional else lstm)(hidden)
         return layers.Flatten()(hidden) if self.bidirectional else hidden
 
@@ -72,7 +73,7 @@ class ScalarLstm:
         hidden = layers.Reshape((prepared.shape[1], 1))(prepared)
         for i, units in enumerate(self.units):
             steps = i < len(self.units) - 1
-            hidden = layers.LSTM(
+            hidden = BlockLstm(
                 units, return_sequences=steps, kernel_regularizer=penalty, use_cudnn=False
             )(hidden)
             hidden = layers.Dropout(self.dropout)(hidden)
