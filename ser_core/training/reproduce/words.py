@@ -46,10 +46,9 @@ standard deviation; each seed draws anew, and tests other RAVDESS actors.
 """
 
 HOW = """\
-`python -m ser_core reproduce NAME --split random|speaker --seeds N` repeats a line, and `--epochs`
-bounds the epochs as the table says: these runs had two cores shared with other work, so the larger
-networks stopped before the papers did. Training is the time on the clock of that busy machine,
-features apart, and no measure of the network.
+`python -m ser_core reproduce NAME --split random|speaker --seeds N` repeats a line. Training is the
+time on the clock of a core that was shared with other work, features apart, and no measure of the
+network.
 
 The epoch that did best on development clips is kept; with unseen speakers these are strangers too.
 Each run also leaves, outside of the repository, its curves, confusion matrices, classification
