@@ -198,8 +198,8 @@ def bench_page(model: str) -> dict[str, Any]:
             laps.end("first answer")
             for _ in range(30):
                 ask(url, clip, None)
-            resident_mb = app_memory_mb()
-    return laps.seconds | {"resident_mb": resident_mb}
+            memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb("RssAnon")}
+    return laps.seconds | memory
 
 
 def bench_live(model: str) -> dict[str, Any]:

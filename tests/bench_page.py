@@ -86,6 +86,7 @@ def document(figures: dict[str, Any]) -> str:
         lines.append(
             f"- `{model}`, the page: there after {page['page']:.1f} s, first answer "
             f"{page['first answer']:.1f} s later (target: 15 s in all); "
-            f"{page['resident_mb']:.0f} MB resident after thirty answers (target: 1,000)."
+            f"{page['resident_mb']:.0f} MB resident after thirty answers (target: 1,000), "
+            f"{page['own_mb']:.0f} MB of them its own and the rest libraries' files."
         )
     return "\n".join(lines) + "\n"

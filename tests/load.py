@@ -140,13 +140,13 @@ def talk(url: str, n_pages: int, tape: Path, seconds: float) -> list[float]:
     return lags
 
 
-def app_memory_mb() -> float:
-    """Resident memory of the app that this process runs."""
+def app_memory_mb(kind: str = "VmRSS") -> float:
+    """Memory of the app that this process runs: resident, or with `RssAnon` that of its own."""
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         if b"app.py" in status.read_bytes() and status.parent.name != "self":
             lines = (status.parent / "status").read_text().splitlines()
-            (resident,) = [line for line in lines if line.startswith("VmRSS")]
-            return int(resident.split()[1]) / 1e3
+            (line,) = [line for line in lines if line.startswith(kind)]
+            return int(line.split()[1]) / 1e3
     raise SystemExit("The app is not running.")
 
 
