@@ -1,7 +1,7 @@
 """The whole path from a recording to a `Prediction`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,8 @@ from ser_core.speech import check_speech
 
 Watcher = Callable[[Prediction | Exception], None]
 """Learns what became of each recording."""
+AT_ONCE = 16
+"""Windows that go through the model at once, so that ten minutes take no more memory than one."""
 
 
 class Judge(Protocol):
@@ -104,9 +106,25 @@ class Predictor:
     def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
         heard = self.hear(source, denoise=denoise)
         with heard.stopwatch.stage("model"):
-            batch, n_frames = pad_features(heard.windows)
-            answers = self.model(batch, n_frames)  # (n_windows, n_emotions)
+            answers = self.judge(heard.windows)
         return self.conclude(heard, answers)
+
+    def judge(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
+        """Let the model answer for windows, those of like length together.
+
+        Args:
+            windows: (n_frames, n_features) each.
+            at_once: How many go through the model at once, which bounds the memory.
+
+        Returns:
+            (n_windows, n_emotions) in the order given.
+        """
+        answers = np.empty((len(windows), len(self.labels)), np.float32)
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        for start in range(0, len(order), at_once):
+            chosen = order[start : start + at_once]
+            answers[chosen] = self.model(*pad_features([windows[i] for i in chosen]))
+        return answers
 
     def hear(self, source: AudioSource, *, denoise: bool = False) -> "Heard":
         """All of `analyse` before the model, so that a model can answer for many clips at once.

@@ -9,12 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
 from ser_core.errors import SerError
-from ser_core.features import Features, pad_features
-from ser_core.model import Probabilities
-from ser_core.predictor import Heard, Predictor
+from ser_core.predictor import AT_ONCE, Heard, Predictor
 from ser_core.saved_model import import_tensorflow
 from ser_core.score.parts import Output
 from ser_core.score.rows import Rows, refused, rows_of
@@ -44,7 +40,7 @@ class ScoreConfig:
     rows: Rows = "clips"
     denoise: bool = False
     clips_per_part: int = 500
-    batch_windows: int = 16
+    batch_windows: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +198,8 @@ class Worker:
     def _answer(self, gathered: Sequence[tuple[str, Heard]]) -> Iterator[Judged]:
         """Let the model answer for all windows of some clips."""
         windows = [window for _, heard in gathered for window in heard.windows]
-        answers, end = self._in_batches(windows), 0
+        answers, end = self._predictor.judge(windows, at_once=self._config.batch_windows), 0
         for name, heard in gathered:
             start, end = end, end + len(heard.windows)
             analysis = self._predictor.conclude(heard, answers[start:end])
             yield Judged(rows_of(name, analysis, self._config.rows), analysis.prediction.duration_s)
-
-    def _in_batches(self, windows: Sequence[Features]) -> Probabilities:
-        """(n_windows, n_emotions): windows of like length go through the model together."""
-        answers = np.empty((len(windows), len(self._predictor.labels)), np.float32)
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        for start in range(0, len(order), self._config.batch_windows):
-            chosen = order[start : start + self._config.batch_windows]
-            answers[chosen] = self._predictor.model(*pad_features([windows[i] for i in chosen]))
-        return answers
