@@ -6,6 +6,7 @@ Writes docs/bench.md and docs/bench.json. Times are medians, ratios are of media
 each part runs in a process of its own, held to one core or two.
 """
 
+import argparse
 import json
 import os
 import statistics
@@ -25,6 +26,7 @@ import soundfile
 from tests.bench_page import LENGTHS_S, MODELS, document
 from tests.conftest import RATE_HZ, ROOT, make_babble
 
+RESULTS = ROOT / "docs" / "bench.json"
 REPEATS = 40
 N_STREAMS = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80)
 STREAM_S = 8.0
@@ -368,21 +370,38 @@ def run_part(part: str, *arguments: str, cores: int) -> dict[str, Any]:
     return told | {"process_s": time.perf_counter() - begun}
 
 
-def main() -> None:
-    """Run every part and write both documents."""
-    from ser_core.training.records import describe_machine
-
-    figures: dict[str, Any] = {"machine": describe_machine()}
+def measure_warm() -> dict[str, Any]:
+    """The papers' path and both models, on one core and two, with what divides them."""
+    figures = {}
     for cores in (1, 2):
         papers = run_part("papers", cores=cores)
         warm = {model: run_part("warm", model, cores=cores) for model in MODELS}
         for told in warm.values():
             told["ratio"] = papers["ms"] / told["ms"]
         figures[f"warm_{cores}"] = {"papers": papers} | warm
+    return figures
+
+
+def main() -> None:
+    """Run every part, or one again, and write both documents."""
+    from ser_core.training.records import describe_machine
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only", choices=PLACES, help="measure one part again, on the same machine"
+    )
+    only, machine = parser.parse_args().only, describe_machine()
+    if only is None:
+        figures = {"machine": machine} | measure_warm()
+    else:
+        figures = json.loads(RESULTS.read_text())
+        if figures["machine"] != machine:
+            parser.error(f"{RESULTS.name} is of another machine: {figures['machine']}.")
     for part, cores in PLACES.items():
-        figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}
-    (ROOT / "docs" / "bench.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (ROOT / "docs" / "bench.md").write_text(document(figures))
+        if only in (None, part):
+            figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}
+    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    RESULTS.with_suffix(".md").write_text(document(figures))
 
 
 if __name__ == "__main__":
