@@ -37,6 +37,8 @@ MODEL = ROOT / "model" / "compact"
 N_CLIPS = 12
 JUNK_SHARE = 0.15
 BUSY_PAUSE_S = 1.0
+PATIENCE_MS = 180_000
+"""A page that shares the machine with the crowd and the app opens slowly."""
 KEPT_S = 360.0
 """How long the page says that a clip is kept at most."""
 
@@ -126,6 +128,7 @@ def talk(url: str, n_pages: int, tape: Path, seconds: float) -> list[float]:
         )
         pages = [browser.new_page() for _ in range(n_pages)]
         for page in pages:
+            page.set_default_timeout(PATIENCE_MS)
             page.goto(url)
             page.get_by_role("tab", name="Live").click()
             page.get_by_role("button", name="Record", exact=True).click()
