@@ -27,6 +27,7 @@ class LiveConfig:
         pause_s: Quiet after which the talk is over and the next begins anew.
         quiet_dbfs: Peak below which a stretch is quiet.
         limit_s: Longest session.
+        absent_s: Time without a chunk after which nobody is taken to be there.
     """
 
     window_s: float = 3.0
@@ -36,6 +37,7 @@ class LiveConfig:
     pause_s: float = 0.75
     quiet_dbfs: float = -40.0
     limit_s: float = 300.0
+    absent_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class LiveSession:
     _heard_s: float = 0.0
     _smoothed: npt.NDArray[np.float64] | None = None
     _begun: float | None = None
+    _last_chunk: float | None = None
 
     @property
     def heard_s(self) -> float:
@@ -80,6 +83,12 @@ class LiveSession:
     def is_over(self) -> bool:
         """Whether the longest session has been reached."""
         return self._heard_s >= self.config.limit_s
+
+    @property
+    def is_talking(self) -> bool:
+        """Whether chunks are coming."""
+        last = self._last_chunk
+        return last is not None and time.monotonic() - last < self.config.absent_s
 
     def hear(self, rate_hz: int, chunk: Chunk, judge: Judge) -> LiveAnswer | None:
         """Take the next stretch of the stream, of any length.
@@ -148,8 +157,9 @@ class LiveSession:
         joined = np.concatenate([known, chunk]) if known is not None and fits else chunk
         self._rate_hz = rate_hz
         self._window = joined[-round(self.config.window_s * rate_hz) :].copy()
+        self._last_chunk = time.monotonic()
         if self._begun is None:
-            self._begun = time.monotonic() - len(chunk) / rate_hz
+            self._begun = self._last_chunk - len(chunk) / rate_hz
         self._heard_s += len(chunk) / rate_hz
 
     def _elapsed_s(self) -> float:

@@ -3,17 +3,15 @@
     python -m tests.load --visitors 50 --seconds 300
 
 Visitors upload clips, some of them junk, one after another, each through a connection of his own;
-every answer is held against the offline prediction of the same clip. Pages in Chromium talk into
-the live tab meanwhile. Told are answers, lost or mixed-up ones, turned-away ones (the queue is
-full, which is said), the 50th and 95th percentile of the time to an answer, and the app's memory
-before and after, and how long the last clip lies on the disk. Writes docs/load.json and
+every answer is held against the offline prediction of the same clip. Others talk into the live tab
+meanwhile. Told are answers, lost or mixed-up ones, turned-away ones (the queue is full, which is
+said), the 50th and 95th percentile of the time to an answer, how late live answers come, the app's
+memory before and after, and how long the last clip lies on the disk. Writes docs/load.json and
 docs/load.md.
 """
 
 import argparse
-import base64
 import json
-import shutil
 import sys
 import tempfile
 import threading
@@ -26,19 +24,17 @@ from typing import Any
 import httpx
 import numpy as np
 import soundfile
-from playwright.sync_api import sync_playwright
 
 from ser_core.predictor import Predictor
 from ser_core.training.records import describe_machine
 from tests.browser.conftest import run_app
 from tests.conftest import RATE_HZ, ROOT, make_babble
+from tests.talker import Talker, session_of
 
 MODEL = ROOT / "model" / "compact"
 N_CLIPS = 12
 JUNK_SHARE = 0.15
 BUSY_PAUSE_S = 1.0
-PATIENCE_MS = 180_000
-"""A page that shares the machine with the crowd and the app opens slowly."""
 KEPT_S = 360.0
 """How long the page says that a clip is kept at most."""
 
@@ -49,6 +45,7 @@ class Told:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, outcome: str, seconds: float | None = None) -> None:
@@ -112,35 +109,20 @@ def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
     return "right" if np.allclose(heard, expected, atol=1e-3) else "mixed up"
 
 
-def talk(url: str, n_pages: int, tape: Path, seconds: float) -> list[float]:
-    """Lags of the live answers of some pages that talk all the time."""
-    lags: list[float] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=[
-                "--headless=new",
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={tape}",
-            ],
-        )
-        pages = [browser.new_page() for _ in range(n_pages)]
-        for page in pages:
-            page.set_default_timeout(PATIENCE_MS)
-            page.goto(url)
-            page.get_by_role("tab", name="Live").click()
-            page.get_by_role("button", name="Record", exact=True).click()
-        pages[0].wait_for_timeout(1_000 * seconds)
-        for page in pages:
-            page.get_by_role("button", name="Stop", exact=True).click()
-            link = page.locator("#live-result").get_by_role("link", name="moodmirror.json")
-            href = link.get_attribute("href", timeout=60_000) or ","
-            session = json.loads(base64.b64decode(href.split(",")[1]))
-            lags += [row["lag_s"] for row in session["answers"]]
-        browser.close()
-    return lags
+def talk(url: str, tape: Path, seconds: float, told: Told) -> None:
+    """Talk into the live tab, and note how late each answer came."""
+    talker = Talker(url, *soundfile.read(tape, dtype="float32"))
+    try:
+        *_, summary = talker.talk(seconds)
+        answers = session_of(summary)["answers"]
+    except (httpx.HTTPError, RuntimeError, ValueError) as error:
+        told.note(f"live session lost: {error!r}")
+    else:
+        told.note("live session summed up")
+        with told.lock:
+            told.lags += [row["lag_s"] for row in answers]
+    finally:
+        talker.leave()
 
 
 def app_memory_mb(kind: str = "VmRSS") -> float:
@@ -159,7 +141,7 @@ def document(figures: dict[str, Any]) -> str:
     seconds, memory, lags = figures["answer_s"], figures["memory_mb"], figures["live_lag_s"]
     growth = memory["after"] / memory["before"] - 1.0
     rows = [
-        *((f"uploads: {outcome}", f"{n:,}") for outcome, n in figures["outcomes"].items()),
+        *((outcome, f"{n:,}") for outcome, n in figures["outcomes"].items()),
         ("time to an answer, half of them", f"{seconds['50']:.1f} s"),
         ("time to an answer, 95 of 100", f"{seconds['95']:.1f} s"),
         *((f"live: lag of an answer, {p} of 100", f"{lag:.1f} s") for p, lag in lags.items()),
@@ -174,8 +156,8 @@ def document(figures: dict[str, Any]) -> str:
         "",
         f"Written by `make load` ({machine}): for {figures['seconds']:.0f} s, "
         f"{figures['visitors']} visitors upload one clip after another, {JUNK_SHARE:.0%} of them "
-        f"junk, and {figures['live_pages']} pages in Chromium talk into the live tab, all on the "
-        "machine that also runs the app. Every answer is held against the offline prediction of "
+        f"junk, and {figures['live']} talk into the live tab, all on the machine that also runs "
+        "the app. Every answer is held against the offline prediction of "
         "the same clip: «right» is the same to a thousandth, «refused» is junk with its message, "
         "«busy» is the full queue, which says so.",
         "",
@@ -200,13 +182,13 @@ def main() -> None:
     """Run the app, send everybody, and tell what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visitors", type=int, default=50)
-    parser.add_argument("--live", type=int, default=4)
+    parser.add_argument("--live", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=300.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         right = make_clips(folder)
-        tape = next(path for path, heard in right.items() if heard is not None)
+        tape = folder / f"voice-{N_CLIPS - 1}.wav"
         log = folder / "log.txt"
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(MODEL)) as url:
             told, warm = Told(), time.monotonic() + 10
@@ -216,10 +198,12 @@ def main() -> None:
             crowd = [
                 threading.Thread(target=visit, args=(url, right, seed, end, told))
                 for seed in range(1, asked.visitors + 1)
+            ] + [
+                threading.Thread(target=talk, args=(url, tape, asked.seconds, told))
+                for _ in range(asked.live)
             ]
             for visitor in crowd:
                 visitor.start()
-            lags = talk(url, asked.live, Path(tape), asked.seconds) if asked.live else []
             for visitor in crowd:
                 visitor.join()
             after_mb = app_memory_mb()
@@ -227,11 +211,13 @@ def main() -> None:
         traced = log.read_text().count("Traceback")
     figures = {
         "visitors": asked.visitors,
-        "live_pages": asked.live,
+        "live": asked.live,
         "seconds": asked.seconds,
         "outcomes": dict(told.outcomes),
         "answer_s": {str(p): float(np.percentile(told.seconds, p)) for p in (50, 95)},
-        "live_lag_s": {str(p): float(np.percentile(lags, p)) for p in (50, 95)} if lags else {},
+        "live_lag_s": {str(p): float(np.percentile(told.lags, p)) for p in (50, 95)}
+        if told.lags
+        else {},
         "memory_mb": {"before": before_mb, "after": after_mb},
         "clips_gone_after_s": gone_s,
         "tracebacks": traced,
@@ -240,7 +226,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     (ROOT / "docs" / "load.json").write_text(json.dumps(figures, indent=1) + "\n")
     (ROOT / "docs" / "load.md").write_text(document(figures))
-    if set(told.outcomes) - {"right", "refused", "busy"}:
+    if set(told.outcomes) - {"right", "refused", "busy", "live session summed up"}:
         sys.exit(1)
 
 

@@ -122,13 +122,25 @@ def test_a_session_ends_at_its_limit_and_sums_up() -> None:
 def test_an_answer_tells_how_far_behind_the_speaker_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = iter([100.0, 100.2, 103.0])  # begun; after the first answer; after the second
+    clock = iter([100.0, 100.2, 102.9, 103.0])  # a chunk, its answer, the next, its answer
     monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: next(clock)))
     session = LiveSession()
     session.hear(RATE_HZ, speech(1.0), Echo())
     session.hear(RATE_HZ, speech(2.0), Echo())
     assert [answer.lag_s for answer in session.answers] == [pytest.approx(0.2), pytest.approx(1.0)]
     assert session.rows()[1]["lag_s"] == pytest.approx(1.0)
+
+
+def test_who_sends_no_chunk_for_a_while_no_longer_talks(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    session = LiveSession(LiveConfig(absent_s=5.0))
+    assert not session.is_talking
+    session.hear(RATE_HZ, speech(1.0), Echo())
+    now_s[0] = 104.9
+    assert session.is_talking
+    now_s[0] = 105.1
+    assert not session.is_talking
 
 
 def test_sound_can_be_let_go_and_the_session_goes_on() -> None:

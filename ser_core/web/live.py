@@ -19,8 +19,8 @@ from ser_core.web.uploads import sent_only
 logger = logging.getLogger(__name__)
 
 CHUNK_S = 0.5
-N_STREAMS = 8
-"""Visitors whose streams are answered at once; others wait."""
+N_STREAMS = 32
+"""Visitors who can talk at once; the next one is told so, and heard once a place is free."""
 HISTORY_S = 30.0
 
 
@@ -62,6 +62,9 @@ def build_live(
         chunk: tuple[int, Chunk] | None, session: LiveSession | None, request: gr.Request
     ) -> tuple[LiveSession, str | gr.HTML]:
         session = session or LiveSession(settings)
+        others = sum(one.is_talking for one in [*talking.values()] if one is not session)
+        if others >= N_STREAMS and not session.is_talking:
+            return session, crowded()
         talking[request.session_hash or ""] = session
         return session, follow(models, session, chunk)
 
@@ -79,7 +82,7 @@ def build_live(
         [session, panel],
         stream_every=CHUNK_S,
         time_limit=settings.limit_s,
-        concurrency_limit=N_STREAMS,
+        concurrency_limit=None,  # Gradio would let the next one wait for minutes, without a word
         show_progress="hidden",
         api_visibility="private",
     )
@@ -111,6 +114,14 @@ def idle() -> str:
     return (
         f'<section class="mm-answer mm-empty"><p class="mm-eyebrow">{say("answer_eyebrow")} …</p>'
         f'<h2 class="mm-sentence">{say("live_empty_heading")}</h2></section>'
+    )
+
+
+def crowded() -> str:
+    """Too many talk; this visitor is not heard yet."""
+    return (
+        '<section class="mm-answer mm-empty">'
+        f'<h2 class="mm-sentence">{say("live_full", n=N_STREAMS)}</h2></section>'
     )
 
 

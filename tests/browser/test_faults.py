@@ -16,6 +16,7 @@ from ser_core.labels import LABELS
 from tests.browser.conftest import run_app
 from tests.browser.test_hostile import call, file_data, upload
 from tests.conftest import ROOT
+from tests.talker import Talker, session_of
 
 pytestmark = pytest.mark.browser
 
@@ -35,6 +36,12 @@ import app
 app.main()
 """
 """The app on a machine whose clock is set an hour back or on every second."""
+ONE_PLACE = """
+from ser_core.web import live
+live.N_STREAMS = 1
+import app
+app.main()
+"""
 SHORT_QUEUE = """
 from ser_core.web import page
 page.MAX_WAITING = 2
@@ -152,3 +159,23 @@ def test_a_full_queue_says_so_and_empties_again(
         assert 0 < len(turned_away) < 10
         assert all("refused 503" in a or "full" in a.lower() for a in turned_away), turned_away
         assert is_answered(url, voice)
+
+
+def test_a_talker_too_many_is_told_so_and_heard_once_a_place_is_free(
+    voice: Path, tmp_path: Path
+) -> None:
+    samples, rate_hz = soundfile.read(voice, dtype="float32")
+    with (
+        run_app(["-c", ONE_PLACE], tmp_path / "log.txt", MOODMIRROR_MODEL=COMPACT) as url,
+        ThreadPoolExecutor() as pool,
+    ):
+        first, second = (Talker(url, samples, rate_hz) for _ in range(2))
+        talk = pool.submit(first.talk, 3.0)
+        time.sleep(1.5)
+        *shown, summary = second.talk(15.0)
+        assert not any("places are taken" in panel for panel in talk.result())
+        first.leave()
+        second.leave()
+    assert "places are taken" in shown[0]
+    assert "places are taken" not in shown[-1]
+    assert session_of(summary)["answers"]
