@@ -26,7 +26,7 @@ from ser_core.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import drawing, listen, live, moments, page, waveform, words
+from ser_core.web import drawing, listen, live, moments, page, sweeper, waveform, words
 from ser_core.web.language import say
 
 RATE_HZ = 16_000
@@ -362,16 +362,16 @@ def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> 
     assert blocks.analytics_enabled is False
 
 
-def test_the_promise_on_deletion_is_what_the_sweeper_keeps(tmp_path: Path) -> None:
-    every_s, life_s = page.build_page(FakeModels(), examples=tmp_path).delete_cache
+def test_the_promise_on_deletion_is_what_the_sweeper_keeps() -> None:
     _, promise = words.privacy(page.DELETED_AFTER_S)
     minutes = re.search(r"no later than (\d+) minutes", promise)
     assert minutes is not None
-    assert every_s + life_s < 60 * int(minutes[1])
+    assert 60 * int(minutes[1]) >= sweeper.CLIP_LIFE_S + 2 * sweeper.SWEEP_EVERY_S
 
 
-def test_the_launch_refuses_files_that_the_settings_refuse() -> None:
-    assert page.launch_options(FakeModels())["max_file_size"] == AudioConfig().max_bytes
+def test_the_launch_refuses_files_that_the_settings_refuse(tmp_path: Path) -> None:
+    options = page.launch_options(FakeModels(), clips=tmp_path)
+    assert options["max_file_size"] == AudioConfig().max_bytes
 
 
 def test_the_app_says_in_one_line_why_it_cannot_start(

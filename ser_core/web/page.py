@@ -22,12 +22,8 @@ from ser_core.web.language import (
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.many import build_many
+from ser_core.web.sweeper import DELETED_AFTER_S, sweeping
 from ser_core.web.voice import build_voice
-
-SWEEP_EVERY_S = 30
-CLIP_LIFE_S = 300
-DELETED_AFTER_S = SWEEP_EVERY_S + CLIP_LIFE_S
-"""A clip outlives its time by at most one round of the sweeper."""
 
 LOOK_EVERY_S = 2
 """How often an open page asks whether the better model is there."""
@@ -53,7 +49,6 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
     page = gr.Blocks(
         title=words.TITLE,
         analytics_enabled=False,
-        delete_cache=(SWEEP_EVERY_S, CLIP_LIFE_S),
     )
     with page:
         greetings = [theme.greeting(_header)]
@@ -136,11 +131,12 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
     )
 
 
-def launch_options(models: ModelSwitch) -> dict[str, Any]:
+def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
     """Arguments for `Blocks.launch`: our looks, and nothing that reports or records.
 
     Args:
         models: Their settings say how large a file may be, and whether they are warm.
+        clips: Folder of this app alone that Gradio keeps clips in; it is swept.
     """
     return {
         "theme": theme.build_theme(),
@@ -156,5 +152,5 @@ def launch_options(models: ModelSwitch) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "share": False,
-        "app_kwargs": watch_app(models),
+        "app_kwargs": watch_app(models) | {"lifespan": sweeping(clips)},
     }

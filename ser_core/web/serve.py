@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ser_core.bundled import bundled
@@ -31,4 +32,4 @@ def serve(model: str | None = None) -> None:
     with TemporaryDirectory(dir=os.environ.get(CLIPS), prefix="moodmirror-") as clips:
         os.environ[CLIPS] = clips
         page = build_page(models, examples=bundled("examples"))
-        page.launch(**launch_options(models))
+        page.launch(**launch_options(models, clips=Path(clips)))

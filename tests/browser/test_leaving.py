@@ -34,7 +34,9 @@ def test_closing_the_page_lets_go_of_the_sound(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     models = ModelSwitch.open(str(model_folder))
     page = build_page(models, examples=tmp_path)
-    _, url, _ = page.launch(**launch_options(models), prevent_thread_lock=True, quiet=True)
+    _, url, _ = page.launch(
+        **launch_options(models, clips=tmp_path), prevent_thread_lock=True, quiet=True
+    )
     try:
         visitor = browser.new_page()
         visitor.goto(url)
