@@ -22,6 +22,9 @@ class Talker:
     """Talks on and on, at the pace of a microphone.
 
     What is spoken while the app is busy goes with the next chunk.
+
+    Attributes:
+        lags_s: For each chunk, how long after its end the app's answer came.
     """
 
     def __init__(self, url: str, tape: npt.NDArray[np.float32], rate_hz: int) -> None:
@@ -35,6 +38,7 @@ class Talker:
         self._http = httpx.Client(base_url=f"{url}gradio_api/", timeout=PATIENCE_S)
         self._tape, self._rate_hz = tape, rate_hz
         self._visitor = uuid.uuid4().hex
+        self.lags_s: list[float] = []
         self._actions = {
             event: dependency["id"]
             for dependency in httpx.get(f"{url}config", timeout=PATIENCE_S).json()["dependencies"]
@@ -53,6 +57,7 @@ class Talker:
         time.sleep(CHUNK_S)
         event = self._join("stream", self._chunk(0.0, sent_s))
         for message, (_, panel) in self._follow(event):
+            self.lags_s.append(time.monotonic() - begun - sent_s)
             shown += [panel] if isinstance(panel, str) else []
             if message == "process_completed":
                 break

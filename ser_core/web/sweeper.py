@@ -1,4 +1,4 @@
-"""Takes away what Gradio leaves behind while the page is up: old clips, and visits that are over.
+"""Takes away what is left behind while the page is up: old clips, visits that are over, memory.
 
 Gradio's own deletion of files (`delete_cache`) ends for good when somebody uploads in the moment
 that it looks. Of each visit it keeps 0.1 MB and more, of ten thousand of them; and of a visitor's
@@ -6,7 +6,9 @@ messages it lets go when two thousand others have come after him, even while he 
 """
 
 import asyncio
+import ctypes
 import logging
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -89,18 +91,25 @@ async def _sweep_on_schedule(app: App, clips: ClipFolder) -> None:
         try:
             page = app.get_blocks()
             forget_visits(page)
-            await asyncio.to_thread(_sweep_files, page, clips)
+            await asyncio.to_thread(_sweep, page, clips)
         except Exception:
             logger.exception("A round of the sweeper failed; the next one tries again")
 
 
-def _sweep_files(page: gr.Blocks, clips: ClipFolder) -> None:
+def _sweep(page: gr.Blocks, clips: ClipFolder) -> None:
     blocks = [*page.blocks.values()]
     gone = clips.delete_old(
         keep={path for block in blocks for path in getattr(block, "keep_in_cache", ())}
     )
     for known in page.temp_file_sets:
         known.difference_update(gone)
+    return_memory()
+
+
+def return_memory() -> None:
+    """Hand freed memory back to the system, where the C library is glibc, which keeps it."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def forget_visits(page: gr.Blocks) -> None:
