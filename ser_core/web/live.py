@@ -81,7 +81,7 @@ def build_live(
         [microphone, session],
         [session, panel],
         stream_every=CHUNK_S,
-        time_limit=settings.limit_s,
+        time_limit=None,  # the session has its own; with one Gradio keeps a task a chunk that long
         concurrency_limit=None,  # Gradio would let the next one wait for minutes, without a word
         show_progress="hidden",
         api_visibility="private",

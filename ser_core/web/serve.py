@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from ser_core.bundled import bundled
 from ser_core.models import chosen_model
 from ser_core.switch import ModelSwitch
+from ser_core.web.memory import share_heaps
 from ser_core.web.page import build_page, launch_options
 
 CLIPS = "GRADIO_TEMP_DIR"
@@ -25,6 +26,7 @@ def serve(model: str | None = None) -> None:
         ModelError: The model cannot be opened.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    share_heaps()
     models = ModelSwitch.open(model or chosen_model())
     # A polite kill ends like Ctrl-C, so that the visitors' clips are deleted. Gradio's own
     # deletion does not come to its turn while a page is open.

@@ -6,9 +6,7 @@ messages it lets go when two thousand others have come after him, even while he 
 """
 
 import asyncio
-import ctypes
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -18,9 +16,11 @@ from pathlib import Path
 import gradio as gr
 from gradio.routes import App
 
+from ser_core.web.memory import return_memory
+
 logger = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 30
+SWEEP_EVERY_S = 10
 CLIP_LIFE_S = 300
 DELETED_AFTER_S = CLIP_LIFE_S + 2 * SWEEP_EVERY_S
 """A clip is first seen, and then found too old, one round late each at most."""
@@ -104,12 +104,6 @@ def _sweep(page: gr.Blocks, clips: ClipFolder) -> None:
     for known in page.temp_file_sets:
         known.difference_update(gone)
     return_memory()
-
-
-def return_memory() -> None:
-    """Hand freed memory back to the system, where the C library is glibc, which keeps it."""
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
-        trim(0)
 
 
 def forget_visits(page: gr.Blocks) -> None:
