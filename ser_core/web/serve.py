@@ -14,6 +14,8 @@ from ser_core.web.page import build_page, launch_options
 
 CLIPS = "GRADIO_TEMP_DIR"
 """Environment variable with the folder that Gradio keeps clips in."""
+NO_STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
+"""After every event Gradio would put the last ten thousand into a table, for a page that is off."""
 
 
 def serve(model: str | None = None) -> None:
@@ -32,6 +34,6 @@ def serve(model: str | None = None) -> None:
     # deletion does not come to its turn while a page is open.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(dir=os.environ.get(CLIPS), prefix="moodmirror-") as clips:
-        os.environ[CLIPS] = clips
+        os.environ |= {CLIPS: clips} | NO_STATISTICS
         page = build_page(models, examples=bundled("examples"))
         page.launch(**launch_options(models, clips=Path(clips)))
