@@ -37,6 +37,9 @@ N_CLIPS = 12
 JUNK_SHARE = 0.15
 LIVE = "live session summed up"
 BUSY_PAUSE_S = 1.0
+WARM_S = 10.0
+FIRST_S = 60.0
+"""A crowd before the one that is measured, so that threads and caches are there."""
 REST_S = 2.0 * SWEEP_EVERY_S
 """After the last visitor, until the app's memory is looked at."""
 
@@ -141,15 +144,17 @@ def document(figures: dict[str, Any]) -> str:
     """The figures as a page."""
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     seconds, memory, lags = figures["answer_s"], figures["memory_mb"], figures["live_lag_s"]
-    growth = memory["after"] / memory["before"] - 1.0
+    growth = memory["crowd"] / memory["first crowd"] - 1.0
     rows = [
         *((outcome, f"{n:,}") for outcome, n in figures["outcomes"].items()),
         ("time to an answer, half of them", f"{seconds['50']:.1f} s"),
         ("time to an answer, 95 of 100", f"{seconds['95']:.1f} s"),
         *((f"live: end of a chunk to its answer, {p} of 100", f"{lag:.1f} s")
           for p, lag in lags.items()),
-        (f"memory of the app before, and {REST_S:.0f} s after", f"{memory['before']:.0f} and "
-         f"{memory['after']:.0f} MB ({growth:+.0%}; target: within 10 %)"),
+        ("memory of the app with one visitor", f"{memory['one visitor']:.0f} MB"),
+        (f"{REST_S:.0f} s after the minute before, and after all",
+         f"{memory['first crowd']:.0f} and {memory['crowd']:.0f} MB ({growth:+.0%}; "
+         "target: within 10 %)"),
         ("last clip gone from the disk after", f"{figures['clips_gone_after_s']:.0f} s (stated: "
          f"{DELETED_AFTER_S:.0f} s)"),
         ("traces in the log", str(figures["tracebacks"])),
@@ -162,7 +167,7 @@ def document(figures: dict[str, Any]) -> str:
         f"junk, and {figures['live']} talk into the live tab, all on the machine that also runs "
         "the app. Every answer is held against the offline prediction of "
         "the same clip: «right» is the same to a thousandth, «refused» is junk with its message, "
-        "«busy» is the full queue, which says so.",
+        f"«busy» is the full queue, which says so. A crowd of {FIRST_S:.0f} s came before.",
         "",
         "| what | figure |",
         "|---|---|",
@@ -180,6 +185,26 @@ def seconds_until_empty(folder: Path, left: float) -> float:
     return time.monotonic() - left
 
 
+def crowd(
+    url: str,
+    right: dict[str, tuple[float, ...] | None],
+    tape: Path,
+    asked: argparse.Namespace,
+    seconds: float,
+) -> Told:
+    """Let all of them in at once, and wait until they are gone."""
+    told, end = Told(), time.monotonic() + seconds
+    threads = [
+        threading.Thread(target=visit, args=(url, right, seed, end, told))
+        for seed in range(1, asked.visitors + 1)
+    ] + [threading.Thread(target=talk, args=(url, tape, seconds, told)) for _ in range(asked.live)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return told
+
+
 def main() -> None:
     """Run the app, send everybody, and tell what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -193,24 +218,13 @@ def main() -> None:
         tape = folder / f"voice-{N_CLIPS - 1}.wav"
         log = folder / "log.txt"
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(MODEL)) as url:
-            told, warm = Told(), time.monotonic() + 10
-            visit(url, right, 0, warm, Told())
-            before_mb = app_memory_mb()
-            end = time.monotonic() + asked.seconds
-            crowd = [
-                threading.Thread(target=visit, args=(url, right, seed, end, told))
-                for seed in range(1, asked.visitors + 1)
-            ] + [
-                threading.Thread(target=talk, args=(url, tape, asked.seconds, told))
-                for _ in range(asked.live)
-            ]
-            for visitor in crowd:
-                visitor.start()
-            for visitor in crowd:
-                visitor.join()
-            left = time.monotonic()
-            time.sleep(REST_S)
-            after_mb = app_memory_mb()
+            visit(url, right, 0, time.monotonic() + WARM_S, Told())
+            memory_mb = {"one visitor": app_memory_mb()}
+            for when, seconds in (("first crowd", FIRST_S), ("crowd", asked.seconds)):
+                told = crowd(url, right, tape, asked, seconds)
+                left = time.monotonic()
+                time.sleep(REST_S)
+                memory_mb[when] = app_memory_mb()
             gone_s = seconds_until_empty(folder / "clips", left)
         traced = log.read_text().count("Traceback")
     figures = {
@@ -222,7 +236,7 @@ def main() -> None:
         "live_lag_s": {str(p): float(np.percentile(told.lags, p)) for p in (50, 95, 100)}
         if told.lags
         else {},
-        "memory_mb": {"before": before_mb, "after": after_mb},
+        "memory_mb": memory_mb,
         "clips_gone_after_s": gone_s,
         "tracebacks": traced,
     }
