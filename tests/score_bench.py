@@ -112,7 +112,6 @@ def measure(n_clips: int, part: int) -> dict[str, Any]:
         output.written()
         figures["read_back_s"] = time.monotonic() - begun
     figures["bytes_per_name"] = bytes_per_name("s3://bucket/archive/speaker-0001/")
-    figures["load_after"] = os.getloadavg()[0]
     return figures
 
 

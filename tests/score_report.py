@@ -24,16 +24,22 @@ def rate_of_core(figures: dict[str, Any], title: str) -> float:
     return float((row["clips_done"] - figures["part"]) / row["steady_cpu_s"])
 
 
+BUSY_LOAD = 0.5
+"""Load of the machine before the runs from which on other work is told of."""
+
+
 def document(figures: dict[str, Any]) -> str:
     """The figures as tables, and what follows from them for a million hours."""
     machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
     clip_s = 3_600 * figures["hours"] / figures["clips"]
+    is_busy = figures["load_before"] >= BUSY_LOAD
+    shared = ", so other work shared its cores" if is_busy else ""
     lines = [
         "# Archives",
         "",
         "`python -m ser_core score INPUT OUTPUT` judges whole archives. Written by `make "
-        f"score-bench` ({machine}; the machine's load was {figures['load_before']:.1f} before and "
-        f"{figures['load_after']:.1f} after, so other work shared its cores): "
+        f"score-bench` ({machine}; the machine's load was {figures['load_before']:.1f} "
+        f"before{shared}): "
         f"{figures['clips']:,} clips of made-up speech, {clip_s:.1f} s on average, "
         f"{figures['hours']:.1f} h together, a few hundred under many names; model `compact`; "
         f"parts of {figures['part']} clips.",
@@ -55,8 +61,8 @@ def document(figures: dict[str, Any]) -> str:
         "",
         "Clips a second are those after the first part, by the clock and by the time that the "
         f"workers had on a core. By the clock two workers were {ratio:.2f} times as fast as one, "
-        "on cores that they shared with the other work; clips a core-second, which say what two "
-        f"free cores would do, were {core_ratio:.2f} times those of one worker. The worker and the "
+        f"on two cores{' that they shared with the other work' if is_busy else ''}; clips a "
+        f"core-second were {core_ratio:.2f} times those of one worker. The worker and the "
         "driver were killed (SIGKILL) half-way, and what opening a model anew took counts in their "
         "rates; rows and clips are those in the folder after the "
         "run, and where they are equal no clip was done twice.",
