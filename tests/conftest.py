@@ -11,10 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
 SYLLABLES_PER_S = 4
 
-needs_ffmpeg = pytest.mark.skipif(
-    shutil.which("ffmpeg") is None and not os.environ.get("CI"), reason="ffmpeg is not installed"
-)
-"""For tests that run ffmpeg: skipped where it is missing, and not in CI, where it must be there."""
+
+def needs_program(name: str) -> pytest.MarkDecorator:
+    """For tests that run it: skipped where it is missing, but not in CI, where it must be there."""
+    is_missing = shutil.which(name) is None and "CI" not in os.environ
+    return pytest.mark.skipif(is_missing, reason=f"{name} is not installed")
+
+
+needs_ffmpeg = needs_program("ffmpeg")
 
 
 def data_folder() -> Path:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from ser_core import __version__
+from ser_core.cli import names
 from ser_core.labels import LABELS
+from ser_core.training.fetch import SOURCES
+from ser_core.training.protocols import PROTOCOLS
+from ser_core.training.recipes import RECIPES
+from ser_core.training.reproduce.recipes import REPRODUCTIONS
+from ser_core.training.reproduce.sides import SPLITS
+from ser_core.training.ship import SHIPPED_RECIPES
 from tests.conftest import RATE_HZ, ROOT, make_babble
 
 
@@ -132,3 +141,50 @@ def test_predict_names_an_emotion_for_real_clips(data: Path) -> None:
     done = run("predict", "--json", *clips)
     assert done.returncode == 0
     assert all(json.loads(line)["emotion"] in LABELS for line in done.stdout.splitlines())
+
+
+def test_the_version_is_the_package_s_own() -> None:
+    assert run("--version").stdout == f"moodmirror {__version__}\n"
+
+
+def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--port", str(port), "--model", "/nowhere")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"moodmirror: Port {port} of 127.0.0.1 cannot be had: ")
+
+
+def test_names_that_the_shell_completes_are_those_that_the_rooms_know() -> None:
+    assert set(names.PROTOCOLS) == set(PROTOCOLS)
+    assert set(names.RECIPES) == set(RECIPES) == set(SHIPPED_RECIPES)
+    assert set(names.SYSTEMS) == set(REPRODUCTIONS)
+    assert set(names.SPLITS) == set(SPLITS)
+    assert set(names.CORPORA) == set(SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("predict --model ac", ["accurate"]),
+        ("train c", ["compact"]),
+        ("evaluate ravdess-", ["ravdess-6fold", "ravdess-5fold"]),
+        ("data fetch ravdess tes", ["tess"]),
+        ("reproduce lstm --split s", ["speaker"]),
+        ("predict --model my_folder", []),
+    ],
+)
+def test_the_shell_completes_names(typed: str, offered: list[str]) -> None:
+    words = f"moodmirror {typed}"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("moodmirror")],
+        env=os.environ
+        | {
+            "_MOODMIRROR_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == offered

@@ -1,7 +1,6 @@
 """The example clips are what the app needs, and the script beside them still makes them."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import soundfile
 
 from ser_core.labels import LABELS
+from tests.conftest import needs_program
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIPS = sorted(EXAMPLES.glob("*.flac"))
@@ -80,10 +80,7 @@ def test_long_clip_turns_from_calm_to_angry() -> None:
     assert median_f0_hz(angry) > 1.2 * median_f0_hz(calm)
 
 
-@pytest.mark.skipif(
-    shutil.which("espeak-ng") is None and "CI" not in os.environ,
-    reason="espeak-ng is not installed",
-)
+@needs_program("espeak-ng")
 def test_script_makes_the_committed_clips_again(tmp_path: Path) -> None:
     finished = run_script(tmp_path)
     assert finished.returncode == 0, finished.stderr

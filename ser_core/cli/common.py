@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ser_core import __version__
+from ser_core.cli.names import MODELS, one_of
 from ser_core.errors import SerError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ ModelOption = Annotated[
         help="auto, accurate, compact, a model folder, the .keras file in one, or "
         "hf://OWNER/NAME@REVISION.",
         envvar="MOODMIRROR_MODEL",
+        autocompletion=one_of(*MODELS),
     ),
 ]
 DenoiseOption = Annotated[bool, typer.Option(help="Take steady noise off first.")]
@@ -34,9 +37,21 @@ DenoiseOption = Annotated[bool, typer.Option(help="Take steady noise off first."
 MODEL = "auto"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moodmirror {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     """Speech emotion recognition: a voice in, eight probabilities out."""
     # A handle of its own, which `quiet_native_code` leaves open.

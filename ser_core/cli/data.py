@@ -7,7 +7,10 @@ import typer
 
 from ser_core.cli.common import BAD_INPUT, app, errors_as_one_line, needs_extra
 from ser_core.cli.lab import DATA, DataOption
+from ser_core.cli.names import CORPORA, one_of
 from ser_core.console import print_states
+
+COMPLETED = one_of(*CORPORA)
 
 data_app = typer.Typer(
     help="Fetch the corpora from their publishers, and check what is there.", no_args_is_help=True
@@ -17,7 +20,9 @@ app.add_typer(data_app, name="data")
 
 @data_app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(help="Corpora, such as ravdess or crema-d.")],
+    names: Annotated[
+        list[str], typer.Argument(help=f"{', '.join(CORPORA)}.", autocompletion=COMPLETED)
+    ],
     data: DataOption = DATA,
 ) -> None:
     """Fetch corpora from their publishers; an interrupted download goes on where it stopped.
@@ -38,7 +43,9 @@ def fetch(
 
 @data_app.command()
 def place(
-    name: Annotated[str, typer.Argument(help="The corpus, such as savee.")],
+    name: Annotated[
+        str, typer.Argument(help="The corpus, such as savee.", autocompletion=COMPLETED)
+    ],
     path: Annotated[Path, typer.Argument(help="The zip or folder that you were given.")],
     data: DataOption = DATA,
 ) -> None:
@@ -57,7 +64,10 @@ def place(
 @data_app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Corpora that must be whole; all are shown if none.")
+        list[str] | None,
+        typer.Argument(
+            help="Corpora that must be whole; all are shown if none.", autocompletion=COMPLETED
+        ),
     ] = None,
     data: DataOption = DATA,
 ) -> None:

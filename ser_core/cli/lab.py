@@ -16,6 +16,7 @@ from ser_core.cli.common import (
     open_model,
     quiet_native_code,
 )
+from ser_core.cli.names import CORPORA, MODELS, PROTOCOLS, RECIPES, one_of
 from ser_core.console import print_scores, print_summary
 from ser_core.errors import SerError
 
@@ -32,7 +33,10 @@ RUNS = Path("docs/runs")
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="accurate, compact or the baseline, lstm.")
+        str,
+        typer.Argument(
+            help="accurate, compact or the baseline, lstm.", autocompletion=one_of(*RECIPES)
+        ),
     ] = "lstm",
     data: OwnOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
@@ -80,10 +84,18 @@ def train_detector(
 @app.command()
 def evaluate(
     protocol: Annotated[
-        str, typer.Argument(help="test: the model's own test speakers; or a protocol's name.")
+        str,
+        typer.Argument(
+            help=f"test: the model's own test speakers; or a protocol: {', '.join(PROTOCOLS)}.",
+            autocompletion=one_of("test", *PROTOCOLS),
+        ),
     ] = "test",
     recipe: Annotated[
-        str | None, typer.Option(help="Train this in each fold, and leave --model alone.")
+        str | None,
+        typer.Option(
+            help=f"Train this in each fold, and leave --model alone: {', '.join(RECIPES)}.",
+            autocompletion=one_of(*RECIPES),
+        ),
     ] = None,
     model: ModelOption = MODEL,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
@@ -127,7 +139,8 @@ def explore(
         Path("runs/explore")
     ),
     corpora: Annotated[
-        list[str] | None, typer.Option("--corpus", help="Only this one; repeat it.")
+        list[str] | None,
+        typer.Option("--corpus", help="Only this one; repeat it.", autocompletion=one_of(*CORPORA)),
     ] = None,
     speakers: Annotated[
         list[str] | None,
@@ -144,7 +157,10 @@ def explore(
 
 @app.command()
 def robustness(
-    models: Annotated[list[str] | None, typer.Option("--model", help="Repeat it.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="Repeat it.", autocompletion=one_of(*MODELS)),
+    ] = None,
     data: DataOption = DATA,
     out: Annotated[Path, typer.Option(help="Folder of the document.")] = Path("docs"),
 ) -> None:

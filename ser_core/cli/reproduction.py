@@ -7,16 +7,21 @@ import typer
 
 from ser_core.cli.common import app, errors_as_one_line, needs_extra, quiet_native_code
 from ser_core.cli.lab import DATA, RUNS, DataOption, RunsOption
+from ser_core.cli.names import SPLITS, SYSTEMS, one_of
 
 
 @app.command()
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(help="lstm, bilstm, mfcc-lstm, cnn, dual-rnn, svm or hybrid-lstm."),
+        typer.Argument(help=f"{', '.join(SYSTEMS)}.", autocompletion=one_of(*SYSTEMS)),
     ],
     split: Annotated[
-        str | None, typer.Option(help="random, as the papers did, or speaker; else both.")
+        str | None,
+        typer.Option(
+            help="random, as the papers did, or speaker; else both.",
+            autocompletion=one_of(*SPLITS),
+        ),
     ] = None,
     variant: Annotated[str | None, typer.Option(help="One variant; else all.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 1,

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import socket
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -20,11 +21,17 @@ def serve(
     host: Annotated[
         str, typer.Option(envvar="GRADIO_SERVER_NAME", help="0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="GRADIO_SERVER_PORT", min=1, max=65_535)] = 7860,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Without it 7860, or the next that is free."),
+    ] = None,
 ) -> None:
     """Serve the page in a browser until interrupted."""
-    os.environ |= {"GRADIO_SERVER_NAME": host, "GRADIO_SERVER_PORT": str(port)}
+    os.environ["GRADIO_SERVER_NAME"] = host
     with errors_as_one_line():
+        if port is not None:
+            _check_free(host, port)
+            os.environ["GRADIO_SERVER_PORT"] = str(port)
         from ser_core.web.serve import serve as serve_page
 
         serve_page(model)
@@ -56,6 +63,17 @@ def live(
             pass
         shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
     typer.echo(f"{session.heard_s:.0f} s heard. {shares or 'Nobody spoke.'}")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise where the port that was asked for is taken: Gradio would quietly take another."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise SerError(
+            f"Port {port} of {host} cannot be had: {error.strerror}. Choose another with --port."
+        ) from error
 
 
 def _import_sounddevice() -> Any:

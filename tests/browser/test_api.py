@@ -16,7 +16,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Page
 
 from ser_core.labels import LABELS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_program
 
 DOCUMENT = ROOT / "docs" / "api.md"
 
@@ -103,6 +103,7 @@ def test_the_python_example_runs(app_url: str, folder: Path) -> None:
     assert any(line.split()[0] in LABELS for line in said)
 
 
+@needs_program("curl")
 def test_the_curl_example_runs(app_url: str, folder: Path) -> None:
     said = subprocess.run(
         ["bash", "-euc", example("bash", app_url)],

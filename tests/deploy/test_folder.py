@@ -11,7 +11,7 @@ import pytest
 from ser_core.deploy.folder import CLIP, space_files
 from ser_core.deploy.smoke import ask, fresh_environment, smoke_test
 from ser_core.errors import HubError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_program
 
 
 def test_a_space_gets_what_serving_needs_and_nothing_else() -> None:
@@ -35,6 +35,7 @@ def test_a_folder_that_is_not_the_project_is_refused(tmp_path: Path) -> None:
         space_files(tmp_path)
 
 
+@needs_program("git")
 def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> None:
     assert "app.py" in space_files(copy)
     for command in (["init", "-q"], ["add", "."]):
