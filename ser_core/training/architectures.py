@@ -17,21 +17,8 @@ LARGEST_DEVIATION = 6.0
 """Standard deviations beyond which a column says nothing more."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Size of the papers' network.
-
-    Attributes:
-        units: Width of each LSTM layer.
-        dropout: Share of each layer's outputs that training hides.
-    """
-
-    units: tuple[int, ...] = (64, 64)
-    dropout: float = 0.3
-
-
 class NetworkPlan(Protocol):
-    """A network's size, from which it can be built."""
+    """A network and its size, from which it can be built."""
 
     def build(
         self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
@@ -50,8 +37,40 @@ class NetworkPlan(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LstmConfig:
+    """LSTM layers over standardised frames.
+
+    Source: the papers' real-time recogniser, two LSTM layers of 64 units; the mask and the
+    standardisation are ours.
+
+    Attributes:
+        units: Width of each LSTM layer.
+        dropout: Share of each layer's outputs that training hides.
+    """
+
+    units: tuple[int, ...] = (64, 64)
+    dropout: float = 0.3
+
+    def build(
+        self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
+    ) -> keras.Model:
+        """See `NetworkPlan`."""
+        features = keras.Input((None, len(mean)), name="features")
+        n_frames = keras.Input((), dtype="int32", name="n_frames")
+        mask = FrameMask()(features, n_frames)
+        hidden = keras.layers.Normalization(mean=list(mean), variance=list(variance))(features)
+        for i, units in enumerate(self.units):
+            last = i == len(self.units) - 1
+            layer = keras.layers.LSTM(units, return_sequences=not last, use_cudnn=False)
+            hidden = layer(hidden, mask=mask)
+            hidden = keras.layers.Dropout(self.dropout)(hidden)
+        logits = keras.layers.Dense(n_labels, name="logits")(hidden)
+        return keras.Model([features, n_frames], logits, name="lstm")
+
+
+@dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """Size of the head over a pretrained encoder's vectors.
+    """Attentive pooling over a pretrained encoder's vectors and a BiLSTM on them.
 
     Attributes:
         n_blocks: Encoder blocks whose outputs stand side by side.
@@ -73,12 +92,34 @@ class HeadConfig:
         self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
     ) -> keras.Model:
         """See `NetworkPlan`."""
-        return build_head(self, mean=mean, variance=variance, n_labels=n_labels)
+        layers = keras.layers
+        vectors = keras.Input((None, len(mean)), name="vectors")
+        n_vectors = keras.Input((), dtype="int32", name="n_vectors")
+        mask = FrameMask()(vectors, n_vectors)
+        # A few columns of each block are hundreds of times larger than the others: brought
+        # to one scale column by column, they outweigh nobody.
+        level = layers.Normalization(mean=list(mean), variance=list(variance))(vectors)
+        level = ops.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION)
+        width = len(mean) // self.n_blocks
+        heard = [level[:, :, width * i : width * (i + 1)] for i in self.heard]
+        level = layers.Concatenate()(heard) if len(heard) > 1 else heard[0]
+        # A column hidden from a whole clip cannot be read off the neighbouring vectors.
+        hidden = layers.Dropout(self.dropout, noise_shape=(None, 1, width * len(heard)))(level)
+        hidden = _small_dense(self.projection, activation="gelu")(hidden)
+        if self.units:
+            lstm = layers.LSTM(self.units, return_sequences=True, use_cudnn=False)
+            memory = layers.Bidirectional(lstm)(layers.Dropout(self.dropout)(hidden), mask=mask)
+            hidden = layers.Concatenate()([hidden, memory])
+        pooled = AttentivePooling(self.attention)(hidden, mask)
+        logits = _small_dense(n_labels, name="logits")(layers.Dropout(self.dropout)(pooled))
+        return keras.Model([vectors, n_vectors], logits, name="head")
 
 
 @dataclass(frozen=True, slots=True)
 class StudentConfig:
-    """Size of the compact model's network.
+    """Convolutions over time under BiLSTM layers with attentive pooling.
+
+    Padding changes nothing: after each convolution the frames past a clip's end are zero again.
 
     Attributes:
         filters: Filters of each convolution over time; each halves the frames.
@@ -107,125 +148,37 @@ class StudentConfig:
         self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
     ) -> keras.Model:
         """See `NetworkPlan`."""
-        return build_student(self, mean=mean, variance=variance, n_labels=n_labels)
-
-
-def build_lstm(
-    config: NetworkConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
-) -> keras.Model:
-    """Stack LSTM layers over standardised frames, ending in one logit a label.
-
-    Args:
-        config: Size of the network.
-        mean: Mean of each feature over the training frames.
-        variance: Variance of each feature over the training frames.
-        n_labels: How many emotions.
-
-    Returns:
-        A model from `features` (n_clips, n_frames, n_features) float32 and `n_frames`
-        (n_clips,) int32 to logits (n_clips, n_labels).
-
-    Source: the papers' real-time recogniser, two LSTM layers of 64 units; the mask and
-    the standardisation are ours.
-    """
-    features = keras.Input((None, len(mean)), name="features")
-    n_frames = keras.Input((), dtype="int32", name="n_frames")
-    mask = FrameMask()(features, n_frames)
-    hidden = keras.layers.Normalization(mean=list(mean), variance=list(variance))(features)
-    for i, units in enumerate(config.units):
-        last = i == len(config.units) - 1
-        layer = keras.layers.LSTM(units, return_sequences=not last, use_cudnn=False)
-        hidden = layer(hidden, mask=mask)
-        hidden = keras.layers.Dropout(config.dropout)(hidden)
-    logits = keras.layers.Dense(n_labels, name="logits")(hidden)
-    return keras.Model([features, n_frames], logits, name="lstm")
-
-
-def build_head(
-    config: HeadConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
-) -> keras.Model:
-    """Attentive pooling over encoder vectors and a BiLSTM on them, ending in one logit a label.
-
-    Args:
-        config: Size of the network.
-        mean: Mean of each column over the training vectors.
-        variance: Variance of each column over the training vectors.
-        n_labels: How many emotions.
-
-    Returns:
-        A model from `vectors` (n_clips, n_vectors, n_columns) float32 and `n_vectors`
-        (n_clips,) int32 to logits (n_clips, n_labels).
-    """
-    layers = keras.layers
-    vectors = keras.Input((None, len(mean)), name="vectors")
-    n_vectors = keras.Input((), dtype="int32", name="n_vectors")
-    mask = FrameMask()(vectors, n_vectors)
-    # A few columns of each block are hundreds of times larger than the others: brought
-    # to one scale column by column, they outweigh nobody.
-    level = layers.Normalization(mean=list(mean), variance=list(variance))(vectors)
-    level = ops.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION)
-    width = len(mean) // config.n_blocks
-    heard = [level[:, :, width * i : width * (i + 1)] for i in config.heard]
-    level = layers.Concatenate()(heard) if len(heard) > 1 else heard[0]
-    # A column hidden from a whole clip cannot be read off the neighbouring vectors.
-    hidden = layers.Dropout(config.dropout, noise_shape=(None, 1, width * len(heard)))(level)
-    hidden = _small_dense(config.projection, activation="gelu")(hidden)
-    if config.units:
-        lstm = layers.LSTM(config.units, return_sequences=True, use_cudnn=False)
-        memory = layers.Bidirectional(lstm)(layers.Dropout(config.dropout)(hidden), mask=mask)
-        hidden = layers.Concatenate()([hidden, memory])
-    pooled = AttentivePooling(config.attention)(hidden, mask)
-    logits = _small_dense(n_labels, name="logits")(layers.Dropout(config.dropout)(pooled))
-    return keras.Model([vectors, n_vectors], logits, name="head")
+        layers = keras.layers
+        features = keras.Input((None, len(mean)), name="features")
+        n_frames = keras.Input((), dtype="int32", name="n_frames")
+        length = n_frames
+        mask = FrameMask()(features, length)
+        hidden = layers.Normalization(mean=list(mean), variance=list(variance))(features)
+        hidden = BandDropout(self.hidden_bands)(hidden)
+        hidden = hidden * ops.cast(mask, "float32")[:, :, None]
+        for filters in self.filters:
+            # Keras's own «same» would shift the frames with the parity of the padded length.
+            hidden = layers.ZeroPadding1D(self.kernel // 2)(hidden)
+            hidden = layers.Conv1D(filters, self.kernel, strides=2)(hidden)
+            hidden = layers.LayerNormalization()(hidden)
+            hidden = layers.Dropout(self.dropout)(keras.activations.gelu(hidden))
+            length = (length + 1) // 2
+            mask = FrameMask()(hidden, length)
+            hidden = hidden * ops.cast(mask, "float32")[:, :, None]
+        for units in self.units:
+            lstm = layers.LSTM(units, return_sequences=True, use_cudnn=False)
+            hidden = layers.Bidirectional(lstm)(hidden, mask=mask)
+            hidden = layers.Dropout(self.dropout)(hidden)
+        hidden = layers.Identity(name=STEPS)(hidden)
+        pooled = AttentivePooling(self.attention)(hidden, mask)
+        logits = _small_dense(n_labels, name="logits")(layers.Dropout(self.last_dropout)(pooled))
+        return keras.Model([features, n_frames], logits, name="student")
 
 
 def _small_dense(units: int, **options: Any) -> keras.layers.Dense:
     """A dense layer that starts a third as large as Keras's own: two points on new voices."""
     start = keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")
     return keras.layers.Dense(units, kernel_initializer=start, **options)
-
-
-def build_student(
-    config: StudentConfig, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
-) -> keras.Model:
-    """Convolutions over time under stacked BiLSTM layers with attentive pooling.
-
-    Args:
-        config: Size of the network.
-        mean: Mean of each band over the training frames.
-        variance: Variance of each band over the training frames.
-        n_labels: How many emotions.
-
-    Returns:
-        A model from `features` (n_clips, n_frames, n_bands) float32 and `n_frames`
-        (n_clips,) int32 to logits (n_clips, n_labels). Padding changes nothing: after each
-        convolution the frames past the end of a clip are zero again.
-    """
-    layers = keras.layers
-    features = keras.Input((None, len(mean)), name="features")
-    n_frames = keras.Input((), dtype="int32", name="n_frames")
-    length = n_frames
-    mask = FrameMask()(features, length)
-    hidden = layers.Normalization(mean=list(mean), variance=list(variance))(features)
-    hidden = BandDropout(config.hidden_bands)(hidden)
-    hidden = hidden * ops.cast(mask, "float32")[:, :, None]
-    for filters in config.filters:
-        # Keras's own «same» would shift the frames with the parity of the padded length.
-        hidden = layers.ZeroPadding1D(config.kernel // 2)(hidden)
-        hidden = layers.Conv1D(filters, config.kernel, strides=2)(hidden)
-        hidden = layers.LayerNormalization()(hidden)
-        hidden = layers.Dropout(config.dropout)(keras.activations.gelu(hidden))
-        length = (length + 1) // 2
-        mask = FrameMask()(hidden, length)
-        hidden = hidden * ops.cast(mask, "float32")[:, :, None]
-    for units in config.units:
-        lstm = layers.LSTM(units, return_sequences=True, use_cudnn=False)
-        hidden = layers.Bidirectional(lstm)(hidden, mask=mask)
-        hidden = layers.Dropout(config.dropout)(hidden)
-    hidden = layers.Identity(name=STEPS)(hidden)
-    pooled = AttentivePooling(config.attention)(hidden, mask)
-    logits = _small_dense(n_labels, name="logits")(layers.Dropout(config.last_dropout)(pooled))
-    return keras.Model([features, n_frames], logits, name="student")
 
 
 def join_members(members: Sequence[keras.Model]) -> keras.Model:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ser_core.features import pad_features
 from ser_core.labels import LABELS
-from ser_core.training.architectures import NetworkConfig, build_lstm, frame_statistics
+from ser_core.training.architectures import LstmConfig, frame_statistics
 from ser_core.training.batches import LengthBatches
 from ser_core.training.calibration import Calibration, calibrate
 from ser_core.training.examples import Examples
@@ -39,7 +39,7 @@ class TrainConfig:
         learning_rate: Step of RMSprop.
     """
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: LstmConfig = field(default_factory=LstmConfig)
     batch_size: int = 23
     epochs: int = 60
     patience: int = 15
@@ -88,7 +88,7 @@ def train_network(
     keras.utils.set_random_seed(seed)
     run_folder.mkdir(parents=True, exist_ok=True)
     mean, variance = frame_statistics(sides["train"].features)
-    network = build_lstm(config.network, mean=mean, variance=variance, n_labels=n_labels)
+    network = config.network.build(mean=mean, variance=variance, n_labels=n_labels)
     network.compile(
         optimizer=keras.optimizers.RMSprop(config.learning_rate),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
