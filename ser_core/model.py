@@ -1,6 +1,7 @@
 """A model folder as a checked, lazily loaded callable."""
 
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from ser_core.assembly import assemble, find_assembly
 from ser_core.errors import ModelError
-from ser_core.features import Features
+from ser_core.features import Features, pad_features
 from ser_core.hub import fetch_encoder
 from ser_core.manifest import Manifest
 from ser_core.saved_model import SAVED_MODEL, Signature, load_network, load_signature
@@ -80,6 +81,34 @@ class EmotionModel:
 
             return load_network(self._file, temperature=self.manifest.temperature)
         return load_signature(self._file, n_labels=len(self.labels))
+
+
+def in_batches(
+    network: Callable[[Features, npt.NDArray[np.int32]], npt.NDArray[np.float32]],
+    clips: Sequence[Features],
+    *,
+    n_labels: int,
+    at_once: int,
+) -> npt.NDArray[np.float32]:
+    """Ask a network for many clips, those of like length together.
+
+    Args:
+        network: Takes (n_clips, n_frames, n_features) and (n_clips,) true lengths, and gives
+            (n_clips, n_labels).
+        clips: (n_frames, n_features) each.
+        n_labels: How many emotions it tells apart.
+        at_once: How many clips it gets at once, which bounds the memory; the answers do not
+            depend on it.
+
+    Returns:
+        (n_clips, n_labels) in the order given.
+    """
+    answers = np.empty((len(clips), n_labels), np.float32)
+    by_length = np.argsort([len(clip) for clip in clips], kind="stable")
+    for start in range(0, len(clips), at_once):
+        rows = by_length[start : start + at_once]
+        answers[rows] = network(*pad_features([clips[row] for row in rows]))
+    return answers
 
 
 def load_model(folder: str | Path) -> EmotionModel:

@@ -12,9 +12,9 @@ import numpy as np
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import NoSpeechError
-from ser_core.features import Features, cut_windows, extract_features, pad_features
+from ser_core.features import Features, cut_windows, extract_features
 from ser_core.manifest import Manifest
-from ser_core.model import EmotionModel, Probabilities, load_model
+from ser_core.model import EmotionModel, Probabilities, in_batches, load_model
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Speech, Waveform, preprocess
 from ser_core.quality import QualityWarning, assess_quality
@@ -119,12 +119,7 @@ class Predictor:
         Returns:
             (n_windows, n_emotions) in the order given.
         """
-        answers = np.empty((len(windows), len(self.labels)), np.float32)
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        for start in range(0, len(order), at_once):
-            chosen = order[start : start + at_once]
-            answers[chosen] = self.model(*pad_features([windows[i] for i in chosen]))
-        return answers
+        return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
 
     def hear(self, source: AudioSource, *, denoise: bool = False) -> "Heard":
         """All of `analyse` before the model, so that a model can answer for many clips at once.

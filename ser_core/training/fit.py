@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ser_core.features import pad_features
 from ser_core.labels import LABELS
+from ser_core.model import in_batches
 from ser_core.training.architectures import LstmConfig, frame_statistics
 from ser_core.training.batches import LengthBatches
 from ser_core.training.calibration import Calibration, calibrate
@@ -190,7 +190,7 @@ def predict_logits(
     *,
     n_labels: int = len(LABELS),
 ) -> npt.NDArray[np.float32]:
-    """Logits of many clips, batch by batch, those of like length together.
+    """Logits of many clips that nothing is learned from; see `in_batches`.
 
     Args:
         network: Takes frames and their counts, as `architectures` makes it.
@@ -200,10 +200,8 @@ def predict_logits(
     Returns:
         (n_clips, n_labels) float32 in the order given.
     """
-    logits = np.empty((len(clips), n_labels), np.float32)
-    by_length = np.argsort([len(clip) for clip in clips], kind="stable")
-    for start in range(0, len(clips), PREDICT_BATCH):
-        rows = by_length[start : start + PREDICT_BATCH]
-        batch = pad_features([clips[row] for row in rows])
-        logits[rows] = keras.ops.convert_to_numpy(network([*batch], training=False))
-    return logits
+
+    def ask(*batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return np.asarray(keras.ops.convert_to_numpy(network([*batch], training=False)))
+
+    return in_batches(ask, clips, n_labels=n_labels, at_once=PREDICT_BATCH)
