@@ -19,8 +19,9 @@ import numpy.typing as npt
 import ser_core
 from ser_core.cache import default_cache
 from ser_core.errors import ModelError
+from ser_core.hashes import check_files, sha256_of
 from ser_core.hub import Tensors, read_tensors
-from ser_core.manifest import HEAD, Manifest, Probe, check_files, sha256_of
+from ser_core.manifest import HEAD, Manifest, Probe
 from ser_core.saved_model import SAVED_MODEL, Signature, import_tensorflow, load_signature
 from ser_core.whisper import EncoderConfig
 

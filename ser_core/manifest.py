@@ -1,6 +1,5 @@
 """What a model folder says of itself: `manifest.json`, read, written and verified."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ser_core.config import (
     settings_from_json,
 )
 from ser_core.errors import ModelError
+from ser_core.hashes import check_files
 from ser_core.labels import is_emotion_name
 from ser_core.whisper import EncoderConfig
 
@@ -211,26 +211,6 @@ _PARTS: tuple[tuple[str, type[Any]], ...] = (
 """Attributes of a manifest that are settings of their own, or None."""
 
 
-def check_files(folder: Path, files: dict[str, str]) -> None:
-    """Hold files against their hashes.
-
-    Args:
-        folder: A folder.
-        files: SHA-256 by path in it.
-
-    Raises:
-        ModelError: A file is missing or another one.
-    """
-    for path, expected in files.items():
-        if not (folder / path).is_file():
-            raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
-        if sha256_of(folder / path) != expected:
-            raise ModelError(
-                f"{folder.name}/{path} is not the file that the manifest describes: its "
-                "SHA-256 differs. Fetch the whole model again."
-            )
-
-
 def read_json(folder: Path) -> dict[str, Any]:
     """Read `manifest.json` as it stands.
 
@@ -255,9 +235,3 @@ def read_json(folder: Path) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise ModelError(f"{folder.name}/{FILE_NAME} holds no object. Fetch the model again.")
     return stored
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,9 +18,10 @@ from ser_core.assembly import record_probe
 from ser_core.config import PipelineConfig
 from ser_core.corpora import CORPORA
 from ser_core.fused import fuse_lstms
+from ser_core.hashes import sha256_of
 from ser_core.hub import fetch_encoder
 from ser_core.labels import LABELS
-from ser_core.manifest import HEAD, Manifest, sha256_of
+from ser_core.manifest import HEAD, Manifest
 from ser_core.saved_model import NETWORK, SAVED_MODEL
 from ser_core.training.accurate import AccurateRecipe
 from ser_core.training.calibration import Calibration
