@@ -26,7 +26,7 @@ from ser_core.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import drawing, listen, live, moments, page, sweeper, waveform, words
+from ser_core.web import drawing, listen, live, moments, notes, page, sweeper, waveform, words
 from ser_core.web.language import say
 
 RATE_HZ = 16_000
@@ -165,7 +165,7 @@ def test_an_uncertain_answer_names_two_emotions() -> None:
 
 def test_the_model_tells_when_it_is_uncertain() -> None:
     certainty = Certainty(confidence=0.62, precision=0.8, share=0.7)
-    _, points = words.about_model(replace(FakeModels.manifest, certainty=certainty))
+    _, points = notes.about_model(replace(FakeModels.manifest, certainty=certainty))
     told = " ".join(points).replace(words.NBSP, " ")
     assert "best guess stays below 62 %: above that 80 % of its answers were right" in told
 
@@ -180,7 +180,7 @@ def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[flo
 
 
 def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() -> None:
-    _, points = words.about_model(FakeModels.manifest)
+    _, points = notes.about_model(FakeModels.manifest)
     told = " ".join(points).replace(words.NBSP, " ")
     assert "61 % of 240 clips by 2 people" in told
     assert "Guessing is right for 12 %" in told
@@ -200,13 +200,13 @@ def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() ->
     ],
 )
 def test_the_page_says_which_model_answers_and_why(state: ModelState, expected: str) -> None:
-    note = parse(drawing.model_note(words.model_note(state, FakeModels.manifest)))
+    note = parse(drawing.model_note(notes.model_note(state, FakeModels.manifest)))
     assert "".join(note.itertext()) == expected
     assert note.find(".//*[@role='status']") is not None
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    _, points = words.limits(
+    _, points = notes.limits(
         AudioConfig(min_duration_s=0.7, max_duration_s=180.0, max_bytes=9_000_000)
     )
     assert "0.7 s to 3 minutes of sound, at most 9 MB" in points[0].replace(words.NBSP, " ")
@@ -363,7 +363,7 @@ def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> 
 
 
 def test_the_promise_on_deletion_is_what_the_sweeper_keeps() -> None:
-    _, promise = words.privacy(page.DELETED_AFTER_S)
+    _, promise = notes.privacy(page.DELETED_AFTER_S)
     minutes = re.search(r"no later than (\d+) minutes", promise)
     assert minutes is not None
     assert 60 * int(minutes[1]) >= sweeper.CLIP_LIFE_S + 2 * sweeper.SWEEP_EVERY_S

@@ -5,7 +5,7 @@ from html import escape
 
 from ser_core.config import AudioConfig
 from ser_core.manifest import Manifest
-from ser_core.web import drawing, words
+from ser_core.web import drawing, notes, words
 from ser_core.web.language import say
 
 
@@ -19,18 +19,18 @@ def describe_models(
         audio: What the page can take.
         privacy: Heading and text on what becomes of a clip.
     """
-    notes: list[words.Note] = [
-        words.what_it_hears(),
-        words.never_for(),
-        words.limits(audio),
+    sections: list[notes.Note] = [
+        notes.what_it_hears(),
+        notes.never_for(),
+        notes.limits(audio),
         (privacy[0], (privacy[1],)),
     ]
     models = "".join(_model(manifest) for manifest in manifests)
-    return f'{drawing.notes(notes)}<div class="mm-models">{models}</div>'
+    return f'{drawing.notes(sections)}<div class="mm-models">{models}</div>'
 
 
 def _model(manifest: Manifest) -> str:
-    heading, points = words.about_model(manifest)
+    heading, points = notes.about_model(manifest)
     items = "".join(f"<li>{escape(point)}</li>" for point in points)
     return (
         f'<section class="mm-about"><h2>{escape(heading)}</h2><ul class="mm-list">{items}</ul>'

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from ser_core.switch import ModelState, ModelSwitch
-from ser_core.web import drawing, theme, words
+from ser_core.web import drawing, notes, theme, words
 from ser_core.web.about import describe_models
 from ser_core.web.api import add_endpoints
 from ser_core.web.health import watch_app
@@ -81,18 +81,18 @@ def _header() -> str:
 
 
 def _privacy() -> str:
-    return drawing.card(*words.privacy(DELETED_AFTER_S))
+    return drawing.card(*notes.privacy(DELETED_AFTER_S))
 
 
 def _model_note(models: ModelSwitch) -> str:
-    return drawing.model_note(words.model_note(models.state, models.manifest))
+    return drawing.model_note(notes.model_note(models.state, models.manifest))
 
 
 def _about(models: ModelSwitch) -> str:
     return describe_models(
         models.manifests,
         models.config.audio,
-        words.privacy(DELETED_AFTER_S),
+        notes.privacy(DELETED_AFTER_S),
     )
 
 
