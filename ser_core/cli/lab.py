@@ -18,7 +18,6 @@ from ser_core.cli.common import (
 )
 from ser_core.cli.names import CORPORA, MODELS, PROTOCOLS, RECIPES, one_of
 from ser_core.console import print_scores, print_summary
-from ser_core.errors import SerError
 
 DataOption = Annotated[Path, typer.Option(help="Folder that holds a folder for each corpus.")]
 OwnOption = Annotated[
@@ -50,14 +49,13 @@ def train(
     """
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.own import of_table
-        from ser_core.training.ship import SHIPPED_RECIPES, ship
+        from ser_core.training.recipes import find_recipe
+        from ser_core.training.ship import ship
         from ser_core.training.splits import is_table
 
-        if recipe not in SHIPPED_RECIPES:
-            raise SerError(f"{recipe!r} is no recipe; known: {', '.join(SHIPPED_RECIPES)}.")
+        chosen = find_recipe(recipe)
         runs = runs or Path("runs") / recipe
         out = out or runs / "model"
-        chosen = SHIPPED_RECIPES[recipe]
         if is_table(data):
             chosen = of_table(chosen, data)
         manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)

@@ -7,9 +7,10 @@ import numpy as np
 
 from ser_core.errors import CorpusError
 from ser_core.labels import order_labels
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.compact import CompactRecipe
 from ser_core.training.copies import CopyPlan
-from ser_core.training.ship import Recipe, ShippedRecipe
+from ser_core.training.recipes import Recipe
 from ser_core.training.splits import SpeakerSplit
 from ser_core.training.table_corpus import clips_from_csv, corpus_of
 
@@ -18,7 +19,7 @@ HELD_OUT_SHARE = 0.2
 FEWEST_SPEAKERS = 3
 
 
-def of_table(recipe: ShippedRecipe, table: Path) -> ShippedRecipe:
+def of_table(recipe: Recipe, table: Path) -> Recipe:
     """A recipe that learns from a table alone, its labels and some of its speakers.
 
     Args:
@@ -44,7 +45,7 @@ def of_table(recipe: ShippedRecipe, table: Path) -> ShippedRecipe:
             f"{', '.join(sorted(held_out))}. Record these labels with more speakers."
         )
     corpus = corpus_of(table)
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LstmRecipe):
         return replace(recipe, corpora=(corpus,), split=split, labels=labels)
     teacher = recipe.teacher if isinstance(recipe, CompactRecipe) else recipe
     turned = replace(

@@ -1,6 +1,5 @@
 """Recipes: whatever can be trained on a fold and answer for its test clips."""
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,15 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.training.accurate import AccurateRecipe
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.compact import CompactRecipe
-from ser_core.training.drawn import answer_rows
-from ser_core.training.examples import pick_examples
-from ser_core.training.fit import TrainConfig, train_network
 from ser_core.training.protocols import Fold
-from ser_core.training.store import load_by_corpus, load_features
 
 Probabilities = npt.NDArray[np.floating[Any]]
 
@@ -53,53 +48,16 @@ class TrainingRecipe(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class LstmRecipe:
-    """The baseline: stacked LSTM layers over the papers' columns.
+Recipe = LstmRecipe | AccurateRecipe | CompactRecipe
+"""What can be shipped, too."""
 
-    Attributes:
-        pipeline: Settings of the path from file to features.
-        training: Network and schedule.
-        name: Short name.
-        corpora: Corpora that it learns from.
-    """
-
-    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
-    training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = "lstm"
-    corpora: tuple[str, ...] = ("ravdess", "tess")
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of the features, the network and the schedule."""
-        return {"pipeline": self.pipeline.to_dict(), "training": asdict(self.training)}
-
-    def fit_predict(
-        self,
-        table: pd.DataFrame,
-        fold: Fold,
-        *,
-        data: Path,  # noqa: ARG002
-        seed: int,
-        run_folder: Path,
-    ) -> Probabilities:
-        """See `TrainingRecipe`; a test clip without speech is answered evenly."""
-        features = load_by_corpus(table, lambda paths: load_features(paths, self.pipeline))
-        sides = {
-            "train": pick_examples(table, features, fold.train),
-            "development": pick_examples(table, features, fold.development),
-        }
-        trained = train_network(sides, self.training, seed=seed, run_folder=run_folder)
-        return answer_rows(trained.network, trained.calibration, features, fold.test)
-
-
-RECIPES: dict[str, TrainingRecipe] = {
+RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (LstmRecipe(), AccurateRecipe(), CompactRecipe())
 }
 """Every recipe by its name."""
 
 
-def find_recipe(name: str) -> TrainingRecipe:
+def find_recipe(name: str) -> Recipe:
     """Look a recipe up.
 
     Raises:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_core.config import PipelineConfig
-from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.card import FIGURES, write_card
 from ser_core.training.compact import CompactRecipe
 from ser_core.training.evaluate import (
@@ -27,9 +26,10 @@ from ser_core.training.evaluate import (
 from ser_core.training.examples import Examples, load_examples
 from ser_core.training.export import Lineage, current_commit, export_head, export_model
 from ser_core.training.figures import plot_calibration, plot_confusion, plot_curves
-from ser_core.training.fit import TrainConfig, TrainedNetwork, predict_logits, train_network
+from ser_core.training.fit import TrainedNetwork, predict_logits, train_network
 from ser_core.training.metrics import Scores, calibration_bins, score
-from ser_core.training.splits import SHIPPED_SPLIT, SpeakerSplit, tabulate_clips
+from ser_core.training.recipes import Recipe
+from ser_core.training.splits import SpeakerSplit, tabulate_clips
 
 logger = logging.getLogger(__name__)
 
@@ -37,45 +37,15 @@ N_TIMED = 60
 """Test clips whose answers are timed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What is trained, on whom.
-
-    Attributes:
-        corpora: Names of the corpora.
-        split: Speakers held out.
-        pipeline: Settings of the path from file to features.
-        training: Network and schedule.
-        name: What the model is called where it ships.
-        labels: The emotions.
-    """
-
-    corpora: tuple[str, ...] = ("ravdess", "tess")
-    split: SpeakerSplit = SHIPPED_SPLIT
-    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
-    training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = "lstm"
-    labels: tuple[str, ...] = LABELS
-
-
-BASELINE = Recipe()
-"""Two LSTM of 64 units over the papers' 15 columns, RAVDESS and TESS."""
-
-
-ShippedRecipe = Recipe | AccurateRecipe | CompactRecipe
-
-
-def ship(
-    recipe: ShippedRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
-) -> Manifest:
+def ship(recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path) -> Manifest:
     """Train any of the recipes; see `train_and_export` and `train_and_export_drawn`."""
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LstmRecipe):
         return train_and_export(recipe, data, folder, seeds=seeds, runs=runs)
     return train_and_export_drawn(recipe, data, folder, seeds=seeds, runs=runs)
 
 
 def train_and_export(
-    recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+    recipe: LstmRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
 ) -> Manifest:
     """Train the baseline once a seed, ship the run that the development speakers like best.
 
@@ -235,9 +205,3 @@ def _new_folder(folder: Path) -> Path:
 def _plot(side: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:
     title = f"{side.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips:,} clips"
     plot_confusion(scores.confusion, labels, title, folder / f"confusion_{side}.png")
-
-
-SHIPPED_RECIPES: dict[str, ShippedRecipe] = {
-    recipe.name: recipe for recipe in (BASELINE, AccurateRecipe(), CompactRecipe())
-}
-"""What the command line trains for shipping, by name."""

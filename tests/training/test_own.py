@@ -3,7 +3,6 @@
 import csv
 import shlex
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,15 @@ from ser_core.cli import app
 from ser_core.errors import CorpusError, ModelError
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.compact import CompactRecipe
 from ser_core.training.evaluate import evaluate_test
+from ser_core.training.fit import TrainConfig
 from ser_core.training.own import of_table, split_speakers
 from ser_core.training.protocols import PROTOCOLS
+from ser_core.training.recipes import find_recipe
 from ser_core.training.served import check_unseen, evaluate_model
-from ser_core.training.ship import BASELINE, SHIPPED_RECIPES, ship
+from ser_core.training.ship import ship
 from ser_core.web import drawing, words
 from tests.training.conftest import write_clip
 
@@ -52,7 +54,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def train(table: Path, folder: Path) -> None:
     """Two epochs of the baseline."""
-    recipe = replace(BASELINE, training=replace(BASELINE.training, epochs=2))
+    recipe = LstmRecipe(training=TrainConfig(epochs=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(table.parent / "cache"))
         ship(of_table(recipe, table), table, folder, seeds=(0,), runs=table.parent / "runs")
@@ -119,7 +121,7 @@ def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path:
 
 @pytest.mark.parametrize("name", ["accurate", "compact"])
 def test_the_flagships_turn_to_a_table_too(name: str, trained: tuple[Path, Path]) -> None:
-    recipe = of_table(SHIPPED_RECIPES[name], trained[0])
+    recipe = of_table(find_recipe(name), trained[0])
     assert recipe.labels == LABELS
     assert recipe.corpora == ("shop",)
     assert len(recipe.split.test) == 1
@@ -129,18 +131,18 @@ def test_the_flagships_turn_to_a_table_too(name: str, trained: tuple[Path, Path]
 
 def test_what_cannot_be_learned_from_is_told(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="2 speakers; 3 are needed"):
-        of_table(BASELINE, write_table(tmp_path, ("Ada", "Bo")))
+        of_table(LstmRecipe(), write_table(tmp_path, ("Ada", "Bo")))
     table = write_table(tmp_path)
     rows = table.read_text().splitlines()
     table.write_text("\n".join(row for row in rows if "sad" in row or "path" in row))
     with pytest.raises(CorpusError, match="sad alone"):
-        of_table(BASELINE, table)
+        of_table(LstmRecipe(), table)
     table.write_text("\n".join(row.replace("bored", "Sad") for row in rows))
     with pytest.raises(CorpusError, match="by case alone"):
-        of_table(BASELINE, table)
+        of_table(LstmRecipe(), table)
     test = split_speakers(list(SPEAKERS), table).test[0]
     table.write_text(
         "\n".join(row for row in rows if "bored" not in row or row.endswith(f",{test}"))
     )
     with pytest.raises(CorpusError, match="none says bored"):
-        of_table(BASELINE, table)
+        of_table(LstmRecipe(), table)

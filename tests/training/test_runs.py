@@ -10,8 +10,9 @@ import pytest
 
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.protocols import PROTOCOLS, Fold
-from ser_core.training.recipes import LstmRecipe, find_recipe
+from ser_core.training.recipes import find_recipe
 from ser_core.training.records import FoldRecord
 from ser_core.training.runs import run_protocol
 from ser_core.training.splits import RAVDESS_FOLDS, list_clips

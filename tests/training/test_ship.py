@@ -1,6 +1,5 @@
 """The whole training on a miniature, to a folder that serves."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,9 +9,11 @@ import pytest
 
 from ser_core.manifest import Certainty, Manifest
 from ser_core.predictor import Predictor
+from ser_core.training.baseline import LstmRecipe
 from ser_core.training.calibration import find_certainty, fit_temperature
 from ser_core.training.evaluate import evaluate_test
-from ser_core.training.ship import BASELINE, train_and_export
+from ser_core.training.fit import TrainConfig
+from ser_core.training.ship import train_and_export
 from ser_core.training.splits import SpeakerSplit
 
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",))
@@ -24,7 +25,7 @@ def trained(
 ) -> tuple[Path, Path, Manifest]:
     """Model folder, run folder and manifest of two epochs, two seeds."""
     folder, runs = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("runs")
-    recipe = replace(BASELINE, split=SPLIT, training=replace(BASELINE.training, epochs=2))
+    recipe = LstmRecipe(split=SPLIT, training=TrainConfig(epochs=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(tmp_path_factory.mktemp("cache")))
         manifest = train_and_export(recipe, miniature, folder, seeds=(0, 1), runs=runs)
