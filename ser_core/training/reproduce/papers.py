@@ -96,6 +96,8 @@ PAPERS: dict[str, Paper] = {
         "43 %",
         "not said",
         _SCALED,
+        "Above: plain recurrent units saturate on columns as large as mel power, and the paper may "
+        "have fed them as they are.",
     ),
     "svm": Paper(
         "linear SVM over mel and MFCC means",
