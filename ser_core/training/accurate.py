@@ -63,7 +63,7 @@ class AccurateRecipe:
     copies: tuple[CopyPlan, ...] = COPIES
     training: DrawnTraining = field(
         default_factory=lambda: DrawnTraining(
-            networks=COMMITTEE, steps=2_000, changed_share=CHANGED_SHARE
+            networks=COMMITTEE, steps=4_000, changed_share=CHANGED_SHARE
         )
     )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())

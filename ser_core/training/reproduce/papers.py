@@ -96,8 +96,7 @@ PAPERS: dict[str, Paper] = {
         "43 %",
         "not said",
         _SCALED,
-        "Above: plain recurrent units saturate on columns as large as mel power, and the paper may "
-        "have fed them as they are.",
+        "Above: half of that is gone on columns that are not scaled, as the paper's may have been.",
     ),
     "svm": Paper(
         "linear SVM over mel and MFCC means",
