@@ -222,16 +222,23 @@ def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
 
 
 def current_commit() -> str:
-    """Commit of the code that runs, with `-dirty` where it has changed; or `unknown`."""
+    """Commit of the package that runs, with `-dirty` where it has changed; or `unknown`."""
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            env=os.environ | {"LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the package's folder."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(ser_core.__file__).parent,
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
