@@ -10,15 +10,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
 SYLLABLES_PER_S = 4
+IN_CI = bool(os.environ.get("CI"))
+
+
+def needs(is_there: object, reason: str) -> pytest.MarkDecorator:
+    """Skips a test where what it needs is missing, but not in CI, where it must be there."""
+    return pytest.mark.skipif(not (is_there or IN_CI), reason=reason)
 
 
 def needs_program(name: str) -> pytest.MarkDecorator:
-    """For tests that run it: skipped where it is missing, but not in CI, where it must be there."""
-    is_missing = shutil.which(name) is None and "CI" not in os.environ
-    return pytest.mark.skipif(is_missing, reason=f"{name} is not installed")
+    """For tests that run it."""
+    return needs(shutil.which(name), f"{name} is not installed")
 
 
 needs_ffmpeg = needs_program("ffmpeg")
+needs_checkout = needs(
+    shutil.which("git") and (ROOT / ".git").exists(), "git is not installed, or this no checkout"
+)
+"""For tests that ask git what belongs to the project."""
 
 
 def data_folder() -> Path:
@@ -28,7 +37,7 @@ def data_folder() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what needs recordings where there are none, except in CI, where it must run."""
-    if data_folder().is_dir() or os.environ.get("CI"):
+    if data_folder().is_dir() or IN_CI:
         return
     reason = f"no recordings in {data_folder()}; set MOODMIRROR_DATA"
     for item in items:

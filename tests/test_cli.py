@@ -16,6 +16,7 @@ import soundfile
 from ser_core import __version__
 from ser_core.cli import names
 from ser_core.labels import LABELS
+from ser_core.models import ACCURATE, AUTO, COMPACT
 from ser_core.training.fetch import SOURCES
 from ser_core.training.protocols import PROTOCOLS
 from ser_core.training.recipes import RECIPES
@@ -155,6 +156,7 @@ def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
 
 
 def test_names_that_the_shell_completes_are_those_that_the_rooms_know() -> None:
+    assert names.MODELS == (AUTO, ACCURATE, COMPACT)
     assert set(names.PROTOCOLS) == set(PROTOCOLS)
     assert set(names.RECIPES) == set(RECIPES)
     assert set(names.SYSTEMS) == set(REPRODUCTIONS)

@@ -2,7 +2,6 @@
 
 import json
 import queue
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,7 +19,7 @@ from ser_core.bundled import bundled
 from ser_core.cli import app
 from ser_core.cli import serve as serve_commands
 from ser_core.labels import LABELS
-from tests.conftest import RATE_HZ, ROOT, make_babble
+from tests.conftest import RATE_HZ, ROOT, make_babble, needs_checkout
 from tools.release import notes
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -33,8 +32,6 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """A wheel built with the setuptools that are here, without the network."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("git tells what goes into a wheel, and is missing, or its folder is")
     folder = tmp_path_factory.mktemp("wheel")
     build = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])"
     copy = folder / "checkout"
@@ -63,6 +60,7 @@ def test_every_package_goes_into_the_wheel() -> None:
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found | mapped
 
 
+@needs_checkout
 def test_a_wheel_carries_the_models_the_examples_and_the_pages_own_files(
     wheel: zipfile.ZipFile, bundled_model: Path
 ) -> None:
@@ -77,6 +75,7 @@ def test_a_wheel_carries_the_models_the_examples_and_the_pages_own_files(
     assert not [name for name in names if name.startswith(("tests/", "docs/", "tools/"))]
 
 
+@needs_checkout
 def test_the_wheels_metadata_says_what_the_package_says(wheel: zipfile.ZipFile) -> None:
     (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     text = wheel.read(metadata).decode()
@@ -89,6 +88,7 @@ def test_the_wheels_metadata_says_what_the_package_says(wheel: zipfile.ZipFile) 
     ]  # fmt: skip
 
 
+@needs_checkout
 def test_a_wheel_without_a_checkout_finds_its_model(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = "from ser_core.models import BUNDLED, settle; print(BUNDLED); settle('compact')"

@@ -1,10 +1,12 @@
 """The names that arguments take, for help texts and for the shell to complete.
 
-The rooms that know them import Keras, which nobody waits for at a press of the Tab key; a test
-holds these against those.
+Most rooms that know them import Keras, which nobody waits for at a press of the Tab key: their
+names stand here again, and a test holds these against those.
 """
 
 from collections.abc import Callable
+
+from ser_core import corpora
 
 MODELS = ("auto", "accurate", "compact")
 RECIPES = ("lstm", "accurate", "compact")
@@ -18,7 +20,7 @@ PROTOCOLS = (
 )
 SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
 SPLITS = ("random", "speaker")
-CORPORA = ("ravdess", "ravdess-song", "tess", "crema-d", "savee", "jl-corpus", "emo-db")
+CORPORA = tuple(corpora.CORPORA)
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:

@@ -13,8 +13,6 @@ from ser_core.training.baseline import LstmRecipe
 from ser_core.training.compact import CompactRecipe
 from ser_core.training.protocols import Fold
 
-Probabilities = npt.NDArray[np.floating[Any]]
-
 
 class TrainingRecipe(Protocol):
     """What a protocol needs of a system that is trained anew in each fold."""
@@ -33,7 +31,7 @@ class TrainingRecipe(Protocol):
 
     def fit_predict(
         self, table: pd.DataFrame, fold: Fold, *, data: Path, seed: int, run_folder: Path
-    ) -> Probabilities:
+    ) -> npt.NDArray[np.floating[Any]]:
         """Learn from a fold's training rows, calibrate on its development rows, and answer.
 
         Args:

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from tests.conftest import ROOT, data_folder
+from tests.conftest import IN_CI, ROOT, data_folder
 
 READY_WITHIN_S = 120
 ANSWER_WITHIN_MS = 30_000
@@ -118,7 +118,7 @@ def browser(voice: Path) -> Iterator[Browser]:
     """Chromium whose microphone plays `voice` over and over."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        if os.environ.get("CI"):
+        if IN_CI:
             pytest.fail("Chromium is missing; install Debian's package chromium.")
         pytest.skip("Chromium is missing; install Debian's package chromium")
     with sync_playwright() as playwright:
