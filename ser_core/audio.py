@@ -76,7 +76,7 @@ def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> npt.NDAr
 def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
     name = "The recording"
     if len(source) != 2 or not isinstance(source[0], int | np.integer):
-        raise AudioError(f"{name} has to be (sample_rate_hz, samples), the rate a whole number.")
+        raise AudioError(f"{name} must be (sample_rate_hz, samples), with an integer sample rate.")
     sample_rate_hz, samples = source
     if not isinstance(samples, np.ndarray):
         raise AudioError(
@@ -88,7 +88,7 @@ def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
     if dtype.kind not in "iuf" or (dtype.kind in "iu" and dtype.itemsize > 4):
         raise AudioError(
             f"{name}'s samples are of type {dtype}; expected integers of 8, 16 or 32 bits, or "
-            "floats. Convert them, for instance to float32 between -1 and 1."
+            "floats. Convert them, for example to float32 between -1 and 1."
         )
     if samples.ndim not in (1, 2) or samples.size == 0:
         raise AudioError(
@@ -134,7 +134,7 @@ def _read(path: Path, config: AudioConfig) -> bytes:
             raise AudioError(f"{name} is empty (0 bytes). Record or upload it again.")
         if status.st_size > config.max_bytes:
             raise AudioError(
-                f"{name} has {status.st_size:,} bytes; at most {config.max_bytes:,} are "
+                f"{name} is too large: {status.st_size:,} bytes; at most {config.max_bytes:,} are "
                 "accepted. Cut it shorter, or export it as FLAC or MP3."
             )
         with path.open("rb") as file:
@@ -142,7 +142,9 @@ def _read(path: Path, config: AudioConfig) -> bytes:
     except FileNotFoundError as error:
         raise AudioError(f"{name} does not exist. Check the path.") from error
     except PermissionError as error:
-        raise AudioError(f"{name} may not be read. Check the file's permissions.") from error
+        raise AudioError(
+            f"{name} may not be read: permission denied. Check the file's permissions."
+        ) from error
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be opened. Check the path and the disk.") from error
 
@@ -174,12 +176,12 @@ def _from_libsndfile(content: bytes, name: str) -> Iterator[Stream]:
     except soundfile.LibsndfileError as error:
         if error.code == _SF_UNKNOWN_FORMAT:
             raise AudioError(
-                f"{name} is no recording that can be read; expected {_FORMATS}. "
-                "Choose another file, or export it in one of these formats."
+                f"We couldn't read {name}. Supported formats: {_FORMATS}. "
+                "Choose another file, or export it in one of these."
             ) from error
         raise AudioError(
-            f"{name} begins like a recording, but is damaged, cut off or of an unusual kind. "
-            "Record or export it again, for instance as WAV with 16 bits."
+            f"{name} is damaged, cut off or in an unusual format. "
+            "Record or export it again, for example as 16-bit WAV."
         ) from error
 
 

@@ -66,7 +66,9 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
             files.append(_file(path.name, path))
             _check_count(files)
     if not files:
-        raise BatchError("There is nothing to judge. Add recordings, or a zip that holds some.")
+        raise BatchError(
+            "There is nothing to analyse. Add recordings, or a zip that contains some."
+        )
     return files
 
 
@@ -86,7 +88,7 @@ def _file(name: str, path: Path | None, error: str = "") -> BatchFile:
 def _check_count(files: Sequence[BatchFile]) -> None:
     if len(files) > MAX_FILES:
         raise BatchError(
-            f"There are more than {MAX_FILES} files, the most at a time. Send them in parts."
+            f"There are more than {MAX_FILES} files, the maximum at a time. Upload fewer."
         )
 
 
@@ -111,7 +113,7 @@ def _unpack(
                 yield _file(member.filename, target), n_bytes
     except zipfile.BadZipFile as error:
         name = shown_name(archive.name)
-        yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Pack it again."), 0
+        yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Create it again."), 0
 
 
 def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
@@ -121,8 +123,8 @@ def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
             n_bytes += len(block)
             if n_bytes > budget:
                 raise BatchError(
-                    f"{shown_name(archive)} holds more than {MAX_UNPACKED_BYTES // 1_000_000} MB "
-                    "unpacked. Send it in parts."
+                    f"{shown_name(archive)} is larger than {MAX_UNPACKED_BYTES // 1_000_000} MB "
+                    "when unpacked. Split it into smaller archives."
                 )
             sink.write(block)
     return n_bytes

@@ -66,7 +66,7 @@ def print_scores(title: str, scores: "Scores") -> None:
     low, high = scores.uar_interval
     print(
         f"{title}: {scores.n_clips} clips: "
-        f"UAR {scores.uar:.1%} (95 % interval {low:.1%} to {high:.1%}), "
+        f"UAR {scores.uar:.1%} (95% interval {low:.1%} to {high:.1%}), "
         f"WAR {scores.war:.1%}, expected calibration error {scores.ece:.3f}"
     )
     _print_emotions(scores.per_emotion)
@@ -79,7 +79,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         by_seed = [f"seed {seed}: {value:.3f}" for seed, value in summary[name]["by_seed"].items()]
         print(f"{name.upper()} {summary[name]['mean']:.3f} ({', '.join(by_seed)})")
     low, high = summary["uar"]["interval"]
-    print(f"95 % interval of the UAR: {low:.3f} to {high:.3f}")
+    print(f"95% interval of the UAR: {low:.3f} to {high:.3f}")
     _print_emotions(summary["per_emotion"])
 
 

@@ -81,7 +81,7 @@ def decode(path: Path, demuxer: str, config: AudioConfig) -> Iterator[Stream]:
         header = run.stdout.read(_AU_HEADER.size)
         if len(header) < _AU_HEADER.size:
             run.check()
-            raise AudioError(f"{path.name} holds no sound that can be decoded. Export it again.")
+            raise AudioError(f"{path.name} contains no audio that can be decoded. Export it again.")
         _, data_offset, _, _, sample_rate_hz, n_channels = _AU_HEADER.unpack(header)
         run.stdout.read(data_offset - _AU_HEADER.size)  # the annotation
         yield Stream(path.name, sample_rate_hz, n_channels, _blocks(run, n_channels))
@@ -111,7 +111,7 @@ class _Run:
             )
         except OSError as error:
             raise AudioError(
-                f"{path.name} needs ffmpeg, which does not start here. "
+                f"{path.name} needs ffmpeg, which does not start. "
                 "Repair ffmpeg, or export the recording as WAV, FLAC or MP3."
             ) from error
         self.stdout = cast(IO[bytes], self._process.stdout)
@@ -161,7 +161,7 @@ def _command(path: Path, demuxer: str, config: AudioConfig) -> list[str]:
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioError(
-            f"{path.name} needs ffmpeg, which is not installed here. "
+            f"{path.name} needs ffmpeg, which is not installed. "
             "Install ffmpeg, or export the recording as WAV, FLAC or MP3."
         )
     # One second over the limit tells a recording over the limit from one at the limit.

@@ -28,7 +28,7 @@ Tensors = Mapping[str, npt.NDArray[np.float32]]
 
 
 class OfflineError(ModelError):
-    """The encoder is not on this machine and the Hub cannot be reached."""
+    """The encoder is not on this machine, and the Hub cannot be reached."""
 
 
 def find_encoder(config: EncoderConfig) -> Path | None:
@@ -48,8 +48,8 @@ def find_encoder(config: EncoderConfig) -> Path | None:
         path = path / config.file if path.is_dir() else path
         if not path.is_file():
             raise ModelError(
-                f"{ENCODER_VARIABLE} is {configured}, and there is no file; expected "
-                f"{config.file} of {config.repo}. Mend the path, or unset it to use the Hub."
+                f"{ENCODER_VARIABLE} is {configured}, which is not a file; expected "
+                f"{config.file} of {config.repo}. Correct the path, or unset it to use the Hub."
             )
         return path
     from huggingface_hub import try_to_load_from_cache
@@ -114,7 +114,7 @@ def _await_hub(config: EncoderConfig) -> None:
         raise _failure(config, outcome) from outcome
     if outcome is not None:
         raise OfflineError(
-            f"{config.file} of {config.repo} is not on this machine and the Hub cannot be "
+            f"{config.file} of {config.repo} is not on this machine, and the Hub cannot be "
             f"reached ({first_line(outcome)}). Connect to the network, or name a copy in "
             f"{ENCODER_VARIABLE}."
         ) from outcome
@@ -157,7 +157,7 @@ def read_tensors(path: Path, config: EncoderConfig) -> Tensors:
         ) from error
     if tensors_sha256(tensors) != config.tensors_sha256:
         raise ModelError(
-            f"{path} does not hold the encoder of {config.repo}: its hash differs. "
+            f"{path} is not the encoder of {config.repo}: its hash differs. "
             f"Delete it and fetch {config.file} of that repository again."
         )
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}

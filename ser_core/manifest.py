@@ -225,13 +225,15 @@ def read_json(folder: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(
-            f"{folder} holds no {FILE_NAME}, so it is no model folder. Train one with "
-            "«python -m ser_core train» or name another folder."
+            f"{folder} contains no {FILE_NAME}, so it is not a model folder. Train one with "
+            '"python -m ser_core train" or name another folder.'
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{folder.name}/{FILE_NAME} cannot be read: {error}. Fetch the whole model again."
         ) from error
     if not isinstance(stored, dict):
-        raise ModelError(f"{folder.name}/{FILE_NAME} holds no object. Fetch the model again.")
+        raise ModelError(
+            f"{folder.name}/{FILE_NAME} is not a JSON object. Download the model again."
+        )
     return stored

@@ -144,7 +144,7 @@ def _manifest_beside(network: Path) -> Manifest:
     manifest = Manifest.read(network.parent)
     if network.name not in manifest.files or manifest.encoder is not None:
         raise ModelError(
-            f"{network.name} is no whole network of {network.parent.name}, whose manifest names "
+            f"{network.name} is not the network of {network.parent.name}, whose manifest names "
             f"{', '.join(manifest.files)}. Name the model's folder instead."
         )
     return manifest

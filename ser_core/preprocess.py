@@ -53,20 +53,20 @@ def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
     peak_dbfs = dbfs(np.abs(waveform).max(initial=0.0))
     if peak_dbfs < settings.silence_dbfs:
         found = (
-            f"the loudest moment is at {peak_dbfs:.0f} dBFS"
+            f"its loudest moment is at {peak_dbfs:.0f} dBFS"
             if peak_dbfs > -120
-            else "all is silent"
+            else "there is no signal at all"
         )
         raise NoSpeechError(
-            f"No speech was heard: {found}, where at least {settings.silence_dbfs:.0f} dBFS is "
-            "needed. Check the microphone and speak up."
+            f"We heard only silence: {found}; at least {settings.silence_dbfs:.0f} dBFS is needed. "
+            "Check your microphone and speak up."
         )
     levelled = normalise_level(waveform, settings, sample_rate_hz=rate_hz)
     start, end = _speech_span(levelled, settings)
     if end - start < settings.min_speech_s * rate_hz:
         raise NoSpeechError(
-            f"No speech was heard: {(end - start) / rate_hz:.2f} s stand out from silence, where "
-            f"at least {settings.min_speech_s:.2f} s are needed. Record a whole sentence."
+            f"We heard too little speech: {(end - start) / rate_hz:.2f} s; at least "
+            f"{settings.min_speech_s:.2f} s is needed. Record a whole sentence."
         )
     samples = levelled[start:end]
     if settings.noise_reduction:

@@ -11,6 +11,10 @@ from ser_core.preprocess import Speech, Waveform, dbfs
 
 WarningCode = Literal["too_quiet", "clipped", "noisy", "short"]
 
+FRAME_S = 0.128
+"""Frame over which a level is measured, the same for every model."""
+HOP_S = 0.032
+"""Step between such frames."""
 QUIET_DBFS = -50.0
 """Level of the loudest frame below which a recording counts as too quiet."""
 CLIPPED_SHARE = 0.003
@@ -44,15 +48,15 @@ def assess_quality(
     Args:
         waveform: (n_samples,) float32 as recorded, full scale at ±1.
         speech: What `preprocess` made of it.
-        config: The settings that it was made with.
+        config: The settings that it was made with; of the features' frames nothing is used,
+            so that all models warn alike.
 
     Returns:
         The warnings, the weightiest first; empty for a good recording.
     """
+    rate_hz = config.audio.sample_rate_hz
     rms = librosa.feature.rms(
-        y=waveform,
-        frame_length=config.features.frame_length,
-        hop_length=config.features.hop_length,
+        y=waveform, frame_length=round(FRAME_S * rate_hz), hop_length=round(HOP_S * rate_hz)
     )[0]  # (n_frames,)
     warnings: list[QualityWarning] = []
     if (loudest_dbfs := dbfs(rms.max())) < QUIET_DBFS:

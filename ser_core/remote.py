@@ -46,7 +46,7 @@ class ModelAddress:
         found = _ADDRESS.fullmatch(address)
         if found is None:
             raise ModelError(
-                f"{address} is no address of a model; expected {SCHEME}OWNER/NAME or "
+                f"{address} is not the address of a model; expected {SCHEME}OWNER/NAME or "
                 f"{SCHEME}OWNER/NAME@REVISION."
             )
         return cls(found["repo"], found["revision"] or "main")
@@ -80,9 +80,9 @@ def fetch_model(address: str) -> Path:
             _fetch(pinned, file)
         Manifest.read(folder)
     except ModelError as error:
-        raise ModelError(f"{pinned} is refused: {error}") from error
+        raise ModelError(f"{pinned} was rejected: {error}") from error
     if wanted != pinned:
-        logger.warning("%s is %s now; name that to stay with it.", wanted, pinned)
+        logger.warning("%s is currently %s; use that name to pin it.", wanted, pinned)
     return folder
 
 
@@ -98,7 +98,7 @@ def _files_of(folder: Path) -> list[str]:
     for name in files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
-            raise ModelError(f"its {FILE_NAME} names {name}, which lies outside of the folder.")
+            raise ModelError(f"its {FILE_NAME} names {name}, which lies outside the folder.")
     return list(files)
 
 

@@ -128,7 +128,7 @@ def check_speech(samples: Waveform, features: Features, config: PipelineConfig) 
     frames = features if _are_ours(config) else _extract(samples, config)
     if not bundled_detector().hears_speech(frames):
         raise NoSpeechError(
-            "No speech was heard: this sounds like noise or music. Speak close to the microphone, "
+            "We heard no speech: this sounds like noise or music. Speak close to the microphone, "
             "or record in a quieter place."
         )
 

@@ -19,7 +19,7 @@ from ser_core.errors import AudioError
 BLOCK_FRAMES = 65_536
 """Most frames that a decoder hands over at once."""
 
-CUT_OFF = "is cut off: it ends before its own header says so. Record or export it again."
+CUT_OFF = "is cut off: it ends earlier than its header says. Record or export it again."
 """What every message on a truncated file says after its name."""
 
 _LARGEST_SAMPLE = 2.0**32  # above any PCM code that someone stores as a float
@@ -72,8 +72,8 @@ def to_waveform(stream: Stream, config: AudioConfig) -> npt.NDArray[np.float32]:
         raise AudioError(f"{stream.name} {CUT_OFF}")
     if n_frames < config.min_duration_s * stream.sample_rate_hz:
         raise AudioError(
-            f"{stream.name} holds {n_frames / stream.sample_rate_hz:.2f} s of audio; at least "
-            f"{config.min_duration_s:g} s is needed. Record a longer piece."
+            f"{stream.name} lasts only {n_frames / stream.sample_rate_hz:.2f} s; at least "
+            f"{config.min_duration_s:g} s is needed. Make a longer recording."
         )
     pieces.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     return np.concatenate(pieces)
@@ -98,7 +98,8 @@ def _check_header(stream: Stream, config: AudioConfig) -> None:
 def _check_not_too_long(stream: Stream, n_frames: int, config: AudioConfig) -> None:
     if n_frames > config.max_duration_s * stream.sample_rate_hz:
         raise AudioError(
-            f"{stream.name} lasts {n_frames / stream.sample_rate_hz:,.2f} s or more; at most "
+            f"{stream.name} is longer than {config.max_duration_s / 60:.3g} minutes: it lasts "
+            f"{n_frames / stream.sample_rate_hz:,.0f} s or more; at most "
             f"{config.max_duration_s:,g} s is accepted. Cut it into shorter pieces."
         )
 
@@ -109,7 +110,7 @@ def _mix_down(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
         mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
     if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # so written that NaN fails it too
         raise AudioError(
-            f"{name} holds samples that are NaN, infinite or absurdly large; every sample has to "
+            f"{name} contains samples that are NaN, infinite or absurdly large; every sample must "
             "be a finite number. Export it again from the original."
         )
     return mono

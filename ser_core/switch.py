@@ -122,12 +122,12 @@ class ModelSwitch:
         try:
             self._settle_on(open_better())
         except OfflineError as error:
-            logger.warning("The %s model goes on answering. %s", self.manifest.name, error)
+            logger.warning("Still using the %s model. %s", self.manifest.name, error)
             self.state = ModelState.OFFLINE
         except Exception as error:
             is_bug = not isinstance(error, SerError)
             logger.warning(
-                "The %s model goes on answering. %s", self.manifest.name, error, exc_info=is_bug
+                "Still using the %s model. %s", self.manifest.name, error, exc_info=is_bug
             )
             self.state = ModelState.FAILED
 
@@ -147,7 +147,7 @@ class ModelSwitch:
             return self._predictor
         if name not in self._open:
             raise ModelError(
-                f"The {name} model is not at hand here; {' and '.join(self._open)} can answer. "
+                f"The {name} model is not available here, only {' and '.join(self._open)}. "
                 "Choose another, or try again in a minute."
             )
         return self._open[name]

@@ -82,11 +82,13 @@ class VoiceProfile:
         speech_s = prediction.speech_end_s - prediction.speech_start_s
         if speech_s < MIN_CALM_S:
             raise VoiceError(
-                f"{speech_s:.1f} s of speech were heard; at least {MIN_CALM_S:g} s are needed. "
+                f"{speech_s:.1f} s of speech was found; at least {MIN_CALM_S:g} s is needed. "
                 "Read a few sentences aloud, as you would to a friend."
             )
         if len(reference) != len(prediction.labels):
-            raise VoiceError(f"The model {prediction.model} cannot be taught a voice.")
+            raise VoiceError(
+                f"The model {prediction.model} does not support voice profiles. Choose another."
+            )
         rows = [window.probabilities for window in calm.windows]
         return cls.learn(prediction.model, prediction.labels, rows, reference)
 
@@ -121,7 +123,7 @@ class VoiceProfile:
         """
         self._check(prediction)
         if emotion not in self.labels:
-            raise VoiceError(f"{emotion!r} is none of {', '.join(self.labels)}.")
+            raise VoiceError(f"{emotion!r} is not one of {', '.join(self.labels)}.")
         added = (*self.corrections, Correction(emotion, prediction.probabilities))
         return replace(self, corrections=added[-MAX_CORRECTIONS:])
 
@@ -153,8 +155,8 @@ class VoiceProfile:
     def _check(self, prediction: Prediction) -> None:
         if not self.fits(prediction):
             raise VoiceError(
-                f"This voice was taught to the model {self.model}, and {prediction.model} "
-                "answered. Choose that model, or teach the voice anew."
+                f"This voice profile is for the model {self.model}, but {prediction.model} "
+                "answered. Choose that model, or make a new profile."
             )
 
     def to_json(self) -> str:
@@ -186,10 +188,10 @@ class VoiceProfile:
             known = stored["format"] == FORMAT
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise VoiceError(
-                "This file is no voice profile of this page. Choose the file that it gave you."
+                "This file is not a MoodMirror voice profile. Choose the one you saved here."
             ) from error
         if not known:
-            raise VoiceError("This voice profile is of another version. Teach the voice anew.")
+            raise VoiceError("This voice profile was made by another version. Make a new one.")
         return profile
 
 

@@ -27,25 +27,28 @@ if TYPE_CHECKING:
 def score(
     source: Annotated[
         str,
-        typer.Argument(metavar="INPUT", help="Folder, glob, tar or clip, or s3://…"),
+        typer.Argument(metavar="INPUT", help="Folder, glob, tar or recording; also s3://…"),
     ],
     output: Annotated[str, typer.Argument(help="Folder for the Parquet parts.")],
     model: ModelOption = MODEL,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers, each with a model; else one a core.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of workers, each with its own model; default: one per core."
+        ),
     ] = None,
     use_ray: Annotated[
-        bool, typer.Option("--ray", help="Ray Data's actors; on the cluster of RAY_ADDRESS.")
+        bool, typer.Option("--ray", help="Use Ray Data, on the cluster at RAY_ADDRESS.")
     ] = False,
     rows: Annotated[
-        Literal["clips", "windows"], typer.Option(help="One row a clip, or one a window.")
+        Literal["clips", "windows"], typer.Option(help="One row per clip, or one per window.")
     ] = "clips",
-    part: Annotated[int, typer.Option(min=1, help="Clips of a part at most.")] = 500,
+    part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
 ) -> None:
-    """Judge a whole archive into Parquet; started again, it goes on where it was.
+    """Analyse a whole archive into Parquet; an interrupted run resumes where it stopped.
 
-    Clips that cannot be judged are rows with an error, and the exit code is then 2.
+    Clips that cannot be analysed are listed with the error, and the exit code is then 2.
     """
     with errors_as_one_line(), needs_extra("cluster"):
         from ser_core.models import fetch_parts, settle
@@ -58,11 +61,11 @@ def score(
             (source, output), (name, manifest), config, workers or _n_cores(), use_ray=use_ray
         )
     typer.echo(
-        f"{output}: {summary.n_clips} clips judged, {summary.n_refused} of them refused, "
-        f"{summary.audio_s / 3600:.2f} h of sound; {summary.n_before} were there before."
+        f"{output}: {summary.n_clips} clips analysed, {summary.n_refused} with an error, "
+        f"{summary.audio_s / 3600:.2f} h of audio; {summary.n_before} were already done."
     )
     if summary.n_postponed:
-        message = f"{summary.n_postponed} could not be fetched. Start the command again."
+        message = f"{summary.n_postponed} could not be fetched. Run the command again."
         typer.echo(f"moodmirror: {message}", err=True)
     if summary.n_refused or summary.n_postponed:
         raise typer.Exit(BAD_INPUT)

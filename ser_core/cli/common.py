@@ -32,7 +32,7 @@ ModelOption = Annotated[
         autocompletion=one_of(*MODELS),
     ),
 ]
-DenoiseOption = Annotated[bool, typer.Option(help="Take steady noise off first.")]
+DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
 
 MODEL = "auto"
 
@@ -45,15 +45,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show log messages.")] = False,
     version: Annotated[  # noqa: ARG001
         bool,
-        typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
-        ),
+        typer.Option("--version", help="Show the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Speech emotion recognition: a voice in, eight probabilities out."""
+    """Recognise emotions in speech: a recording in, eight probabilities out."""
     # A handle of its own, which `quiet_native_code` leaves open.
     log = os.fdopen(os.dup(2), "w")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=log)

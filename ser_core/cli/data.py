@@ -13,7 +13,7 @@ from ser_core.console import print_states
 COMPLETED = one_of(*CORPORA)
 
 data_app = typer.Typer(
-    help="Fetch the corpora from their publishers, and check what is there.", no_args_is_help=True
+    help="Download the corpora from their publishers, and check them.", no_args_is_help=True
 )
 app.add_typer(data_app, name="data")
 
@@ -25,9 +25,9 @@ def fetch(
     ],
     data: DataOption = DATA,
 ) -> None:
-    """Fetch corpora from their publishers; an interrupted download goes on where it stopped.
+    """Download corpora from their publishers; an interrupted download resumes.
 
-    Licence and citation are told before anything is downloaded.
+    The licence and citation are shown before anything is downloaded.
     """
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.fetch import fetch_corpus, find_source
@@ -46,10 +46,10 @@ def place(
     name: Annotated[
         str, typer.Argument(help="The corpus, such as savee.", autocompletion=COMPLETED)
     ],
-    path: Annotated[Path, typer.Argument(help="The zip or folder that you were given.")],
+    path: Annotated[Path, typer.Argument(help="The zip or folder that you downloaded.")],
     data: DataOption = DATA,
 ) -> None:
-    """Put into place a corpus that you fetched yourself."""
+    """Install a corpus that you downloaded yourself."""
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.fetch import find_source, place_corpus
 
@@ -66,14 +66,14 @@ def check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Corpora that must be whole; all are shown if none.", autocompletion=COMPLETED
+            help="Corpora that must be complete; default: show all.", autocompletion=COMPLETED
         ),
     ] = None,
     data: DataOption = DATA,
 ) -> None:
-    """Count what is there against the publishers' counts.
+    """Compare the clips found with the publishers' counts.
 
-    The exit code is 2 when a corpus that was named is not whole.
+    The exit code is 2 if a named corpus is incomplete.
     """
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.fetch import check_corpora

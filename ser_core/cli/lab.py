@@ -19,9 +19,10 @@ from ser_core.cli.common import (
 from ser_core.cli.names import CORPORA, MODELS, PROTOCOLS, RECIPES, one_of
 from ser_core.console import print_scores, print_summary
 
-DataOption = Annotated[Path, typer.Option(help="Folder that holds a folder for each corpus.")]
+DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
 OwnOption = Annotated[
-    Path, typer.Option(help="Folder with a folder for each corpus, or your own table, a .csv.")
+    Path,
+    typer.Option(help="Folder with one folder per corpus, or a .csv table of your own recordings."),
 ]
 RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
 
@@ -34,18 +35,18 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="accurate, compact or the baseline, lstm.", autocompletion=one_of(*RECIPES)
+            help="accurate, compact, or lstm (the baseline).", autocompletion=one_of(*RECIPES)
         ),
     ] = "lstm",
     data: OwnOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
-    runs: Annotated[Path | None, typer.Option(help="Logs and checkpoints.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 3,
+    runs: Annotated[Path | None, typer.Option(help="Folder for logs and checkpoints.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")] = 3,
 ) -> None:
-    """Train a model and write a model folder with its figures and card.
+    """Train a model and write a model folder with its figures and model card.
 
-    With --data recordings.csv it learns from your own recordings: the columns path, label
-    and speaker, and sex where known. Some speakers are held out, to choose and to test.
+    With --data recordings.csv, train on your own recordings: the columns are path, label and
+    speaker, and sex where known. Some speakers are held out for validation and testing.
     """
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.own import of_table
@@ -67,16 +68,18 @@ def train(
 def train_detector(
     data: DataOption = DATA,
     out: Annotated[Path, typer.Option(help="Weights to write.")] = Path("ser_core/speech.npz"),
-    record: Annotated[Path, typer.Option(help="What it refuses.")] = Path("docs/speech.json"),
+    record: Annotated[Path, typer.Option(help="JSON file for the rejection rates.")] = Path(
+        "docs/speech.json"
+    ),
 ) -> None:
-    """Train what tells speech from noise and music, and write what it refuses unheard."""
+    """Train the detector of speech against noise and music, and record how much it rejects."""
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.speech import train_detector
 
         refused = train_detector(data, out)
         record.write_text(json.dumps(refused, indent=1) + "\n")
     for name, share in refused.items():
-        typer.echo(f"{name}: {share:.1%} refused.")
+        typer.echo(f"{name}: {share:.1%} rejected.")
 
 
 @app.command()
@@ -84,29 +87,26 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Argument(
-            help=f"test: the model's own test speakers; or a protocol: {', '.join(PROTOCOLS)}.",
+            help=f"test (the model's own test speakers), or a protocol: {', '.join(PROTOCOLS)}.",
             autocompletion=one_of("test", *PROTOCOLS),
         ),
     ] = "test",
     recipe: Annotated[
         str | None,
         typer.Option(
-            help=f"Train this in each fold, and leave --model alone: {', '.join(RECIPES)}.",
+            help=f"Train this recipe in each fold instead of using --model: {', '.join(RECIPES)}.",
             autocompletion=one_of(*RECIPES),
         ),
     ] = None,
     model: ModelOption = MODEL,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings a fold, seeds 0, 1, …")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings per fold, with seeds 0, 1, …")] = 3,
     data: OwnOption = DATA,
     runs: RunsOption = RUNS,
-    record: Annotated[
-        bool, typer.Option(help="With test: write the figures into the model's card.")
-    ] = False,
+    record: Annotated[bool, typer.Option(help="With test: update the model card.")] = False,
 ) -> None:
-    """Measure a recipe, trained anew in each fold, or a model, through the path that serves.
+    """Evaluate a recipe, trained in each fold, or a model, through the serving pipeline.
 
-    An interrupted run goes on where it stopped: a fold that has its record is not trained
-    again.
+    An interrupted run resumes: a fold that already has its record is not trained again.
     """
     with errors_as_one_line(), needs_extra("train"):
         if protocol == "test" and recipe is None:
@@ -133,19 +133,23 @@ def report(
 @app.command()
 def explore(
     data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Folder to write: index.html, figures, tables.")] = (
+    out: Annotated[Path, typer.Option(help="Output folder: index.html, figures, tables.")] = (
         Path("runs/explore")
     ),
     corpora: Annotated[
         list[str] | None,
-        typer.Option("--corpus", help="Only this one; repeat it.", autocompletion=one_of(*CORPORA)),
+        typer.Option(
+            "--corpus", help="Only this corpus; can be repeated.", autocompletion=one_of(*CORPORA)
+        ),
     ] = None,
     speakers: Annotated[
         list[str] | None,
-        typer.Option("--speaker", help="Whose clips are drawn, as ravdess/12; repeat it."),
+        typer.Option(
+            "--speaker", help="Plot this speaker's clips, such as ravdess/12; can be repeated."
+        ),
     ] = None,
 ) -> None:
-    """Draw what a folder of corpora holds: one page, its figures, tables of paths and labels."""
+    """Explore a folder of corpora: one page with figures, and tables of paths and labels."""
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.explore import explore as explore_data
 
@@ -157,12 +161,12 @@ def explore(
 def robustness(
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", help="Repeat it.", autocompletion=one_of(*MODELS)),
+        typer.Option("--model", help="Can be repeated.", autocompletion=one_of(*MODELS)),
     ] = None,
     data: DataOption = DATA,
     out: Annotated[Path, typer.Option(help="Folder of the document.")] = Path("docs"),
 ) -> None:
-    """Measure how answers stand changed sound, and write robustness.md and its figures."""
+    """Measure how well models cope with altered audio, and write robustness.md."""
     with errors_as_one_line(), needs_extra("train"):
         from ser_core.training.robustness import measure_robustness, write_robustness
 

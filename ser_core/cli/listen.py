@@ -30,17 +30,22 @@ FileArgument = Annotated[Path, typer.Argument(help="A recording.")]
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],
     model: ModelOption = MODEL,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="One row a recording.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, one row per recording.")
+    ] = False,
     denoise: DenoiseOption = False,
     voice: Annotated[
-        Path | None, typer.Option(help="A profile that «teach» wrote: answers relative to it.")
+        Path | None,
+        typer.Option(help="Voice profile written by teach; results are relative to it."),
     ] = None,
 ) -> None:
-    """Name the emotion heard in each recording.
+    """Recognise the emotion in each recording.
 
-    A recording that cannot be judged is named on stderr, the others go on, and the exit
-    code is 2.
+    A recording that cannot be analysed is reported on stderr; the others continue, and the
+    exit code is 2.
     """
     with errors_as_one_line():
         profile = _read_profile(voice)
@@ -61,14 +66,14 @@ def predict(
 def timeline(
     file: FileArgument, model: ModelOption = MODEL, denoise: DenoiseOption = False
 ) -> None:
-    """Print what is heard in each stretch of a recording, as JSON."""
+    """Print the emotions over time in a recording, as JSON."""
     with errors_as_one_line():
         print_object(open_model(model).analyse(file, denoise=denoise).timeline())
 
 
 @app.command()
 def explain(file: FileArgument, model: ModelOption = MODEL, denoise: DenoiseOption = False) -> None:
-    """Print what each moment of a recording did for the answer, as JSON."""
+    """Print how much each moment of a recording contributed to the result, as JSON."""
     with errors_as_one_line():
         from ser_core.explain import explain as explain_analysis
         from ser_core.explain import to_dict
@@ -81,10 +86,10 @@ def explain(file: FileArgument, model: ModelOption = MODEL, denoise: DenoiseOpti
 @app.command()
 def compare(
     file: FileArgument,
-    models: Annotated[list[str] | None, typer.Option("--model", help="Repeat it.")] = None,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Can be repeated.")] = None,
     denoise: DenoiseOption = False,
 ) -> None:
-    """Print what several models hear in a recording, as a table."""
+    """Compare the results of several models for one recording, as a table."""
     with errors_as_one_line():
         names = models or ["accurate", "compact"]
         predictors = [open_model(name) for name in names]
@@ -98,7 +103,7 @@ def batch(
     files: Annotated[list[Path], typer.Argument(help="Recordings, and zips of them.")],
     model: ModelOption = MODEL,
 ) -> None:
-    """Judge up to 200 recordings and print JSON: a row each, and scores where names tell."""
+    """Analyse up to 200 recordings and print JSON: a row each, and scores for labelled names."""
     with errors_as_one_line():
         from ser_core.batch import batch_to_dict, judge_paths
 
@@ -111,12 +116,12 @@ def batch(
 @app.command()
 def teach(
     file: Annotated[Path, typer.Argument(help="10 to 20 s of ordinary speech.")],
-    out: Annotated[Path, typer.Option(help="Profile to write: JSON, no sound.")] = Path(
+    out: Annotated[Path, typer.Option(help="Voice profile to write: JSON, no audio.")] = Path(
         "moodmirror-voice.json"
     ),
     model: ModelOption = MODEL,
 ) -> None:
-    """Learn how one speaker sounds at rest, for «predict --voice»."""
+    """Write a profile of one speaker's ordinary voice, for predict --voice."""
     with errors_as_one_line():
         from ser_core.voice import VoiceProfile
 
@@ -129,11 +134,11 @@ def teach(
 @app.command()
 def draw(
     file: FileArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("pictures"),
     model: ModelOption = MODEL,
     denoise: DenoiseOption = False,
 ) -> None:
-    """Draw a recording's pictures, and write it down after each stage of the path."""
+    """Plot a recording, and save its audio after each processing step."""
     with errors_as_one_line():
         import soundfile
 

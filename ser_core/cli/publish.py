@@ -13,30 +13,34 @@ if TYPE_CHECKING:
     from ser_core.deploy.folder import Files
 
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check and show everything, and send nothing.")
+    bool, typer.Option("--dry-run", help="Check and show everything without uploading.")
 ]
-PrivateOption = Annotated[bool, typer.Option(help="Make it for its owner alone.")]
+PrivateOption = Annotated[bool, typer.Option(help="Make the repository private.")]
 
 
 @app.command()
 def deploy(
-    space: Annotated[str, typer.Option(help="OWNER/NAME of the Space; made if it is missing.")],
-    source: Annotated[Path, typer.Option(help="A checkout of the project.")] = Path(),
-    hardware: Annotated[str | None, typer.Option(help="Such as cpu-basic or cpu-upgrade.")] = None,
+    space: Annotated[
+        str, typer.Option(help="OWNER/NAME of the Space; created if it does not exist.")
+    ],
+    source: Annotated[Path, typer.Option(help="Checkout of the project.")] = Path(),
+    hardware: Annotated[
+        str | None, typer.Option(help="Hardware, such as cpu-basic or cpu-upgrade.")
+    ] = None,
     secrets: Annotated[
         list[str] | None,
-        typer.Option("--secret", help="Name of an environment variable. Repeat it."),
+        typer.Option("--secret", help="Environment variable to set as a secret; can be repeated."),
     ] = None,
     variables: Annotated[
-        list[str] | None, typer.Option("--variable", help="NAME=VALUE. Repeat it.")
+        list[str] | None, typer.Option("--variable", help="NAME=VALUE; can be repeated.")
     ] = None,
     private: PrivateOption = False,
     skip_smoke_test: Annotated[
-        bool, typer.Option(help="Do not try the folder in a fresh environment first.")
+        bool, typer.Option(help="Do not test the app in a fresh environment first.")
     ] = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Push the app to a Space: checks first, then upload, build, and one live question."""
+    """Deploy the app to a Space: check, upload, wait for the build, and query it once."""
     with errors_as_one_line(), TemporaryDirectory(prefix="moodmirror-space-") as place:
         from ser_core.deploy.checks import check_folder
         from ser_core.deploy.folder import copy_files, space_files
@@ -56,7 +60,7 @@ def deploy(
             typer.echo(line)
         api = None if dry_run else open_hub()
         if skip_smoke_test:
-            typer.echo("smoke test: skipped, as asked; nothing shows yet that this folder runs")
+            typer.echo("smoke test: skipped; this folder has not been shown to run")
         else:
             typer.echo("smoke test: installing requirements.txt into a fresh environment …")
             typer.echo(smoke_test(folder, prepare=fresh_environment))
@@ -68,12 +72,12 @@ def deploy(
 
 @app.command()
 def publish_model(
-    folder: Annotated[Path, typer.Argument(help="A model folder with its card.")],
+    folder: Annotated[Path, typer.Argument(help="Model folder with its model card.")],
     repo: Annotated[str, typer.Argument(help="OWNER/NAME of the repository.")],
     private: PrivateOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Push a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
+    """Upload a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
     with errors_as_one_line():
         from ser_core.deploy.publish import publish_model as publish
         from ser_core.deploy.publish import publishable
@@ -83,7 +87,7 @@ def publish_model(
         files = publishable(folder)
         if dry_run:
             _show(files)
-            typer.echo(f"would make the repository {repo} if it is missing, and upload these files")
+            typer.echo(f"would create the repository {repo} if needed, and upload these files")
             return
         for line in publish(open_hub(), files, repo, private=private):
             typer.echo(line)

@@ -19,23 +19,23 @@ def reproduce(
     split: Annotated[
         str | None,
         typer.Option(
-            help="random, as the papers did, or speaker; else both.",
+            help="random (as in the papers) or speaker; default: both.",
             autocompletion=one_of(*SPLITS),
         ),
     ] = None,
-    variant: Annotated[str | None, typer.Option(help="One variant; else all.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many runs, seeds 0, 1, …")] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many epochs.")] = None,
+    variant: Annotated[str | None, typer.Option(help="One variant; default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")] = None,
     data: DataOption = DATA,
     runs: RunsOption = RUNS,
     out: Annotated[
-        Path, typer.Option(help="Curves, matrices, reports, answers and models.")
+        Path, typer.Option(help="Folder for curves, matrices, reports, predictions and models.")
     ] = Path("runs/reproduction"),
 ) -> None:
-    """Train a paper's system anew and hold it against what the paper printed.
+    """Train a paper's system and compare it with the paper's published figures.
 
-    Corpora that are missing are named, and the others are used. Each run leaves a record
-    among the run records, from which «report» writes docs/reproduction.md.
+    Missing corpora are reported, and the others are used. Each run writes a record; the
+    report command turns all records into docs/reproduction.md.
     """
     with errors_as_one_line(), needs_extra("train"):
         with quiet_native_code():

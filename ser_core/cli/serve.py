@@ -19,14 +19,17 @@ CHUNK_S = 0.25
 def serve(
     model: ModelOption = MODEL,
     host: Annotated[
-        str, typer.Option(envvar="GRADIO_SERVER_NAME", help="0.0.0.0 lets other machines in.")
+        str,
+        typer.Option(
+            envvar="GRADIO_SERVER_NAME", help="Address to listen on; 0.0.0.0 for all interfaces."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65_535, help="Without it 7860, or the next that is free."),
+        typer.Option(min=1, max=65_535, help="Default: 7860, or the next free port."),
     ] = None,
 ) -> None:
-    """Serve the page in a browser until interrupted."""
+    """Serve the web page until interrupted."""
     os.environ["GRADIO_SERVER_NAME"] = host
     with errors_as_one_line():
         if port is not None:
@@ -41,10 +44,10 @@ def serve(
 def live(
     model: ModelOption = MODEL,
     device: Annotated[
-        str | None, typer.Option(help="Microphone, by number or part of its name.")
+        str | None, typer.Option(help="Microphone: its number or part of its name.")
     ] = None,
 ) -> None:
-    """Say each half second what is heard in this machine's microphone, until interrupted."""
+    """Analyse the microphone live, with a result every half second, until interrupted."""
     with errors_as_one_line():
         from ser_core.live import LiveSession
 
@@ -62,7 +65,7 @@ def live(
         except KeyboardInterrupt:
             pass
         shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
-    typer.echo(f"{session.heard_s:.0f} s heard. {shares or 'Nobody spoke.'}")
+    typer.echo(f"{session.heard_s:.0f} s analysed. {shares or 'No speech.'}")
 
 
 def _check_free(host: str, port: int) -> None:
@@ -72,7 +75,7 @@ def _check_free(host: str, port: int) -> None:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise SerError(
-            f"Port {port} of {host} cannot be had: {error.strerror}. Choose another with --port."
+            f"Port {port} on {host} is not available: {error.strerror}. Choose another with --port."
         ) from error
 
 
@@ -82,12 +85,12 @@ def _import_sounddevice() -> Any:
         import sounddevice
     except ModuleNotFoundError as error:
         raise SerError(
-            "sounddevice is not installed, and «live» needs it. Install it with: "
+            "sounddevice is not installed, and live needs it. Install it with: "
             "pip install 'moodmirror[microphone]'"
         ) from error
     except OSError as error:
         raise SerError(
-            f"There is no PortAudio on this machine ({error}). On Debian: apt install libportaudio2"
+            f"PortAudio is not installed ({error}). On Debian: apt install libportaudio2"
         ) from error
     return sounddevice
 

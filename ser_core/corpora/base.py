@@ -130,14 +130,14 @@ class Corpus:
         if not self.is_present(data):
             raise MissingCorpusError(
                 f"{self.name} is not in {data}: no folder {' or '.join(self.folders)}. "
-                f"Fetch it from {self.source}."
+                f"Download it from {self.source}."
             )
         files = self._sound_files(data)
         clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
         if not clips:
             raise MissingCorpusError(
-                f"{self._roots(data)[0]} holds {len(files)} sound files, and none is named as "
-                f"{self.name}'s. Fetch the corpus from {self.source} and keep its file names."
+                f"{self._roots(data)[0]} contains {len(files)} audio files, but none is named like "
+                f"{self.name}'s. Download the corpus from {self.source} and keep its file names."
             )
         return clips
 
@@ -170,8 +170,8 @@ class Corpus:
         if parts.emotion_code not in self.emotions:
             known = ", ".join([*self.emotions, *self.dropped])
             raise CorpusError(
-                f"{path} has the emotion code {parts.emotion_code!r}; {self.name} knows {known}. "
-                "Correct the name, or take the file out of the folder."
+                f"{path} has the emotion code {parts.emotion_code!r}; {self.name} uses {known}. "
+                "Correct the name, or remove the file."
             )
         return Clip(
             path=path,

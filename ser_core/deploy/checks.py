@@ -58,7 +58,7 @@ def _check_header(folder: Path) -> str:
             raise HubError(
                 f"The Space header of {CARD} has {key}: {header.get(key)}; expected {expected}."
             )
-    return f"header: «{header['title']}», {header['short_description']}"
+    return f"header: {header['title']}, {header['short_description']}"
 
 
 def _check_versions(folder: Path) -> str:
@@ -80,8 +80,8 @@ def _check_size(folder: Path) -> str:
     told = f"{sum(sizes.values()) / 1e6:.1f} MB, the largest file {sizes[largest] / 1e6:.1f} MB"
     if sum(sizes.values()) > MAX_BYTES:
         raise HubError(
-            f"The folder holds {told} ({largest.relative_to(folder).as_posix()}); at most "
-            f"{MAX_BYTES / 1e6:.0f} MB are expected. Take out what does not belong there."
+            f"The folder is too large: {told} ({largest.relative_to(folder).as_posix()}); at most "
+            f"{MAX_BYTES / 1e6:.0f} MB is allowed. Remove what does not belong there."
         )
     return f"size: {told}"
 
@@ -89,7 +89,7 @@ def _check_size(folder: Path) -> str:
 def _check_licences(folder: Path) -> str:
     for name in ("LICENSE", f"{EXAMPLES}/{CARD}"):
         if not (folder / name).is_file():
-            raise HubError(f"{name}, which says under what licence things are, is missing.")
+            raise HubError(f"{name}, which states the licences, is missing.")
     found = [str(read_metadata(folder / CARD).get("license"))]
     for path in sorted((folder / MODELS).glob(f"*/{FILE_NAME}")):
         check_card(path.parent, Manifest.read(path.parent))
@@ -116,7 +116,7 @@ def check_card(folder: Path, manifest: Manifest) -> None:
                 f"expected {value}."
             )
     if nameless := [c.get("name") for c in manifest.corpora if not c.get("licence")]:
-        raise HubError(f"{folder.name}/{FILE_NAME} names no licence of the corpora {nameless}.")
+        raise HubError(f"{folder.name}/{FILE_NAME} gives no licence for the corpora {nameless}.")
 
 
 def read_metadata(card: Path) -> dict[str, Any]:
@@ -136,5 +136,5 @@ def read_metadata(card: Path) -> dict[str, Any]:
     except (OSError, ValueError, YAMLError) as error:
         raise HubError(f"The metadata of {card.name} cannot be read: {error}.") from error
     if not metadata:
-        raise HubError(f"{card.name} begins with no metadata; expected YAML between lines of ---.")
+        raise HubError(f"{card.name} has no metadata; expected YAML between lines of ---.")
     return metadata

@@ -42,8 +42,8 @@ def space_files(project: Path) -> Files:
         name for name in (*SINGLE, PACKAGE, MODELS, CLIP) if not (project / name).exists()
     ]:
         raise HubError(
-            f"{project.resolve()} holds no {', '.join(absent)}, so it is not the whole project. "
-            "Name a checkout of it in --source."
+            f"{project.resolve()} contains no {', '.join(absent)}, so it is not the whole project. "
+            "Pass a checkout with --source."
         )
     paths = [project / name for name in SINGLE]
     paths += sorted(_imported(project))
@@ -58,8 +58,8 @@ def space_files(project: Path) -> Files:
     files = {path.relative_to(project).as_posix(): path for path in paths}
     if strays := sorted(set(files) - _tracked(project, files)):
         raise HubError(
-            f"{', '.join(strays)} would be pushed and is not under version control. "
-            "«git add» it, or take it away."
+            f"{', '.join(strays)} would be uploaded but is not under version control. "
+            '"git add" it, or remove it.'
         )
     return files
 
@@ -76,7 +76,7 @@ def model_files(folder: Path) -> Files:
     """
     manifest = Manifest.read(folder)
     if not (folder / CARD).is_file():
-        raise HubError(f"{folder} holds no {CARD}. Write the model's card, with Hub metadata.")
+        raise HubError(f"{folder} contains no {CARD}. Write the model card, with Hub metadata.")
     names = [FILE_NAME, CARD, *sorted(manifest.files)]
     names += sorted(f"{FIGURES}/{path.name}" for path in (folder / FIGURES).glob("*.png"))
     return {name: folder / name for name in names}

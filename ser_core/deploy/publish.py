@@ -46,9 +46,9 @@ def publish_model(api: "HfApi", files: Files, repo: str, *, private: bool = Fals
     Raises:
         HubError: A step failed; the repository holds what it held before.
     """
-    with hub_errors(f"Making {repo}"):
+    with hub_errors(f"Creating {repo}"):
         api.create_repo(repo, repo_type=KIND, private=private, exist_ok=True)
-    yield f"{repo} is there"
+    yield f"{repo} exists"
     commit = push(api, files, repo, kind=KIND, message="Publish a model of MoodMirror")
     yield f"uploaded {len(files)} files, {total_bytes(files) / 1e6:.1f} MB"
     yield str(ModelAddress(repo, commit))

@@ -30,8 +30,8 @@ def open_hub() -> "HfApi":
     token = get_token()
     if token is None:
         raise HubError(
-            "No token of the Hub is on this machine. Make one with write permission on "
-            "https://huggingface.co/settings/tokens, then «hf auth login» or HF_TOKEN=…"
+            "There is no Hub token on this machine. Create one with write permission at "
+            'https://huggingface.co/settings/tokens, then run "hf auth login" or set HF_TOKEN.'
         )
     api = HfApi(token=token, library_name="moodmirror")
     with hub_errors("Signing in"):
@@ -46,7 +46,7 @@ def check_name(repo: str) -> None:
         HubError: It is none.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise HubError(f"{repo} is no repository; expected OWNER/NAME.")
+        raise HubError(f"{repo} is not a repository name; expected OWNER/NAME.")
 
 
 def push(api: "HfApi", files: Files, repo: str, *, kind: str, message: str) -> str:
@@ -111,17 +111,19 @@ def _reason(error: BaseException) -> str:
         said = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ValueError):
             return said
-        return f"{said}. Start again when the connection is there: what was sent is not sent twice."
+        return (
+            f"{said}. Run it again when you are online: files already uploaded are not sent twice."
+        )
     status = error.response.status_code
     said = " ".join((error.server_message or str(error)).split()).rstrip(".")
     advice = {
-        401: "The Hub does not accept the token: set HF_TOKEN to one that is valid.",
-        402: "This hardware must be paid for: choose another, or see the account's billing.",
+        401: "The Hub does not accept the token: set HF_TOKEN to a valid one.",
+        402: "This hardware is not free: choose another, or check the account's billing.",
         403: "Use a token with write permission for that owner.",
-        404: "Mend the name, or use a token that may see it.",
-        429: f"Start again in {_wait_s(error)}: what was sent is not sent twice.",
+        404: "Correct the name, or use a token with access to it.",
+        429: f"Try again in {_wait_s(error)}: files already uploaded are not sent twice.",
     }
-    return f"{said} ({status}). {advice.get(status, 'Start again later.')}"
+    return f"{said} ({status}). {advice.get(status, 'Try again later.')}"
 
 
 def _wait_s(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def fresh_environment(requirements: Path, place: Path) -> Path:
         if done.returncode != 0:
             raise HubError(
                 f"requirements.txt cannot be installed into a fresh environment: "
-                f"{_last_line(done.stderr)} Mend it, or skip this with --skip-smoke-test."
+                f"{_last_line(done.stderr)} Correct it, or skip this with --skip-smoke-test."
             )
     return python
 
@@ -93,11 +93,11 @@ def ask(app: str, clip: Path, *, token: str | None = None) -> str:
     # gradio_client raises whatever the network, the Hub or the app gave it.
     except Exception as error:
         raise HubError(
-            f"{app} gives no answer for {clip.name}: {_last_line(str(error)) or type(error)}"
+            f"{app} does not answer for {clip.name}: {_last_line(str(error)) or type(error)}"
         ) from error
     if abs(sum(shares) - 1.0) > 1e-3:
         raise HubError(f"{app} answers with probabilities that sum to {sum(shares):.3f}, not 1.")
-    return f"{answer['model']} hears {emotion} ({answer['confidence']:.0%}) in {clip.name}"
+    return f"{answer['model']} recognises {emotion} ({answer['confidence']:.0%}) in {clip.name}"
 
 
 @contextmanager

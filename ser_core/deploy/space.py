@@ -53,8 +53,8 @@ class SpacePlan:
         """
         if absent := [name for name in self.secrets if name not in os.environ]:
             raise HubError(
-                f"The secrets {', '.join(absent)} are not in the environment. Set each before the "
-                "command, so that it stands in no command line."
+                f"The secrets {', '.join(absent)} are not in the environment. Set each one "
+                "before the command, so that it is not part of the command line."
             )
         return {name: os.environ[name] for name in self.secrets}
 
@@ -63,16 +63,16 @@ class SpacePlan:
         self.secret_values()
         hardware = f" on {self.hardware}" if self.hardware else ""
         made = "private " if self.private else ""
-        yield f"would make the {made}Space {self.space} if it is missing{hardware}"
+        yield f"would create the {made}Space {self.space} if needed{hardware}"
         if self.hardware:
-            yield f"would ask for the hardware {self.hardware}"
+            yield f"would request the hardware {self.hardware}"
         for name in self.secrets:
             yield f"would set the secret {name}"
         for name, value in self.variables.items():
             yield f"would set the variable {name}={value}"
         yield f"would upload {len(files)} files in one commit, and delete all others"
         yield f"would wait up to {BUILD_WITHIN_S / 60:.0f} minutes for the build"
-        yield f"would ask the running app about {CLIP}"
+        yield f"would query the running app with {CLIP}"
 
 
 def deploy(api: "HfApi", plan: SpacePlan, files: Files) -> Iterator[str]:
@@ -106,7 +106,7 @@ def deploy(api: "HfApi", plan: SpacePlan, files: Files) -> Iterator[str]:
 
 
 def _make(api: "HfApi", plan: SpacePlan) -> str:
-    with hub_errors(f"Making {plan.space}"):
+    with hub_errors(f"Creating {plan.space}"):
         if not api.repo_exists(plan.space, repo_type=KIND):
             api.create_repo(
                 plan.space,
@@ -115,11 +115,11 @@ def _make(api: "HfApi", plan: SpacePlan) -> str:
                 space_hardware=plan.hardware,  # type: ignore[arg-type]  # a str will do
                 private=plan.private,
             )
-            return f"made {plan.space}"
+            return f"created {plan.space}"
         if plan.hardware is not None:
             api.request_space_hardware(plan.space, plan.hardware)  # type: ignore[arg-type]
-            return f"{plan.space} is there; asked for {plan.hardware}"
-    return f"{plan.space} is there"
+            return f"{plan.space} exists; requested {plan.hardware}"
+    return f"{plan.space} exists"
 
 
 def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
@@ -138,7 +138,7 @@ def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
     begun = time.monotonic()
     is_building = False
     while True:
-        with hub_errors(f"The files are there, but waiting for {space}"):
+        with hub_errors(f"The files are uploaded, but waiting for {space}"):
             runtime = api.get_space_runtime(space)
         stage, waited_s = str(runtime.stage), time.monotonic() - begun
         if stage == "RUNNING" and runtime.raw.get("sha", commit) == commit:

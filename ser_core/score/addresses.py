@@ -55,7 +55,7 @@ def list_clips(address: str) -> tuple[list[str], list[str]]:
         raise ScoreError(f"{address} cannot be listed: {error}. Check the address.") from error
     if not found:
         raise ScoreError(
-            f"{address} holds nothing to judge: no {', '.join(AUDIO_SUFFIXES)} or tar. "
+            f"{address} contains nothing to analyse: no {', '.join(AUDIO_SUFFIXES)} or tar. "
             "Name another folder or glob."
         )
     found = sorted({_full(system, name, address) for name in found})
@@ -78,7 +78,7 @@ def reach(address: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
         raise ScoreError(
-            f"{address} cannot be reached: {error}. Install what fsspec asks for, or name a "
+            f"{address} cannot be reached: {error}. Install what fsspec names, or use a "
             "folder on this machine."
         ) from error
     return system, path

@@ -88,8 +88,8 @@ class Processes:
                         self._start(process.tries + 1)
                     else:
                         raise ScoreError(
-                            f"{process.tries} workers in a row died while they opened their "
-                            f"model. Is there memory for {self.n_workers} of them? Ask for "
+                            f"{process.tries} workers in a row died while loading their "
+                            f"model. Is there enough memory for {self.n_workers} of them? Use "
                             "fewer workers."
                         ) from error
                     continue

@@ -63,7 +63,7 @@ class Output:
                 _check_settings(address, json.loads(system.cat_file(place))["settings"], settings)
             elif _names(system, folder):
                 raise ScoreError(
-                    f"{address} holds files that this command did not write. Name another folder."
+                    f"{address} contains files that this command did not write. Use another folder."
                 )
             system.makedirs(f"{folder}/{FINISHED}", exist_ok=True)
             run = uuid.uuid4().hex
@@ -73,7 +73,7 @@ class Output:
                 if name.startswith(UNFINISHED):
                     system.rm_file(f"{folder}/{name}")
         except OSError as error:
-            raise ScoreError(f"{address} cannot be written: {error}. Check the place.") from error
+            raise ScoreError(f"{address} cannot be written: {error}. Check the address.") from error
         return cls(address, settings["rows"], tuple(settings["labels"]), run)
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -127,7 +127,9 @@ class Output:
                 with system.open(f"{folder}/{name}", "rb") as file:
                     column = parquet.read_table(file, columns=[CLIP])[CLIP]
             except pa.ArrowInvalid:
-                logger.warning("%s is damaged; it is removed and its clips are judged anew.", name)
+                logger.warning(
+                    "%s is damaged; it is removed and its clips are analysed again.", name
+                )
                 system.rm_file(f"{folder}/{name}")
                 continue
             clips.update(column.to_pylist())
@@ -137,7 +139,7 @@ class Output:
         run = json.loads(system.cat_file(f"{folder}/{SETTINGS}"))["run"]
         if run != self.run:
             raise SupersededError(
-                f"Another run writes to {self.address} now. Let it go on, and end this one."
+                f"Another run is writing to {self.address}. Let it continue; this one stops."
             )
 
 
@@ -167,5 +169,5 @@ def _check_settings(address: str, found: dict[str, Any], wanted: dict[str, Any])
     if differing:
         told = ", ".join(f"{key} {found.get(key)!r}, not {wanted[key]!r}" for key in differing)
         raise ScoreError(
-            f"{address} was begun with {told}. Use the same settings, or name another folder."
+            f"{address} was started with {told}. Use the same settings or another folder."
         )

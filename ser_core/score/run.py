@@ -118,13 +118,13 @@ def score(
             on_progress(summary, max(len(files), n_before + summary.n_clips))
         if len(left) == len(tasks) >= HOPELESS:
             raise ScoreError(
-                f"Workers died over each of {len(tasks)} tasks. Look at the machine's memory and "
-                "disk, ask for fewer workers, and start the command again."
+                f"Workers died on each of {len(tasks)} tasks. Check the machine's memory and "
+                "disk, use fewer workers, and run the command again."
             )
         tasks, n_given_up = [], 0
         if left:
             logger.warning(
-                "The workers over %d tasks died; what is left is tried again.", len(left)
+                "The workers on %d tasks died; the remaining clips are retried.", len(left)
             )
             now = output.written()
             tasks, n_given_up = _again(left.values(), output, now, config)

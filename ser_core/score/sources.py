@@ -190,7 +190,9 @@ def _fetch(system: Any, path: str, target: Path, max_bytes: int) -> None:
                 target.write_bytes(system.cat_file(path))
                 return
         except (FileNotFoundError, PermissionError) as error:
-            raise AudioError(f"{Path(path).name} is gone or may not be read: {error}.") from error
+            raise AudioError(
+                f"{Path(path).name} does not exist or may not be read: {error}."
+            ) from error
         except Exception as error:  # file systems raise errors of their own
             if n_try == FETCH_TRIES:
                 raise ScoreError(_unreached(path, error)) from error

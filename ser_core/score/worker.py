@@ -192,7 +192,7 @@ class Worker:
             return Judged(refused(clip.name, reason))
         except Exception as error:
             # A clip that finds a bug must not end the work on a million others.
-            logger.exception("%s cannot be judged.", clip.name)
+            logger.exception("%s cannot be analysed.", clip.name)
             return Judged(refused(clip.name, f"{type(error).__name__}: {error}"))
 
     def _answer(self, gathered: Sequence[tuple[str, Heard]]) -> Iterator[Judged]:

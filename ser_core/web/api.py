@@ -30,12 +30,12 @@ def add_endpoints(models: ModelSwitch) -> None:
     denoise = gr.Checkbox(False, label="denoise", visible=False)
 
     def predict(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
-        """Judge one recording: eight probabilities, warnings and timings.
+        """Analyse one recording: eight probabilities, warnings and timings.
 
         Args:
             audio: The recording.
             model: auto, accurate or compact.
-            denoise: Whether steady noise is taken off first.
+            denoise: Whether to reduce background noise first.
         """
         return _answered(
             lambda path: models.analyse(path, model=model, denoise=denoise).prediction.to_dict(),
@@ -43,35 +43,35 @@ def add_endpoints(models: ModelSwitch) -> None:
         )
 
     def timeline(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
-        """Judge each stretch of a recording: where it lies, and its probabilities.
+        """Analyse a recording over time: the probabilities of each window.
 
         Args:
             audio: The recording.
             model: auto, accurate or compact.
-            denoise: Whether steady noise is taken off first.
+            denoise: Whether to reduce background noise first.
         """
         return _answered(
             lambda path: models.analyse(path, model=model, denoise=denoise).timeline(), audio
         )
 
     def explain(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
-        """Say what each moment did for the answer: how much lower it is without it.
+        """Explain a result: how much the probability drops without each moment.
 
         Args:
             audio: The recording.
             model: auto, accurate or compact.
-            denoise: Whether steady noise is taken off first.
+            denoise: Whether to reduce background noise first.
         """
         return _answered(
             lambda path: to_dict(*models.explain(path, model=model, denoise=denoise)), audio
         )
 
     def compare(audio: str | None, denoise: bool = False) -> Answer:
-        """Judge one recording with every model that is at hand.
+        """Analyse one recording with every available model.
 
         Args:
             audio: The recording.
-            denoise: Whether steady noise is taken off first.
+            denoise: Whether to reduce background noise first.
         """
         return _answered(
             lambda path: {
@@ -81,7 +81,7 @@ def add_endpoints(models: ModelSwitch) -> None:
         )
 
     def batch(files: list[str] | None) -> Answer:
-        """Judge many recordings, or zips of them: a row each, and scores where names tell.
+        """Analyse many recordings, or zips of them: a row each, and scores for labelled names.
 
         Args:
             files: Recordings and zip archives.

@@ -84,7 +84,7 @@ def _told(path: str | None, show: Callable[[str], str]) -> str:
     except SerError as error:
         return drawing.small(str(error))
     except Exception:
-        logger.exception("A clip could not be drawn")
+        logger.exception("A clip could not be plotted")
         return drawing.small(say("apology"))
 
 

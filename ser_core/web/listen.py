@@ -178,7 +178,7 @@ def describe(
     except SerError as error:
         return Judged(drawing.failure(str(error)))
     except Exception:
-        logger.exception("A clip could not be judged")
+        logger.exception("A clip could not be analysed")
         return Judged(drawing.failure(say("apology")))
 
 

@@ -104,7 +104,7 @@ def follow(
     except SerError as error:
         return drawing.failure(str(error))
     except Exception:
-        logger.exception("A chunk could not be judged")
+        logger.exception("A chunk could not be analysed")
         return drawing.failure(say("apology"))
     return now(session, answer) if answer else gr.skip()
 

@@ -101,7 +101,7 @@ def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, 
     except SerError as error:
         yield drawing.failure(str(error)), table
     except Exception:
-        logger.exception("A batch could not be judged")
+        logger.exception("A batch could not be analysed")
         yield drawing.failure(say("apology")), table
     else:
         yield finished(rows, table, labels), table

@@ -93,7 +93,7 @@ async def _sweep_on_schedule(app: App, clips: ClipFolder) -> None:
             forget_visits(page)
             await asyncio.to_thread(_sweep, page, clips)
         except Exception:
-            logger.exception("A round of the sweeper failed; the next one tries again")
+            logger.exception("Deleting old files failed; trying again in the next round")
 
 
 def _sweep(page: gr.Blocks, clips: ClipFolder) -> None:

@@ -132,7 +132,7 @@ def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | Non
     except SerError as error:
         return known, drawing.failure(str(error))
     except Exception:
-        logger.exception("A voice could not be learned")
+        logger.exception("A voice profile could not be made")
         return known, drawing.failure(say("apology"))
     return profile, status(profile)
 
