@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_core.config import PipelineConfig
+from ser_core.config import WHISPER_FEATURES, PipelineConfig
 from ser_core.preprocess import preprocess
 from ser_core.quality import assess_quality
 from tests.conftest import RATE_HZ
@@ -16,6 +16,16 @@ def codes(waveform: np.ndarray) -> list[str]:
     warnings = assess_quality(waveform, preprocess(waveform, CONFIG), CONFIG)
     assert all(warning.message.endswith(".") for warning in warnings)
     return [warning.code for warning in warnings]
+
+
+@pytest.mark.parametrize("level", [0.02, 0.05, 0.07, 0.1])
+def test_a_recording_has_the_same_warnings_whatever_the_frames_of_the_model(
+    level: float, babble: np.ndarray
+) -> None:
+    waveform = (babble + noise(len(babble), level)).astype(np.float32)
+    speech = preprocess(waveform, CONFIG)
+    other = PipelineConfig(features=WHISPER_FEATURES)
+    assert assess_quality(waveform, speech, other) == assess_quality(waveform, speech, CONFIG)
 
 
 def noise(n_samples: int, level: float) -> np.ndarray:
