@@ -44,7 +44,7 @@ def _called(kind: str, name: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """A probability as a whole percentage, such as `71 %`; `<1 %` and `>99 %` at the ends."""
+    """A probability as a whole percentage, such as `71%`; `<1%` and `>99%` at the ends."""
     if 0.0 < probability < 0.01:
         return say("percent_below")
     if 0.99 < probability < 1.0:
@@ -54,26 +54,30 @@ def percent(probability: float) -> str:
 
 def seconds(duration_s: float) -> str:
     """A duration or moment as it is said, such as `0.6 s`, `12 s` or `2:05 min`."""
-    if duration_s < 9.95:
-        return say("seconds", value=f"{duration_s:.1f}".removesuffix(".0"))
     if duration_s < 59.5:
-        return say("seconds", value=f"{duration_s:.0f}")
+        return say("seconds", value=_number(duration_s))
     minutes, rest_s = divmod(round(duration_s), 60)
     return say("minutes", minutes=minutes, seconds=f"{rest_s:02d}")
 
 
+def _number(duration_s: float) -> str:
+    return f"{duration_s:.{int(duration_s < 9.95)}f}".removesuffix(".0")
+
+
 def stretch(start_s: float, end_s: float) -> str:
-    """A stretch of a recording, such as `0.3 s to 1.2 s`."""
+    """A stretch of a recording, such as `0.3–1.2 s`."""
+    if end_s < 59.5:
+        return say("seconds", value=f"{_number(start_s)}–{_number(end_s)}")
     return say("stretch", start=seconds(start_s), end=seconds(end_s))
 
 
 def between(low: float, high: float) -> str:
-    """An interval of shares, such as `70 to 75 %`."""
+    """An interval of shares, such as `70–75%`."""
     return say("between", low=f"{100 * low:.0f}", high=percent(high))
 
 
 def sentence(prediction: Prediction) -> str:
-    """The answer in words, such as «Mostly angry, 71 %; some fear, 16 %.».
+    """The answer in words, such as "Mostly angry (71%), some fear (16%).".
 
     The smaller the probability, the less sure the words.
     """
@@ -110,8 +114,7 @@ def used_part(prediction: Prediction) -> str:
     """Which part of the clip was judged."""
     return say(
         "used_part",
-        start=seconds(prediction.speech_start_s),
-        end=seconds(prediction.speech_end_s),
+        stretch=stretch(prediction.speech_start_s, prediction.speech_end_s),
         duration=seconds(prediction.duration_s),
     )
 
@@ -125,7 +128,7 @@ def moment(moment: Moment) -> str:
 def strongest_moment(strongest: Moment, prediction: Prediction) -> str:
     """Which moment spoke loudest for the answer."""
     points = round(100 * strongest.weight)
-    named = emotion(prediction.emotion)
+    named = _called("adjective", prediction.emotion)
     if points < 1:
         return say("moment_none", emotion=named)
     where = stretch(strongest.start_s, strongest.end_s)
@@ -166,9 +169,12 @@ def live_hint(config: LiveConfig) -> str:
 
 def live_summary(session: LiveSession) -> str:
     """A session in a sentence, its two largest shares first."""
-    shares = list(session.shares().items())[:2]
-    told = [say("live_share", percent=percent(p), emotion=emotion(label)) for label, p in shares]
-    return say("live_summary", told=say("live_and").join(told), heard=seconds(session.heard_s))
+    (first, p_first), (second, p_second) = list(session.shares().items())[:2]
+    leader, heard = _pair(_called("adjective", first), p_first), seconds(session.heard_s)
+    if p_second < MENTION_FROM:
+        return say("live_summary", first=leader, heard=heard)
+    trace = _pair(_called("noun", second), p_second)
+    return say("live_summary_some", first=leader, second=trace, heard=heard)
 
 
 def many_scores(scores: BatchScores) -> str:
