@@ -83,7 +83,7 @@ def test_an_archive_that_would_fill_the_disk_is_stopped(
     monkeypatch.setattr(collect, "MAX_UNPACKED_BYTES", 3_000_000)
     bomb = pack(tmp_path / "bomb.zip", {f"{i}.wav": bytes(1_000_000) for i in range(9)})
     assert bomb.stat().st_size < 20_000
-    with pytest.raises(BatchError, match=r"bomb\.zip holds more than 3 MB"):
+    with pytest.raises(BatchError, match=r"bomb\.zip is larger than 3 MB when unpacked"):
         collect_files([bomb], folder)
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000_000
 
@@ -120,7 +120,7 @@ def test_too_many_files_and_none_at_all_are_refused(tmp_path: Path, folder: Path
     many = pack(tmp_path / "many.zip", {f"{i}.wav": b"sound" for i in range(201)})
     with pytest.raises(BatchError, match="more than 200 files"):
         collect_files([many], folder)
-    with pytest.raises(BatchError, match="nothing to judge"):
+    with pytest.raises(BatchError, match="nothing to analyse"):
         collect_files([pack(tmp_path / "none.zip", {})], folder)
 
 

@@ -52,7 +52,7 @@ def test_predict_prints_a_table_and_goes_on_after_a_bad_file(clips: list[Path]) 
     assert [line.split()[0] for line in lines[1:]] == [str(clips[0]), str(clips[2])]
     assert all(line.split()[2] in LABELS for line in lines[1:])
     (complaint,) = done.stderr.splitlines()
-    assert complaint.startswith(f"moodmirror: {clips[1]}: No speech was heard")
+    assert complaint.startswith(f"moodmirror: {clips[1]}: We heard")
 
 
 def test_predict_prints_json_lines(clips: list[Path]) -> None:
@@ -79,7 +79,7 @@ def test_timeline_and_explain_print_json(clips: list[Path]) -> None:
     assert len(explained["moments"]) == 6
     silent = run("explain", clips[1], "--model", "compact")
     assert silent.returncode == 2
-    assert silent.stderr.startswith("moodmirror: No speech was heard")
+    assert silent.stderr.startswith("moodmirror: We heard")
 
 
 def test_a_batch_is_json_with_scores_where_names_tell(clips: list[Path], tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
         port = taken.getsockname()[1]
         done = run("serve", "--port", str(port), "--model", "/nowhere")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"moodmirror: Port {port} of 127.0.0.1 cannot be had: ")
+    assert done.stderr.startswith(f"moodmirror: Port {port} on 127.0.0.1 is not available: ")
 
 
 def test_names_that_the_shell_completes_are_those_that_the_rooms_know() -> None:

@@ -145,7 +145,7 @@ def test_a_path_that_leads_nowhere_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(hub.ENCODER_VARIABLE, str(tmp_path / "gone.safetensors"))
-    with pytest.raises(ModelError, match=r"gone\.safetensors, and there is no file"):
+    with pytest.raises(ModelError, match=r"gone\.safetensors, which is not a file"):
         find_encoder(CONFIG)
 
 
@@ -176,7 +176,7 @@ def test_one_changed_value_makes_other_weights(
 ) -> None:
     changed = tensors | {"conv1.bias": tensors["conv1.bias"] + np.eye(1, 384)[0]}
     file = write_weights(tmp_path / "w.safetensors", changed)
-    with pytest.raises(ModelError, match=r"does not hold the encoder of openai/whisper-tiny\.en"):
+    with pytest.raises(ModelError, match=r"is not the encoder of openai/whisper-tiny\.en"):
         read_tensors(file, config)
 
 

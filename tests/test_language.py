@@ -95,10 +95,10 @@ def test_an_answer_is_said_in_each_language() -> None:
         with speaking(language):
             said[language] = words.sentence(answer).replace(words.NBSP, " ")
     assert said == {
-        "en": "Mostly angry, 71 %; some fear, 29 %.",
-        "es": "Sobre todo enfadada, 71 %; algo de miedo, 29 %.",
-        "hi": "अधिकतर क्रोधित, 71 %; कुछ भय, 29 %।",
-        "zh": "主要是愤怒（71%），带些恐惧（29%）。",
+        "en": "Mostly angry (71%), some fear (29%).",
+        "es": "Sobre todo enfadada (71 %), con algo de miedo (29 %).",
+        "hi": "ज़्यादातर ग़ुस्से भरी (71%), साथ में कुछ डर (29%)।",
+        "zh": "主要是愤怒（71%），带一点恐惧（29%）。",
     }
     assert say("analyse") == "Analyse"
 

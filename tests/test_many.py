@@ -33,9 +33,9 @@ def downloaded(html: str) -> dict[str, bytes]:
 def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "=1+1.wav", "two.wav")
     steps = list(many.judge_all(FakeModels(), paths))
-    assert ["1 of 2 judged." in text_of(said) for said, _ in steps] == [True, False, False]
+    assert [words.many_progress(1, 2) in text_of(said) for said, _ in steps] == [True, False, False]
     said, table = steps[-1]
-    assert "All 2 done." in text_of(said)
+    assert words.many_done(2, 0) in text_of(said)
     assert [row[2] for row in table] == ["angry", "angry"]
     files = downloaded(said)
     header, first, _ = files["moodmirror.csv"].decode().splitlines()
@@ -56,8 +56,7 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
     said, table = list(many.judge_all(FakeModels(), paths))[-1]
     assert [row[1] for row in table] == ["angry", "sad", ""]
     told = text_of(said).replace(words.NBSP, " ")
-    assert "2 file names tell the emotion" in told
-    assert "50 % of them (accuracy), 50 % where each" in told
+    assert say("many_scores", n=2, accuracy="50%", uar="50%") in told
     cells = [cell.text for cell in parse(said).findall(".//tbody//td")]
     assert cells == ["0", "1", "0", "1"]  # sad and angry, both heard as angry
     scores = json.loads(downloaded(said)["moodmirror.json"])["scores"]
@@ -68,7 +67,7 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
 def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "bad.wav")
     said, table = list(many.judge_all(FakeModels(AudioError("bad.wav is odd.")), paths))[-1]
-    assert "1 could not be judged" in text_of(said)
+    assert say("many_problems", n=1) in text_of(said)
     assert table[0][0] == "bad.wav"
     assert table[0][3] == "bad.wav is odd."
 
@@ -77,7 +76,7 @@ def test_an_empty_batch_and_a_bug_are_sentences(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ((said, table),) = many.judge_all(FakeModels(), [])
-    assert "nothing to judge" in text_of(said)
+    assert "nothing to analyse" in text_of(said)
     assert table == []
     paths = write_files(tmp_path, "one.wav")
     ((said, _),) = many.judge_all(FakeModels(RuntimeError("oops")), paths)

@@ -92,7 +92,7 @@ def test_a_keras_file_without_its_manifest_is_refused(bundled_model: Path, tmp_p
         load_model(lonely)
     folder = shutil.copytree(bundled_model, tmp_path / "model")
     shutil.copy(lonely, folder / "other.keras")
-    with pytest.raises(ModelError, match=r"other\.keras is no whole network of model"):
+    with pytest.raises(ModelError, match=r"other\.keras is not the network of model"):
         load_model(folder / "other.keras")
 
 

@@ -58,7 +58,9 @@ def test_an_address_names_a_repository_and_may_name_a_revision(
 
 @pytest.mark.parametrize("address", ["hf://", "hf://a", "hf://a/b@", "hf://a/b/c", "hf://a b/c"])
 def test_what_is_no_address_is_refused_before_the_hub_is_asked(address: str, hub: FakeHub) -> None:
-    with pytest.raises(ModelError, match=r"is no address of a model; expected hf://OWNER/NAME"):
+    with pytest.raises(
+        ModelError, match=r"is not the address of a model; expected hf://OWNER/NAME"
+    ):
         fetch_parts(address)
     assert hub.requests == []
 
@@ -89,7 +91,7 @@ def test_without_a_revision_it_is_the_newest_and_its_commit_is_told(
     assert fetch_model(ADDRESS).name == repo.commit
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith(f"{ADDRESS}@main is {ADDRESS}@{repo.commit} now")
+    assert record.getMessage().startswith(f"{ADDRESS}@main is currently {ADDRESS}@{repo.commit}")
 
 
 def test_a_commit_is_not_told_of(repo: Repo, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,14 +125,14 @@ def test_a_repository_without_manifest_is_no_model(repo: Repo) -> None:
 
 def test_a_missing_file_is_named(repo: Repo) -> None:
     del repo.files["saved_model/saved_model.pb"]
-    with pytest.raises(ModelError, match=r"is refused: .* holds no saved_model/saved_model\.pb"):
+    with pytest.raises(ModelError, match=r"was rejected: .* holds no saved_model/saved_model\.pb"):
         fetch_model(ADDRESS)
 
 
 def test_a_tampered_file_is_refused(repo: Repo) -> None:
     repo.files["saved_model/saved_model.pb"] += b"\0"
     with pytest.raises(
-        ModelError, match=rf"{NAME}@{repo.commit} is refused: .*saved_model\.pb is not the file"
+        ModelError, match=rf"{NAME}@{repo.commit} was rejected: .*saved_model\.pb is not the file"
     ):
         fetch_model(ADDRESS)
 
@@ -139,7 +141,7 @@ def test_a_tampered_file_is_refused(repo: Repo) -> None:
 def test_a_manifest_that_names_files_elsewhere_is_refused(repo: Repo, name: str) -> None:
     manifest = json.loads(repo.files["manifest.json"])
     repo.files["manifest.json"] = json.dumps(manifest | {"files": {name: "0" * 64}}).encode()
-    with pytest.raises(ModelError, match=r"is refused: .*lies outside of the folder"):
+    with pytest.raises(ModelError, match=r"was rejected: .*lies outside the folder"):
         fetch_model(ADDRESS)
 
 

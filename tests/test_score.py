@@ -184,8 +184,8 @@ def test_bad_clips_are_rows_with_their_reason(predictor: Predictor, tmp_path: Pa
     pack(tmp_path / "in" / "shard.tar", folder)
     summary, rows = run(tmp_path / "in", tmp_path / "out", predictor)
     reasons = {Path(row["clip"]).name: row["error"] for row in rows if row["error"]}
-    assert reasons["silent.wav"].startswith("No speech was heard")
-    assert reasons["text.wav"].startswith("text.wav is no recording")
+    assert reasons["silent.wav"].startswith("We heard")
+    assert reasons["text.wav"].startswith("We couldn't read text.wav")
     assert "60,000,000 bytes; at most 50,000,000" in reasons["huge.wav"]
     assert summary.n_clips == len({row["clip"] for row in rows}) == len(rows)
     assert summary.n_refused == sum(row["error"] is not None for row in rows) == 6
@@ -333,8 +333,8 @@ def test_a_run_that_another_one_follows_writes_no_more(
     [
         ("nowhere", "does not exist"),
         ("nosuch://bucket", "cannot be reached"),
-        ("{}/*/*.opus", "holds nothing to judge"),
-        ("{}/empty", "holds nothing to judge"),
+        ("{}/*/*.opus", "contains nothing to analyse"),
+        ("{}/empty", "contains nothing to analyse"),
     ],
 )
 def test_an_input_without_clips_says_what_is_wrong(

@@ -66,7 +66,7 @@ def test_a_killed_worker_loses_no_clip_and_doubles_none(
     kill(workers_of(doing.pid)[0])
     told, complaint = doing.communicate(timeout=PATIENCE_S)
     assert doing.returncode == 0, complaint
-    assert "400 clips judged, 0 of them refused, 0.89 h of sound; 0 were there before." in told
+    assert "400 clips analysed, 0 with an error, 0.89 h of audio; 0 were already done." in told
     check_whole(out, archive, bundled_model)
 
 
@@ -88,7 +88,7 @@ def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
     resumed = begin(archive, out, *OPTIONS, *crew)
     told, complaint = resumed.communicate(timeout=PATIENCE_S)
     assert resumed.returncode == 0, complaint
-    assert f"{N_CLIPS - n_before} clips judged" in told
+    assert f"{N_CLIPS - n_before} clips analysed" in told
     assert f"{n_before} were there before" in told
     check_whole(out, archive, bundled_model)
     assert before.items() <= {p.name: p.stat().st_mtime_ns for p in out.glob("part-*")}.items()
@@ -120,6 +120,22 @@ def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
         else:
             with pytest.raises(ScoreError, match="2 workers in a row died"):
                 list(crew.run([task]))
+
+
+def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
+    archive: Path, bundled_model: Path, tmp_path: Path
+) -> None:
+    output = open_output(
+        str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
+    )
+    clips, _ = list_clips(str(archive))
+    tasks = [Task(number, Files((clips[number],)), 1) for number in range(3)]
+    with Processes(1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()) as crew:
+        (first,) = crew.run(tasks[:1])
+        kill(first.process)
+        (idle,) = crew._idle
+        wait_for(lambda: idle.pool._broken, patience_s=PATIENCE_S)
+        assert [report.number for report in crew.run(tasks[1:])] == [1]  # the other has no report
 
 
 def is_running(process: int) -> bool:

@@ -42,6 +42,6 @@ def test_a_folder_that_the_hub_would_not_take_is_refused(
 def test_all_that_is_wrong_is_told_at_once(copy: Path) -> None:
     (copy / "LICENSE").unlink()
     (copy / "examples" / "long.wav").write_bytes(bytes(100_000_001))
-    with pytest.raises(HubError, match=r"at most 100 MB .*LICENSE, which says") as raised:
+    with pytest.raises(HubError, match=r"at most 100 MB .*LICENSE, which states") as raised:
         list(check_folder(copy))
     assert "examples/long.wav" in str(raised.value)

@@ -31,7 +31,7 @@ def test_a_space_gets_what_serving_needs_and_nothing_else() -> None:
 
 
 def test_a_folder_that_is_not_the_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HubError, match=r"holds no app\.py, .* so it is not the whole project"):
+    with pytest.raises(HubError, match=r"contains no app\.py, .* so it is not the whole project"):
         space_files(tmp_path)
 
 
@@ -42,7 +42,7 @@ def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> N
         subprocess.run(["git", "-C", copy, *command], check=True)
     assert "app.py" in space_files(copy)
     (copy / "examples" / "myself.wav").touch()
-    with pytest.raises(HubError, match=r"^examples/myself\.wav would be pushed and is not under"):
+    with pytest.raises(HubError, match=r"^examples/myself\.wav would be uploaded but is not under"):
         space_files(copy)
 
 
@@ -50,7 +50,7 @@ def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     told = smoke_test(folder, prepare=lambda *_: Path(sys.executable))
     assert re.fullmatch(
-        r"smoke test: compact \S+ hears \w+ \(\d+%\) in synthetic-angry\.flac", told
+        r"smoke test: compact \S+ recognises \w+ \(\d+%\) in synthetic-angry\.flac", told
     )
     assert sorted(folder.rglob("*")) == before
 
@@ -96,5 +96,5 @@ def test_requirements_that_cannot_be_installed_are_named(index: Path) -> None:
 
 
 def test_an_app_that_gives_no_answer_is_told(folder: Path) -> None:
-    with pytest.raises(HubError, match=r"gives no answer for synthetic-angry\.flac"):
+    with pytest.raises(HubError, match=r"does not answer for synthetic-angry\.flac"):
         ask("http://127.0.0.1:9/", folder / CLIP)

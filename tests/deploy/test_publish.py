@@ -75,7 +75,14 @@ def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "smoke test: skipped" in done.stdout
     assert f"  {CLIP}\n" in done.stdout
-    for step in ("make the Space", "the hardware cpu", "the secret KEY", "A=b", "upload", "build"):
+    for step in (
+        "create the Space",
+        "the hardware cpu",
+        "the secret KEY",
+        "A=b",
+        "upload",
+        "build",
+    ):
         assert re.search(f"^would .*{step}", done.stdout, re.M)
     assert "hush" not in done.stdout
     assert hub.requests == []
@@ -83,7 +90,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["mood", "a/b/c", "a/", "a b/c", ""])
 def test_a_name_that_cannot_be_is_refused_at_once(name: str) -> None:
-    with pytest.raises(HubError, match=f"^{name} is no repository; expected OWNER/NAME"):
+    with pytest.raises(HubError, match=f"^{name} is not a repository name; expected OWNER/NAME"):
         check_name(name)
 
 
@@ -114,7 +121,7 @@ def test_the_commands_publish_a_model_and_deploy_a_space(hub: FakeHub, tmp_path:
         hub.url, tmp_path, "deploy", "--space", SPACE, "--skip-smoke-test", HF_TOKEN="hf_writes"
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("live: stand-in 1 hears angry")
+    assert done.stdout.splitlines()[-1].startswith("live: stand-in 1 recognises angry")
     assert set(hub.repos.repos[PLACE].files) == set(space_files(ROOT))
 
 

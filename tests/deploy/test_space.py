@@ -29,9 +29,9 @@ def test_a_space_is_made_filled_built_and_asked(
         "secrets": {"KEY": "hush"},
         "variables": {"MOODMIRROR_MODEL": "compact"},
     }
-    assert lines[0] == f"made {SPACE}"
+    assert lines[0] == f"created {SPACE}"
     assert made.commit in lines[3]
-    assert lines[-1] == "live: stand-in 1 hears angry (75%) in synthetic-angry.flac"
+    assert lines[-1] == "live: stand-in 1 recognises angry (75%) in synthetic-angry.flac"
     assert "hush" not in "".join(lines)
 
 
@@ -57,7 +57,7 @@ def test_the_build_of_the_commit_before_is_not_taken_for_ours(
 
 def test_without_a_token_nothing_is_asked(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    with pytest.raises(HubError, match="No token of the Hub is on this machine"):
+    with pytest.raises(HubError, match="There is no Hub token on this machine"):
         open_hub()
     assert hub.requests == []
 
@@ -81,7 +81,7 @@ def test_a_token_that_may_only_read_is_refused(
 
 
 def test_a_space_of_somebody_else_is_refused(api: HfApi, files: Files) -> None:
-    with pytest.raises(HubError, match=r"Making other/mood failed: .*\(403\)"):
+    with pytest.raises(HubError, match=r"Creating other/mood failed: .*\(403\)"):
         list(deploy(api, SpacePlan("other/mood"), files))
 
 
@@ -96,7 +96,7 @@ def test_a_network_lost_half_way_leaves_the_space_as_it_was_and_nothing_is_sent_
 ) -> None:
     hub.repos.repos[PLACE] = Repo({"README.md": b"old"}, host=live)
     hub.faults.append(Fault("/commit/", 0, times=99))
-    with pytest.raises(HubError, match=r"Uploading to tester/mood failed: .*Start again when"):
+    with pytest.raises(HubError, match=r"Uploading to tester/mood failed: .*Run it again when"):
         list(deploy(api, PLAN, files))
     assert hub.repos.repos[PLACE].files == {"README.md": b"old"}
     n_sent = hub.asked("PUT /lfs/")
@@ -111,7 +111,7 @@ def test_a_network_that_stays_away_is_told_in_a_sentence(
     hub: FakeHub, api: HfApi, files: Files
 ) -> None:
     hub.faults.append(Fault("PUT /lfs/", 0, times=99))
-    with pytest.raises(HubError, match=r"Uploading to tester/mood failed: .*Start again when"):
+    with pytest.raises(HubError, match=r"Uploading to tester/mood failed: .*Run it again when"):
         list(deploy(api, PLAN, files))
     assert hub.repos.repos[PLACE].files == {}
 
@@ -131,13 +131,13 @@ def test_a_rate_limit_that_stays_says_when_to_start_again(
     hub: FakeHub, api: HfApi, files: Files
 ) -> None:
     hub.faults.append(Fault("/repos/create", 429, times=99, headers={"Retry-After": "240"}))
-    with pytest.raises(HubError, match=r"\(429\)\. Start again in 240 s"):
+    with pytest.raises(HubError, match=r"\(429\)\. Try again in 240 s"):
         list(deploy(api, PLAN, files))
 
 
 def test_hardware_that_must_be_paid_for_is_told(hub: FakeHub, api: HfApi, files: Files) -> None:
     hub.faults.append(Fault("/repos/create", 402, times=99))
-    with pytest.raises(HubError, match=r"\(402\)\. This hardware must be paid for"):
+    with pytest.raises(HubError, match=r"\(402\)\. This hardware is not free"):
         list(deploy(api, SpacePlan(SPACE, "a100-large"), files))
 
 
