@@ -74,7 +74,7 @@ class Processes:
         while n_left:
             while waiting and self._idle:
                 process = self._idle.pop()
-                self._busy[process.pool.submit(_do, waiting.popleft())] = process
+                self._busy[process.submit(_do, waiting.popleft())] = process
             for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
                 process = self._busy.pop(future)
                 try:
@@ -101,7 +101,7 @@ class Processes:
 
     def _start(self, tries: int = 1) -> None:
         process = _Process(tries)
-        self._busy[process.pool.submit(_open, *self._recipe)] = process
+        self._busy[process.submit(_open, *self._recipe)] = process
 
 
 class _Process:
@@ -116,6 +116,15 @@ class _Process:
         self.tries = tries
         self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         self.is_open = False
+
+    def submit(self, do: Callable[..., Report | None], *args: Any) -> Future[Report | None]:
+        """Start work; where the process died idle, the future has failed already."""
+        try:
+            return self.pool.submit(do, *args)
+        except BrokenProcessPool as error:
+            failed: Future[Report | None] = Future()
+            failed.set_exception(error)
+            return failed
 
     def end(self) -> None:
         """End the process in the midst of its work: what it has not written is not done."""

@@ -13,10 +13,13 @@ from ser_core.labels import LABELS
 from ser_core.training.baseline import LstmRecipe
 from ser_core.training.protocols import PROTOCOLS, Fold
 from ser_core.training.recipes import find_recipe
-from ser_core.training.records import FoldRecord
-from ser_core.training.runs import run_protocol
+from ser_core.training.records import FoldRecord, read_json
+from ser_core.training.reproduce.recipes import find_reproductions
+from ser_core.training.reproduce.record import read_records
+from ser_core.training.runs import fold_key, run_protocol
 from ser_core.training.splits import RAVDESS_FOLDS, list_clips
 from ser_core.training.summary import majority
+from tests.conftest import ROOT
 from tests.training.trees import KnownRecipe, write_tree, write_votes
 
 SIX_FOLDS = PROTOCOLS["ravdess-6fold"]
@@ -202,7 +205,7 @@ def test_answers_that_are_no_probabilities_are_a_bug(
 
 
 def test_an_unknown_recipe_is_named_with_those_known() -> None:
-    with pytest.raises(SerError, match="'gmm' is no recipe; known: lstm"):
+    with pytest.raises(SerError, match="'gmm' is not a recipe; known: lstm"):
         find_recipe("gmm")
 
 
@@ -232,3 +235,30 @@ def test_the_baseline_learns_a_fold_and_answers_each_test_clip(
     assert np.ptp(answers[1]) > 1e-3
     assert (run_folder / "log.csv").exists()
     assert json.loads(json.dumps(short.settings))["training"]["epochs"] == 1
+
+
+RECORDS = ROOT / "docs" / "runs"
+
+
+@pytest.mark.needs_data
+@pytest.mark.parametrize("recipe", ["accurate", "compact"])
+@pytest.mark.parametrize("protocol", ["crema-d", "cross-corpus", "ravdess-5fold", "ravdess-6fold"])
+def test_a_committed_record_has_the_key_that_would_be_computed_today(
+    protocol: str, recipe: str, data: Path
+) -> None:
+    measured, system = PROTOCOLS[protocol], find_recipe(recipe)
+    table = list_clips(data, dict.fromkeys((*measured.corpora, *system.corpora)))
+    stored = [read_json(path) for path in (RECORDS / protocol / recipe).glob("seed-*/*.json")]
+    assert stored
+    for record in stored:
+        folds = {fold.name: fold for fold in measured.folds(table, seed=record["seed"])}
+        fold = folds[record["fold"]]
+        assert fold_key(measured, system, table, fold, seed=record["seed"]) == record["key"]
+
+
+def test_a_committed_reproduction_has_the_settings_that_its_recipe_has_today() -> None:
+    records = list(read_records(RECORDS))
+    assert records
+    for record in records:
+        (recipe,) = find_reproductions(record.family, record.variant)
+        assert record.settings == json.loads(json.dumps(recipe.settings))
