@@ -188,11 +188,11 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
         return
     predictor = open_model(model)
     _, answers = evaluate_test(predictor, data)
-    stated = predictor.manifest.metrics["test"]
+    stated = predictor.manifest.metrics.get("test", {}).get("by_corpus", {})
     for corpus, scores in score_by_corpus(answers, predictor.labels).items():
         print_scores(corpus, scores)
-        uar = stated.get("by_corpus", {}).get(corpus, stated)["uar"]
-        typer.echo(f"The model card says UAR {uar:.1%}.")
+        if corpus in stated:
+            typer.echo(f"The model card says UAR {stated[corpus]['uar']:.1%}.")
 
 
 def _evaluate_protocol(

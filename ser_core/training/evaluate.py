@@ -13,7 +13,7 @@ from rich.progress import track
 
 from ser_core.bundled import bundled
 from ser_core.corpora import CORPORA
-from ser_core.errors import NoSpeechError
+from ser_core.errors import ModelError, NoSpeechError
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
@@ -27,19 +27,27 @@ TEST_COMMAND = "python -m ser_core evaluate test"
 
 
 def held_out_clips(manifest: Manifest, data: Path) -> pd.DataFrame:
-    """The clips of a model's test speakers.
+    """List the clips of a model's test speakers whose emotion is one of its labels.
 
     Args:
         manifest: Says which speakers were held out.
         data: Folder that holds a folder for each corpus.
 
     Raises:
+        ModelError: No speaker was held out, as after a random split.
         CorpusError: The corpus of a test speaker is not there.
     """
     speakers = tuple(manifest.split["test"])
+    if not speakers:
+        raise ModelError(
+            f"{manifest.name} {manifest.version} holds out no test speakers, so there is no "
+            "unseen voice to test it on. Name a protocol of corpora that it was not trained on, "
+            "or reproduce it with --split speaker."
+        )
     corpora = sorted({speaker.split("/")[0] for speaker in speakers})
     table = tabulate_clips(data, corpora, SpeakerSplit(test=speakers, development=()))
-    return table[table["split"] == "test"].reset_index(drop=True)
+    tested = (table["split"] == "test") & table["emotion"].isin(manifest.labels)
+    return table[tested].reset_index(drop=True)
 
 
 def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFrame]:
@@ -54,6 +62,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
         for each emotion.
 
     Raises:
+        ModelError: No speaker was held out.
         CorpusError: The corpus of a test speaker is not there.
     """
     table = held_out_clips(predictor.manifest, data)

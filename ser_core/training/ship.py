@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ser_core.errors import ModelError
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_core.training.accurate import AccurateRecipe
@@ -161,9 +162,16 @@ def measure_again(folder: Path, data: Path) -> Manifest:
         data: Folder that holds a folder for each corpus.
 
     Raises:
+        ModelError: It was never tested so, as a reproduction is not.
         CorpusError: The corpus of a test speaker is missing.
     """
-    seed_uars = Manifest.read(folder).metrics["test"]["seed_uars"]
+    manifest = Manifest.read(folder)
+    if "test" not in manifest.metrics:
+        raise ModelError(
+            f"{manifest.name} {manifest.version} has no test figures to replace. Leave out "
+            "--record, or train a model with python -m ser_core train."
+        )
+    seed_uars = manifest.metrics["test"]["seed_uars"]
     with TemporaryDirectory() as runs:
         return _measure(folder, data, seed_uars, Path(runs))
 

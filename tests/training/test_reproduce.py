@@ -1,6 +1,7 @@
 """The papers' systems: their sizes, their splits, and each of them from end to end."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -283,9 +284,9 @@ def test_the_command_line_predicts_with_a_keras_file(reproduced: Path, tree: Pat
 
 def test_unknown_names_are_told_with_those_known(tmp_path: Path) -> None:
     for arguments, complaint in (
-        (["gmm"], "'gmm' is no reproduction; known: lstm, bilstm"),
+        (["gmm"], "'gmm' is not a reproduction; known: lstm, bilstm"),
         (["mfcc-lstm", "--variant", "none"], "known: no-copies, copies-after"),
-        (["svm", "--split", "sex"], "'sex' is no split; known: random, speaker"),
+        (["svm", "--split", "sex"], "'sex' is not a split; known: random, speaker"),
         (["svm", "--data", str(tmp_path)], "holds none of the corpora"),
     ):
         refused = CliRunner().invoke(app, ["reproduce", *arguments])
@@ -299,3 +300,35 @@ def test_records_are_read_as_they_were_written(reproduced: Path) -> None:
     assert {record.name for record in records} == set(EACH)
     assert replace(records[0], seed=1).place != records[0].place
     assert find_reproductions("lstm")[0].labels == LABELS
+
+
+@pytest.mark.parametrize(("name", "n_clips"), [("lstm", 2 * 8), ("cnn", 2 * 5 + 5)])
+def test_a_reproduced_model_is_evaluated_on_the_speakers_that_it_held_out(
+    name: str, n_clips: int, reproduced: Path, tree: Path
+) -> None:
+    model = reproduced / "out" / name / "speaker" / "seed-0" / "model"
+    done = CliRunner().invoke(app, ["evaluate", "--model", str(model), "--data", str(tree)])
+    assert done.exit_code == 0, done.output
+    counts = [int(n) for n in re.findall(r": (\d+) clips:", done.stdout)]
+    assert sum(counts) == n_clips  # of the emotions that it knows
+    assert "The model card says" not in done.stdout  # it has none
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "options", "complaint"),
+    [
+        ("svm", "random", [], "svm .* holds out no test speakers"),
+        ("svm", "speaker", ["--record"], "svm .* has no test figures"),
+        ("svm", "speaker", ["crema-d"], "this protocol needs"),
+        ("lstm", "speaker", ["ravdess-6fold"], "lstm .* 20 test speakers of ravdess-6fold"),
+    ],
+)
+def test_what_a_reproduced_model_cannot_be_measured_on_is_refused_before_the_work(
+    name: str, split: str, options: list[str], complaint: str, reproduced: Path, names: Path
+) -> None:
+    model = reproduced / "out" / name / split / "seed-0" / "model"
+    refused = CliRunner().invoke(
+        app, ["evaluate", *options, "--model", str(model), "--data", str(names)]
+    )
+    assert (refused.exit_code, refused.stdout) == (2, ""), refused.output
+    assert re.search(complaint, refused.stderr)
