@@ -22,7 +22,7 @@ class Anchor:
 
 _EMOBOX = "Ma et al. 2024, EmoBox"
 _RESLSTM = "Krasnoproshin and Vashkevich 2026, ResLSTM-SA"
-_LISTENERS = "Livingstone and Russo 2018, RAVDESS; about"
+_LISTENERS = "Livingstone and Russo 2018, RAVDESS; approximate"
 _CNN14 = "Luna-Jiménez et al. 2021"
 _XLSR = "Luna-Jiménez et al. 2022"
 _TUNED = "published, fine-tuned with augmentation"
@@ -31,7 +31,7 @@ _SHARED = "speakers shared"
 _OWN_FOLDS = "other folds of actors"
 
 ANCHORS: tuple[Anchor, ...] = (
-    Anchor("ravdess-6fold", "people, sound alone", 0.60, _LISTENERS),
+    Anchor("ravdess-6fold", "human listeners, audio only", 0.60, _LISTENERS),
     Anchor("ravdess-6fold", "wav2vec2-base, frozen (95 M)", 0.543, _EMOBOX),
     Anchor("ravdess-6fold", "HuBERT-base, frozen (95 M)", 0.654, _EMOBOX),
     Anchor("ravdess-6fold", "HuBERT-large, frozen (317 M)", 0.700, _EMOBOX),
@@ -40,13 +40,13 @@ ANCHORS: tuple[Anchor, ...] = (
     Anchor("ravdess-6fold", "CNN14, fine-tuned (81 M)", 0.766, f"{_CNN14}; {_OWN_FOLDS}"),
     Anchor("ravdess-6fold", "XLSR, fine-tuned (317 M)", 0.818, f"{_XLSR}; {_OWN_FOLDS}"),
     Anchor("ravdess-6fold", "wav2vec2, fine-tuned (317 M)", 0.823, f"{_TUNED}; {_OWN_FOLDS}"),
-    Anchor("ravdess-5fold", "people, sound alone", 0.60, _LISTENERS),
+    Anchor("ravdess-5fold", "human listeners, audio only", 0.60, _LISTENERS),
     Anchor("ravdess-5fold", "attention LSTM, from scratch (0.09 M)", 0.583, _RESLSTM),
     Anchor("ravdess-5fold", "ResLSTM-SA, from scratch (0.05 M)", 0.623, f"{_RESLSTM}; ± 1.2"),
     Anchor("ravdess-5fold", "CNN14, fine-tuned (81 M)", 0.766, _CNN14),
     Anchor("ravdess-5fold", "XLSR, fine-tuned (317 M)", 0.818, _XLSR),
-    Anchor("crema-d", "one listener, sound alone", 0.400, _VOTES),
-    Anchor("crema-d", "majority of listeners, sound alone", 0.446, _VOTES),
+    Anchor("crema-d", "one listener, audio only", 0.400, _VOTES),
+    Anchor("crema-d", "majority of listeners, audio only", 0.446, _VOTES),
     Anchor("crema-d", "wav2vec2-base, frozen (95 M)", 0.620, f"{_EMOBOX}; {_SHARED}"),
     Anchor("crema-d", "WavLM-large, frozen (317 M)", 0.745, f"{_EMOBOX}; {_SHARED}"),
     Anchor("crema-d", "Whisper-large-v3, frozen (1,550 M)", 0.768, f"{_EMOBOX}; {_SHARED}"),

@@ -94,8 +94,8 @@ def _network(manifest: Manifest) -> str:
         (network,) = networks
         return (
             f"convolutions of {network['filters']} filters over time under BiLSTM layers of "
-            f"{network['units']} units each way with attentive pooling, taught by the accurate "
-            "model"
+            f"{network['units']} units each way with attentive pooling, distilled from the "
+            "accurate model"
         )
     blocks = ", ".join(str(block) for block in manifest.encoder.blocks)
     heads = ", ".join(
@@ -154,22 +154,22 @@ def _speed(speed: Mapping[str, Any]) -> dict[str, Any]:
 def _certainty(manifest: Manifest) -> str:
     certainty = manifest.certainty
     if certainty is None:
-        return "0; this model calls no answer uncertain"
+        return "0; this model marks no answer as uncertain"
     return (
         f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers to development "
-        f"speakers, {certainty.precision:.0%} of them right"
+        f"speakers, {certainty.precision:.0%} of them correct"
     )
 
 
 def _size(manifest: Manifest, folder: Path) -> dict[str, Any]:
     size = sum((folder / path).stat().st_size for path in manifest.files)
-    encoder = "" if manifest.encoder is None else ", beside the encoder's 33 MB in float32"
+    encoder = "" if manifest.encoder is None else ", plus the encoder's 33 MB in float32"
     return {"size_mb": size / 1e6, "encoder_size": encoder}
 
 
 def _protocols(manifest: Manifest, runs: Path) -> str:
     """A line for each protocol that the model's recipe has been through."""
-    lines = ["| protocol | UAR | 95 % | seeds | WAR | ECE | repeat |", "|" + "---|" * 7]
+    lines = ["| protocol | UAR | 95% | seeds | WAR | ECE | reproduce with |", "|" + "---|" * 7]
     for path in sorted(runs.glob(f"*/{manifest.name}/{SUMMARY}")):
         figures = read_json(path)
         low, high = figures["uar"]["interval"]

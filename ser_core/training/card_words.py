@@ -3,7 +3,7 @@
 CAPTIONS = {
     "confusion_test": "Confusion on the test speakers",
     "confusion_development": "Confusion on the development speakers",
-    "calibration": "Share of right answers by confidence, test speakers",
+    "calibration": "Accuracy by confidence, test speakers",
     "curves": "Loss and accuracy by epoch",
 }
 """What stands below each picture, by its name."""
@@ -23,7 +23,7 @@ metrics:
 
 # MoodMirror `{name}` {version}
 
-Hears one recording of speech and gives probabilities for {labels}.
+Takes a speech recording and returns probabilities for {labels}.
 
 | | |
 |---|---|
@@ -32,29 +32,29 @@ Hears one recording of speech and gives probabilities for {labels}.
 | input | {columns} per frame of {frame_ms:.0f} ms every {hop_ms:.0f} ms, at {rate_hz:,} Hz |
 | seed of this file | {seed}, the best of {n_seeds} on the development speakers |
 | temperature | {temperature:.3f}, fitted on the development speakers |
-| certain | from a confidence of {certainty} |
+| certain | confidence of at least {certainty} |
 | size | {size_mb:.1f} MB in this folder{encoder_size} |
 | speed | {median_ms:.0f} ms from file to answer, median of {n_timed} clips of about \
 {median_clip_s:.1f} s on {machine} |
 | code | commit `{commit}` |
 | licence of the weights | {licence} |
 
-## Whose voices it learned from
+## Training data
 
 {corpora}
 
-Development speakers, who chose the epoch, the seed and the temperature: {development}.
-Test speakers, never seen before the figures below: {test}.
+Development speakers, used to choose the epoch, the seed and the temperature: {development}.
+Test speakers, used only for the figures below: {test}.
 
 ## Figures on the test speakers
 
-{n_clips:,} clips, each sent as a file through the path that serves visitors.
+{n_clips:,} clips, each analysed as a file by the serving pipeline.
 
 | figure | this file | all seeds |
 |---|---|---|
-| UAR, mean of the per-emotion recalls | **{uar:.1%}** (95 % interval {low:.1%} to {high:.1%}) | \
+| UAR, mean of the per-emotion recalls | **{uar:.1%}** (95% interval {low:.1%} to {high:.1%}) | \
 {seed_mean:.1%} ± {seed_sd:.1%} ({seed_list}) |
-| WAR, share of clips that are right | {war:.1%} | |
+| WAR, share of correct clips | {war:.1%} | |
 | expected calibration error, 15 bins | {ece:.3f} | |
 
 | test speakers of | clips | emotions | UAR | WAR | calibration error |
@@ -65,8 +65,8 @@ Test speakers, never seen before the figures below: {test}.
 |---|---|---|---|
 {by_sex}
 
-The upper table takes all clips together among {n_labels} emotions, of which guessing gets
-{chance:.1%}; the lower ones take each corpus among the emotions that it has. Repeat with:
+The first table covers all clips and {n_labels} emotions, where guessing gives {chance:.1%}; the
+others cover each corpus with the emotions that it contains. Reproduce with:
 
 ```
 {command}
@@ -78,27 +78,28 @@ The upper table takes all clips together among {n_labels} emotions, of which gue
 
 {pictures}
 
-The interval draws clips with replacement; the spread over seeds is a standard deviation over
-{n_seeds} runs of the same recipe. {n_test} test speakers are few: others may
-move the figure by several points.
+The interval is a bootstrap over clips; ± is the standard deviation over {n_seeds} runs of the same
+recipe with different seeds. {n_test} test speakers are few: other speakers may change the figures
+by several points.
 
 ## Figures by protocol
 
-Not of this file: the same recipe trained anew in each fold, its test speakers or corpus never
-heard. Settings, records and published systems beside it: `docs/figures.md` of the repository.
+These figures are not of this file, but of the same recipe, trained in each fold and tested on
+unseen speakers or an unseen corpus. `docs/figures.md` in the repository has the settings, the
+records and published systems for comparison.
 
 {protocols}
 
 ## Limits
 
-- {recorded} Other languages, ages, microphones and rooms were not heard.
-- It hears the style of a voice, not what a person feels.
-- It always answers with one of its emotions, even where none of them fits.
+- {recorded} Other languages, ages, microphones and rooms were not tested.
+- It recognises a style of speaking, not what a person feels.
+- It always answers with one of its emotions, even if none of them fits.
 
-## Not for
+## Out of scope
 
-Policing, hiring, grading, surveillance, medical or psychological diagnosis, or any decision about
-a person.
+Policing, hiring, grading, surveillance, medical or psychological diagnosis, or any other decision
+about a person.
 
 {citations}"""
 
@@ -107,5 +108,5 @@ ACTED = (
     "subtler."
 )
 """Whose voices limit a model that learned from published corpora."""
-OWN = "It knows the recordings of one table alone, and who speaks in them."
+OWN = "It was trained on the recordings of one table only, and on the people who speak in them."
 """Whose voices limit a model that learned from somebody's own table."""

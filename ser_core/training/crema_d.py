@@ -76,7 +76,7 @@ def _find_table(data: Path, *names: str) -> Path:
             return path
     raise CorpusError(
         f"Neither {' nor '.join(names)} is in {' or '.join(str(data / home) for home in _HOMES)}. "
-        f"Fetch it from {CREMA_D.source}."
+        f"Download it from {CREMA_D.source}."
     )
 
 
@@ -87,6 +87,6 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise CorpusError(f"{path} cannot be read as a table: {error}") from error
     if missing := [column for column in columns if column not in table]:
         raise CorpusError(
-            f"{path} has no column {', '.join(missing)}. Fetch it anew from {CREMA_D.source}."
+            f"{path} has no column {', '.join(missing)}. Download it again from {CREMA_D.source}."
         )
     return table

@@ -33,15 +33,15 @@ def of_table(recipe: Recipe, table: Path) -> Recipe:
     clips = clips_from_csv(table)
     labels = order_labels([clip.emotion for clip in clips])
     if len(labels) < 2:
-        raise CorpusError(f"{table} has the label {labels[0]} alone; two are needed at least.")
+        raise CorpusError(f"{table} has only the label {labels[0]}; at least two are needed.")
     if len({label.casefold() for label in labels}) < len(labels):
-        raise CorpusError(f"{table}: labels differ by case alone among {', '.join(labels)}.")
+        raise CorpusError(f"{table}: labels differ only by case among {', '.join(labels)}.")
     split = split_speakers([clip.speaker for clip in clips], table)
     held_out = {*split.test, *split.development}
     learned = {clip.emotion for clip in clips if clip.speaker not in held_out}
     if absent := [label for label in labels if label not in learned]:
         raise CorpusError(
-            f"Of the speakers who are learned from, none says {', '.join(absent)}; held out are "
+            f"No training speaker has {', '.join(absent)}; held out are "
             f"{', '.join(sorted(held_out))}. Record these labels with more speakers."
         )
     corpus = corpus_of(table)
@@ -71,8 +71,8 @@ def split_speakers(speakers: list[str], table: Path) -> SpeakerSplit:
     names = sorted(set(speakers))
     if len(names) < FEWEST_SPEAKERS:
         raise CorpusError(
-            f"{table} names {len(names)} speakers; {FEWEST_SPEAKERS} are needed at least: to "
-            "learn from, to choose by, and to test on a voice that was not heard."
+            f"{table} has {len(names)} speakers; at least {FEWEST_SPEAKERS} are needed: for "
+            "training, validation and testing on an unseen voice."
         )
     drawn = np.random.default_rng(0).permutation(names).tolist()
     n_held_out = max(1, round(HELD_OUT_SHARE * len(names)))

@@ -128,7 +128,7 @@ def _leave_one_corpus_out(table: pd.DataFrame, _seed: int) -> list[Fold]:
     if pools.nunique() < 2:
         raise CorpusError(
             "leave-one-corpus-out needs a recipe of two corpora or more, RAVDESS speech and song "
-            f"counted as one; here is {' and '.join(table['corpus'].unique()) or 'none'}."
+            f"counted as one; this has {' and '.join(table['corpus'].unique()) or 'none'}."
         )
     return [_unseen_corpus(table, c, set(pools) - {c}) for c in pools.unique()]
 
@@ -138,8 +138,8 @@ def _random(table: pd.DataFrame, seed: int) -> list[Fold]:
     rows = np.flatnonzero(table["corpus"].isin(("ravdess", "tess")))
     if len(rows) < sum(RANDOM_SIZES):
         raise CorpusError(
-            f"random-split draws {sum(RANDOM_SIZES):,} clips of RAVDESS and TESS; "
-            f"{len(rows):,} are here. Fetch the whole corpora."
+            f"random-split needs {sum(RANDOM_SIZES):,} clips of RAVDESS and TESS; "
+            f"{len(rows):,} were found. Download the complete corpora."
         )
     drawn = np.random.default_rng(seed).permutation(rows)[: sum(RANDOM_SIZES)]
     train, development, test = np.split(drawn, np.cumsum(RANDOM_SIZES)[:2])
@@ -206,7 +206,8 @@ def _first_of_each_sex(table: pd.DataFrame, speakers: Sequence[str]) -> list[str
 def _require(table: pd.DataFrame, speakers: Iterable[str]) -> None:
     if absent := sorted({*speakers} - {*table["speaker"]}):
         raise CorpusError(
-            f"No clip of {', '.join(absent)}, whom the protocol needs. Fetch the whole corpus."
+            f"There is no clip of {', '.join(absent)}, which the protocol needs. "
+            "Download the complete corpus."
         )
 
 
@@ -221,15 +222,15 @@ def _check_sides(table: pd.DataFrame, fold: Fold, *, speakers_shared: bool) -> N
 
 
 _LISTED = (
-    Protocol("ravdess-6fold", "RAVDESS speech, six folds of unheard actors (those of EmoBox)",
+    Protocol("ravdess-6fold", "RAVDESS speech, six folds of unseen actors (those of EmoBox)",
              ("ravdess",), LABELS, partial(_ravdess, RAVDESS_FOLDS)),
-    Protocol("ravdess-5fold", "RAVDESS speech, five folds of unheard actors (those of ResLSTM-SA)",
+    Protocol("ravdess-5fold", "RAVDESS speech, five folds of unseen actors (those of ResLSTM-SA)",
              ("ravdess",), LABELS, partial(_ravdess, RAVDESS_5FOLDS)),
-    Protocol("crema-d", "CREMA-D, 19 unheard actors",
+    Protocol("crema-d", "CREMA-D, 19 unseen actors",
              ("crema-d",), CREMA_D_SIX, _crema_d, read_votes=read_votes),
-    Protocol("cross-corpus", "A corpus never heard: RAVDESS, TESS and CREMA-D in turn",
+    Protocol("cross-corpus", "An unseen corpus: RAVDESS, TESS and CREMA-D in turn",
              ("ravdess", "tess", "crema-d"), ALL_BUT_CALM, _cross_corpus, pooled=False),
-    Protocol("leave-one-corpus-out", "Each corpus of the recipe in turn, never heard",
+    Protocol("leave-one-corpus-out", "Each corpus of the recipe in turn, unseen",
              (), LABELS, _leave_one_corpus_out, pooled=False),
     Protocol("random-split", "RAVDESS and TESS, clips drawn at random: speakers shared",
              ("ravdess", "tess"), LABELS, _random, figure="war", speakers_shared=True),
@@ -242,5 +243,5 @@ PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for protocol in _LISTED}
 def find_protocol(name: str) -> Protocol:
     """Look a protocol up; a `SerError` lists those known."""
     if name not in PROTOCOLS:
-        raise SerError(f"{name!r} is no protocol for this; known: {', '.join(PROTOCOLS)}.")
+        raise SerError(f"{name!r} is not a protocol; known: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]

@@ -62,5 +62,5 @@ def find_recipe(name: str) -> Recipe:
         SerError: There is none of that name.
     """
     if name not in RECIPES:
-        raise SerError(f"{name!r} is no recipe; known: {', '.join(RECIPES)}.")
+        raise SerError(f"{name!r} is not a recipe; known: {', '.join(RECIPES)}.")
     return RECIPES[name]

@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise SerError(f"{path} cannot be read: {error}. Delete it and run again.") from error
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise SerError(f"{path} is no record of format {FORMAT}. Delete it and run again.")
+        raise SerError(f"{path} is not a record of format {FORMAT}. Delete it and run again.")
     return stored
 
 

@@ -24,26 +24,27 @@ _INTRODUCTION = """\
 # Figures
 
 Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never by hand.
-UAR is the mean of the per-emotion recalls, WAR the share of clips that are right, ECE the
-expected calibration error over 15 bins. Lines in bold are ours: the mean over seeds, ± its
-standard deviation over them, and the 95 % interval of that mean when clips are drawn anew. Unless
-a heading says otherwise, no speaker of a test clip was trained on, tuned on or calibrated on.
+UAR is the mean of the per-emotion recalls, WAR the share of correct clips, ECE the
+expected calibration error over 15 bins. Rows in bold are ours: the mean over seeds ± its standard
+deviation, and the 95% bootstrap interval of that mean over clips. Unless a section says otherwise,
+no speaker of a test clip was used for training, tuning or calibration.
 
-`python -m ser_core evaluate PROTOCOL --recipe SYSTEM --seeds N` repeats a line; a line of a
-`-shipped` model is repeated by `python -m ser_core evaluate PROTOCOL --model FOLDER`.
+Reproduce a row with `python -m ser_core evaluate PROTOCOL --recipe SYSTEM --seeds N`, and a row of
+a `-shipped` model with `python -m ser_core evaluate PROTOCOL --model FOLDER`.
 """
 _SHARED = (
-    "**Speakers shared:** the voices of the test were trained on, so this says nothing of a voice "
-    "never heard. It stands here beside the papers that measured so."
+    "**Speakers shared:** the test voices were also trained on, so this says nothing about new "
+    "speakers. It is listed for comparison with the papers that measured it this way."
 )
 _VOICES = """\
-## A taught voice
+## Voice profiles
 
-The page can be taught one speaker's voice. Here each test speaker's is taught from half of his
-neutral clips, then corrected on clips drawn at random; what taught is never scored. UAR without
-and with that, over {draws} draws of one seed's out-of-fold answers.
+The page can adapt to one speaker's voice. Here each test speaker's profile is built from half of
+their neutral clips and then corrected on randomly chosen clips; clips used for the profile are
+never scored. UAR without and with the profile, over {draws} random draws of one seed's out-of-fold
+answers.
 """
-_MEAN_OF_FOLDS = " Each figure is the mean over the corpora that are tested."
+_MEAN_OF_FOLDS = " Each figure is the mean over the tested corpora."
 
 
 def write_report(runs_folder: Path, out: Path) -> Path:
@@ -66,8 +67,8 @@ def write_report(runs_folder: Path, out: Path) -> Path:
     ]
     if not sections:
         raise SerError(
-            f"{runs_folder} holds no summary of a run. Make one with "
-            "«python -m ser_core evaluate PROTOCOL --recipe NAME»."
+            f"{runs_folder} contains no summary of a run. Make one with "
+            '"python -m ser_core evaluate PROTOCOL --recipe NAME".'
         )
     head = _INTRODUCTION.format(runs=_relative(runs_folder, out))
     write_text(out / REPORT, "\n".join([head, *sections, *_voices(runs_folder)]))
@@ -90,7 +91,7 @@ def _voices(runs_folder: Path) -> Iterator[str]:
         for gain in measure_enrolment(records)
     ]
     if lines:
-        heads = ["protocol", "system", "corrections", "UAR without", "points gained"]
+        heads = ["protocol", "system", "corrections", "UAR without", "gain in points"]
         yield "\n".join([_VOICES.format(draws=N_DRAWS), markdown_table(heads, lines)]) + "\n"
 
 
@@ -170,7 +171,7 @@ def _systems_table(protocol: Protocol, summaries: Sequence[Summary], runs: str) 
         if anchor.protocol == protocol.id
     ]
     ranked = sorted([*ours, *theirs], key=lambda line: -line[0])
-    heads = ["system", "UAR", "95 %", "WAR", "95 %", "ECE", "source"]
+    heads = ["system", "UAR", "95%", "WAR", "95%", "ECE", "source"]
     return markdown_table(heads, [cells for _, cells in ranked])
 
 
@@ -192,8 +193,8 @@ def _their_line(protocol: Protocol, anchor: Anchor) -> list[str]:
 def _listeners(summary: Summary) -> str:
     heard = summary["listeners"]
     return (
-        f"Against what most listeners heard instead of what was acted, {summary['recipe']} has a "
-        f"UAR of {_spread(heard)} on the {heard['n_clips']:,} clips where one emotion led."
+        f"Against the listeners' majority vote instead of the acted emotion, {summary['recipe']} "
+        f"has a UAR of {_spread(heard)} on the {heard['n_clips']:,} clips with a clear majority."
     )
 
 
@@ -214,14 +215,14 @@ def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share between 0 and 1 as text, such as 61.8 %."""
-    return f"{100 * share:.1f} %"
+    """A share between 0 and 1 as text, such as 61.8%."""
+    return f"{100 * share:.1f}%"
 
 
 def _spread(figure: Summary) -> str:
     if figure["sd"] is None:
         return percent(figure["mean"])
-    return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f} %"
+    return f"{100 * figure['mean']:.1f} ± {100 * figure['sd']:.1f}%"
 
 
 def _interval(figure: Summary) -> str:

@@ -103,7 +103,7 @@ def check_unseen(manifest: Manifest, speakers: Iterable[str], protocol: str) -> 
     seen = [s for s in speakers if s.partition("/")[0] in pools and s not in held_out]
     if seen:
         raise ModelError(
-            f"{manifest.name} {manifest.version} knows {len(seen)} test speakers of {protocol}: "
-            f"{', '.join(sorted(seen))}. Measure it on «test», its own held-out speakers, or "
-            "train anew in each fold with --recipe."
+            f"{manifest.name} {manifest.version} was trained on {len(seen)} test speakers of "
+            f"{protocol}: {', '.join(sorted(seen))}. Evaluate it with test, on its own held-out "
+            "speakers, or train in each fold with --recipe."
         )

@@ -233,7 +233,7 @@ def _load_folder(folder: Path) -> dict[Path, Features]:
     """Frames of each recording that holds any sound."""
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     if not paths:
-        raise SerError(f"{folder} holds no recordings; the detector learns from them.")
+        raise SerError(f"{folder} contains no recordings, which the detector needs for training.")
     clips = {path: _frames(load_audio(path, PIPELINE.audio)) for path in track(paths, folder.name)}
     return {path: clip for path, clip in clips.items() if clip is not None}
 

@@ -115,7 +115,7 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
             clips += clips_from_csv(data)
             continue
         if name not in CORPORA:
-            raise CorpusError(f"{name!r} is no corpus; known: {', '.join(CORPORA)}.")
+            raise CorpusError(f"{name!r} is not a corpus; known: {', '.join(CORPORA)}.")
         clips += CORPORA[name].find_clips(data)
     return pd.DataFrame([asdict(clip) for clip in clips], columns=list(COLUMNS[:-1]))
 

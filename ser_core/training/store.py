@@ -1,14 +1,14 @@
 """Features computed once per clip and setting, in parallel, resumable.
 
-A store is a folder of shards. Its name is a hash of the settings and of the code
-between file and features, so that a change of either begins a new one.
+A store is a folder of shards. Its name holds `FEATURES_FORMAT` and a hash of the settings, so
+that a change of either begins a new one.
 """
 
 import hashlib
-import inspect
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -23,9 +23,8 @@ import pandas as pd
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
-import ser_core
 from ser_core.audio import load_audio
-from ser_core.cache import default_cache
+from ser_core.cache import default_cache, entry_name, remove_earlier_entries
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
@@ -37,16 +36,17 @@ logger = logging.getLogger(__name__)
 
 SHARD_CLIPS = 128
 """Clips in a shard: what an interrupted run loses at most, a worker."""
-CODE_MODULES = ("audio", "ffmpeg", "stream", "preprocess", "features")
-"""The modules whose text is part of a store's name."""
+FEATURES_FORMAT = 1
+"""Raise it where the same file and settings give other features, copies or encoder vectors."""
+_SHARD_FILE = re.compile(r"[0-9a-f]{16}\.(npz|\d+\.tmp)")
 
 
 class Change(Protocol):
-    """What makes the changed copies of a store; its module's text is part of the store's name."""
+    """What makes the changed copies of a store."""
 
     @property
     def settings(self) -> Any:
-        """All that decides the copies, as a dataclass."""
+        """All that decides the copies, as a dataclass whose fields no other kind has."""
 
     def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:
         """Change a clip; the same name gives the same change.
@@ -77,8 +77,7 @@ def load_features(
         For each clip (n_frames, n_features) float32, or None where it cannot be read
         or holds no speech, which is logged.
     """
-    store = (cache or default_cache()) / "features" / store_key(config, changes)
-    store.mkdir(parents=True, exist_ok=True)
+    store = open_store(cache, "features", store_key(config, changes))
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
@@ -96,17 +95,33 @@ def load_features(
     return [features for file in files for features in read_shard(file)]
 
 
+def open_store(cache: Path | None, kind: str, key: str) -> Path:
+    """Return the folder of a store; where it is new, those of earlier formats are removed.
+
+    Args:
+        cache: Folder of all stores; `default_cache()` where None.
+        kind: What the store holds, the name of a folder of its own.
+        key: Hash of the settings.
+    """
+    folder = (cache or default_cache()) / kind
+    store = folder / entry_name(FEATURES_FORMAT, key)
+    if not store.exists():
+        store.mkdir(parents=True, exist_ok=True)
+        remove_earlier_entries(folder, FEATURES_FORMAT, _is_store)
+    return store
+
+
+def _is_store(folder: Path) -> bool:
+    return all(_SHARD_FILE.fullmatch(path.name) and path.is_file() for path in folder.iterdir())
+
+
 def store_key(config: PipelineConfig, changes: Change | None = None) -> str:
-    """Hash of the settings, the code between file and features, and librosa's version."""
+    """Hash of the settings and of librosa's version."""
     digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
     digest.update(version("librosa").encode())
-    for module in CODE_MODULES:
-        path = Path(ser_core.__file__).with_name(f"{module}.py")
-        digest.update(path.read_bytes())
     if changes is not None:
         digest.update(json.dumps(asdict(changes.settings), sort_keys=True).encode())
-        digest.update(Path(inspect.getfile(type(changes))).read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def shard_key(paths: Sequence[Path]) -> str:

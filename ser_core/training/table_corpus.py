@@ -57,7 +57,7 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
             "hyphens, 40 at most."
         )
     if not clips:
-        raise CorpusError(f"{csv_path} names no recording; a row for each is needed.")
+        raise CorpusError(f"{csv_path} has no rows; expected one row per recording.")
     return clips
 
 
@@ -70,7 +70,7 @@ def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if missing := [column for column in _NEEDED if column not in columns]:
                 raise CorpusError(
                     f"{csv_path} has the columns {', '.join(columns) or 'none'}; "
-                    f"{', '.join(missing)} must be among them, parted by commas."
+                    f"{', '.join(missing)} must be among them, separated by commas."
                 )
             for row in reader:
                 yield reader.line_num, {column: row[column].strip() for column in columns}

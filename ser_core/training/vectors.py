@@ -11,15 +11,20 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import track
 
-from ser_core import encoder as encoder_module
-from ser_core.cache import default_cache
 from ser_core.config import PipelineConfig
 from ser_core.encoder import WhisperEncoder, encode
 from ser_core.features import Features, pad_features
 from ser_core.hub import Tensors
 from ser_core.training.augment import Changes
 from ser_core.training.draws import Vectors
-from ser_core.training.store import load_features, read_shard, shard_key, store_key, write_shard
+from ser_core.training.store import (
+    load_features,
+    open_store,
+    read_shard,
+    shard_key,
+    store_key,
+    write_shard,
+)
 from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
 
 logger = logging.getLogger(__name__)
@@ -51,8 +56,7 @@ def load_vectors(
         For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
         holds no speech.
     """
-    store = (cache or default_cache()) / "vectors" / _key(pipeline, config, changes)
-    store.mkdir(parents=True, exist_ok=True)
+    store = open_store(cache, "vectors", _key(pipeline, config, changes))
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
@@ -69,8 +73,7 @@ def load_vectors(
 def _key(pipeline: PipelineConfig, config: EncoderConfig, changes: Changes | None) -> str:
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     digest.update(store_key(pipeline, changes).encode())
-    digest.update(Path(encoder_module.__file__).read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.PolymorphicFunction:

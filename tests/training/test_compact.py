@@ -57,7 +57,7 @@ def test_it_serves_without_an_encoder(trained: tuple[Path, Manifest], miniature:
     clip = next((miniature / "ravdess").rglob("03-*.wav"))
     prediction = Predictor.from_folder(folder).predict(clip)
     assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-5)
-    assert "taught by the accurate model" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "distilled from the accurate model" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_settings_name_those_of_its_teacher() -> None:

@@ -66,7 +66,9 @@ def test_actors_are_told_by_speaker(place: str, tmp_path: Path) -> None:
 
 
 def test_missing_tables_are_named_with_their_source(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"Neither clips\.csv nor .*CREMA-D.* Fetch it from http"):
+    with pytest.raises(
+        CorpusError, match=r"Neither clips\.csv nor .*CREMA-D.* Download it from http"
+    ):
         read_votes(tmp_path)
     with pytest.raises(CorpusError, match=r"Neither actors\.csv nor VideoDemographics\.csv"):
         read_actors(tmp_path)

@@ -175,7 +175,7 @@ def test_a_spread_with_nothing_measured_is_drawn_too() -> None:
 
 
 def test_a_folder_without_corpora_is_told(tmp_path: Path) -> None:
-    with pytest.raises(MissingCorpusError, match="holds none of the corpora ravdess, "):
+    with pytest.raises(MissingCorpusError, match="contains none of the corpora ravdess, "):
         explore(tmp_path, tmp_path / "out")
     done = CliRunner().invoke(
         app, ["explore", "--data", str(tmp_path), "--corpus", "tess", "--out", str(tmp_path)]

@@ -80,7 +80,7 @@ def test_anchors_stand_beside_protocols_that_are_there() -> None:
 
 
 def test_no_records_are_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(SerError, match="holds no summary of a run"):
+    with pytest.raises(SerError, match="contains no summary of a run"):
         write_report(tmp_path, tmp_path)
 
 
@@ -103,8 +103,8 @@ def test_the_command_line_reports_and_tells_what_it_does_not_know(
     assert (done.exit_code, (tmp_path / REPORT).is_file()) == (0, True)
     for arguments, complaint in (
         (["report", "--runs", str(tmp_path / "none")], "holds no summary"),
-        (["evaluate", "ravdess", "--recipe", "lstm"], "'ravdess' is no protocol"),
-        (["evaluate", "crema-d", "--recipe", "gmm"], "'gmm' is no recipe"),
+        (["evaluate", "ravdess", "--recipe", "lstm"], "'ravdess' is not a protocol"),
+        (["evaluate", "crema-d", "--recipe", "gmm"], "'gmm' is not a recipe"),
     ):
         refused = runner.invoke(app, arguments)
         assert (refused.exit_code, refused.stdout) == (2, "")

@@ -48,7 +48,7 @@ def test_changes_do_what_their_names_say(changed: dict[str, np.ndarray]) -> None
     clip = make_babble()
     np.testing.assert_allclose(changed["gain +12 dB"], clip * 10 ** (12 / 20), rtol=1e-5)
     assert len(changed["1000 samples cropped"]) == len(clip) - 2_000
-    clipped = changed["0.3 % of samples clipped"]
+    clipped = changed["0.3% of samples clipped"]
     assert 0.002 < np.mean(np.abs(clipped) >= np.abs(clipped).max() - 1e-7) < 0.005
     for name, level in (("white noise at 35 dB", 35), ("recorded noise at 10 dB", 10)):
         assert snr_db(changed[name]) == pytest.approx(level, abs=0.5)
@@ -108,6 +108,6 @@ def test_every_check_is_measured_and_written(
     assert by_name["calibration error, unseen speakers"]["figures"]["ECE"] == pytest.approx(0.3)
     path = write_robustness({"loud": rows}, tmp_path)
     told = path.read_text(encoding="utf-8")
-    assert "| gain -2 dB | ≥ 95% unchanged | **missed**: unchanged 50.0 %" in told
+    assert "| gain -2 dB | ≥ 95% unchanged | **missed**: unchanged 50.0%" in told
     stored = json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8"))
     assert stored["models"]["loud"] == rows

@@ -60,5 +60,5 @@ def test_a_speaker_who_is_not_there_is_named(miniature: Path) -> None:
 
 
 def test_an_unknown_corpus_is_named(miniature: Path) -> None:
-    with pytest.raises(CorpusError, match="'savoy' is no corpus; known: ravdess, "):
+    with pytest.raises(CorpusError, match="'savoy' is not a corpus; known: ravdess, "):
         tabulate_clips(miniature, ("savoy",), SPLIT)

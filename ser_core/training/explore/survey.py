@@ -90,8 +90,8 @@ def _find(data: Path, corpora: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, 
             missing.append(name)
     if not found:
         raise MissingCorpusError(
-            f"{data} holds none of the corpora {', '.join(CORPORA)}. Name the folder that holds "
-            "a folder for each; docs/corpora.md says where to fetch them."
+            f"{data} contains none of the corpora {', '.join(CORPORA)}. Name the folder that holds "
+            "one folder per corpus; docs/corpora.md says where to download them."
         )
     return pd.concat(found, ignore_index=True), tuple(missing)
 

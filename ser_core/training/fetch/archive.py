@@ -32,7 +32,7 @@ def unpack(archive: Path, folder: Path) -> None:
             for member in track(members, f"Unpacking {archive.name}"):
                 opened.extract(member, folder)
     except UNREADABLE as error:
-        raise CorpusError(f"{archive} cannot be unpacked: {error}. Fetch it again.") from error
+        raise CorpusError(f"{archive} cannot be unpacked: {error}. Download it again.") from error
 
 
 def _check_member(member: zipfile.ZipInfo, archive: Path) -> None:
@@ -40,6 +40,6 @@ def _check_member(member: zipfile.ZipInfo, archive: Path) -> None:
     outside = name.is_absolute() or ".." in name.parts or ":" in member.filename.partition("/")[0]
     if outside or stat.S_ISLNK(member.external_attr >> 16):
         raise CorpusError(
-            f"{archive} holds {member.filename!r}, which leads out of the folder that it is "
-            "unpacked into. Nothing was unpacked; fetch the corpus from its publisher."
+            f"{archive} contains {member.filename!r}, which leads out of the folder that it is "
+            "unpacked into. Nothing was unpacked; download the corpus from its publisher."
         )

@@ -33,11 +33,11 @@ class CorpusState:
     def tell(self) -> str:
         """The same in words, with what to do."""
         if not self.n_clips:
-            return "not there"
+            return "not found"
         if self.n_stubs:
-            return f"{self.n_stubs:,} hold no sound: empty, or Git LFS pointers («git lfs pull»)"
+            return f"{self.n_stubs:,} without audio: empty, or Git LFS pointers (run git lfs pull)"
         missing = self.corpus.n_clips - self.n_clips
-        return "whole" if missing <= 0 else f"{missing:,} missing"
+        return "complete" if missing <= 0 else f"{missing:,} missing"
 
 
 def check_corpora(data: Path, names: Sequence[str] = ()) -> list[CorpusState]:
@@ -51,7 +51,7 @@ def check_corpora(data: Path, names: Sequence[str] = ()) -> list[CorpusState]:
         CorpusError: A name is unknown.
     """
     if unknown := [name for name in names if name not in CORPORA]:
-        raise CorpusError(f"{unknown[0]!r} is no corpus; known: {', '.join(CORPORA)}.")
+        raise CorpusError(f"{unknown[0]!r} is not a corpus; known: {', '.join(CORPORA)}.")
     return [check_corpus(CORPORA[name], data) for name in names or CORPORA]
 
 

@@ -41,7 +41,7 @@ def read_json(session: requests.Session, url: str) -> Any:
             raise refusal(url, response)
         return response.json()
     except requests.JSONDecodeError as error:
-        raise CorpusError(f"{url} answers, but not with JSON. Try again later.") from error
+        raise CorpusError(f"{url} did not answer with JSON. Try again later.") from error
     except requests.RequestException as error:
         raise CorpusError(
             f"{url} cannot be reached ({reason_of(error)}). Check the network and try again."
@@ -52,7 +52,7 @@ def refusal(url: str, response: requests.Response) -> CorpusError:
     """An answer that is no success, in words."""
     return CorpusError(
         f"{url} answers {response.status_code} ({response.reason}). The publisher may have moved "
-        "it: fetch the corpus by hand, and put it into place with «data place»."
+        'it: download the corpus yourself, and install it with "data place".'
     )
 
 

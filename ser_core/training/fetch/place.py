@@ -48,8 +48,8 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
         return state
     if source.list_files is None:
         raise CorpusError(
-            f"{corpus.name} is given out on request only. Ask for it at {corpus.source}, and put "
-            f"what you are given into place with «data place {corpus.name} PATH»."
+            f"{corpus.name} is available on request only. Ask for it at {corpus.source}, and put "
+            f'what you receive into place with "data place {corpus.name} PATH".'
         )
     _refuse_if_taken(source, data)
     arrived, gathered = (_partial(source, data) / name for name in ("arrived", "gathered"))
@@ -96,7 +96,7 @@ def place_corpus(source: Source, path: Path, data: Path) -> CorpusState:
     elif path.is_file():
         unpack(path, gathered)
     else:
-        raise CorpusError(f"{path} is not there. Name a zip or a folder with the corpus.")
+        raise CorpusError(f"{path} does not exist. Name a zip or a folder with the corpus.")
     return _settle(source, gathered, data)
 
 
@@ -142,7 +142,7 @@ def _settle(source: Source, gathered: Path, data: Path) -> CorpusState:
     if not here.find_files(gathered):
         shutil.rmtree(gathered)
         raise CorpusError(
-            f"Nothing of it is named as {source.corpus.name}'s clips are. Fetch the corpus from "
+            f"No file in it is named like a clip of {source.corpus.name}. Download the corpus from "
             f"{source.corpus.source} and keep its file names."
         )
     target = data / source.folder

@@ -78,7 +78,7 @@ def find_source(name: str) -> Source:
         CorpusError: There is no corpus of that name.
     """
     if name not in SOURCES:
-        raise CorpusError(f"{name!r} is no corpus; known: {', '.join(SOURCES)}.")
+        raise CorpusError(f"{name!r} is not a corpus; known: {', '.join(SOURCES)}.")
     return SOURCES[name]
 
 
@@ -141,7 +141,7 @@ def list_crema_d(session: requests.Session) -> list[Remote]:
     answer = read_json(session, url)
     try:
         if answer.get("truncated"):
-            raise CorpusError(f"{url} lists a part of the files only. Clone {CREMA_D.source}.")
+            raise CorpusError(f"{url} lists only some of the files. Clone {CREMA_D.source}.")
         return list(_crema_d_files((str(row["path"]), row["sha"]) for row in answer["tree"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise _unexpected(url, error) from error
@@ -163,8 +163,8 @@ def list_jl_corpus(_: requests.Session) -> list[Remote]:
 
 def _unexpected(url: str, error: Exception) -> CorpusError:
     return CorpusError(
-        f"{url} answers otherwise than expected ({type(error).__name__}: {error}). "
-        "Fetch the corpus by hand, and put it into place with «data place»."
+        f"{url} gave an unexpected answer ({type(error).__name__}: {error}). "
+        'Download the corpus yourself, and install it with "data place".'
     )
 
 

@@ -108,7 +108,7 @@ def check_space(folder: Path, n_bytes: int) -> None:
     if free < n_bytes + SPARE_BYTES:
         raise CorpusError(
             f"{folder} is on a disk with {free / 1e6:,.0f} MB free, and "
-            f"{(n_bytes + SPARE_BYTES) / 1e6:,.0f} MB are needed. Make room, or name another "
+            f"{(n_bytes + SPARE_BYTES) / 1e6:,.0f} MB are needed. Free some space, or name another "
             "folder with --data."
         )
 
@@ -136,8 +136,8 @@ class _Resuming:
                 if failures == ATTEMPTS:
                     raise CorpusError(
                         f"{url} cannot be fetched ({reason_of(error)}). Check the network and run "
-                        f"the command again; it goes on from the {self._n_here() / 1e6:,.1f} MB "
-                        "that are here."
+                        f"the command again; it resumes after the {self._n_here() / 1e6:,.1f} MB "
+                        "already downloaded."
                     ) from error
                 time.sleep(FIRST_PAUSE_S * 2 ** (failures - 1))
         gits = self._remote.checksum.startswith(GIT_KINDS)  # which pooch does not know
@@ -178,14 +178,14 @@ class _Resuming:
                 f"bytes {start}-"
             ):
                 self.forget()
-                raise _BrokenError("the server answers with another part than was asked for")
+                raise _BrokenError("the server sent another part than requested")
             self._store(response, start if resumes else 0)
 
     def _settle_end(self, response: requests.Response, start: int) -> None:
         """Nothing follows what is here: it is all there is, or of another file."""
         if response.headers.get("Content-Range") != f"bytes */{start}":
             self.forget()
-            raise _BrokenError("what was here is no beginning of this file")
+            raise _BrokenError("the partial download does not belong to this file")
 
     def _store(self, response: requests.Response, start: int) -> None:
         length = response.headers.get("Content-Length")
@@ -198,7 +198,7 @@ class _Resuming:
                 n_here += len(block)
                 self._advance(n_here, total)
         if total is not None and n_here != total:
-            raise _BrokenError(f"{n_here:,} of {total:,} bytes came")
+            raise _BrokenError(f"{n_here:,} of {total:,} bytes arrived")
 
 
 def _safe_name(remote: Remote) -> PurePosixPath:

@@ -33,7 +33,7 @@ def find_jobs(
     """
     splits = [known for known in SPLITS if split in (None, known)]
     if not splits:
-        raise SerError(f"{split!r} is no split; known: {', '.join(SPLITS)}.")
+        raise SerError(f"{split!r} is not a split; known: {', '.join(SPLITS)}.")
     for recipe in find_reproductions(family, variant):
         for chosen in splits:
             for seed in seeds:

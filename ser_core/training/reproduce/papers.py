@@ -29,98 +29,99 @@ _RATE = (
     "its 339 hold at 48 kHz; noise is reduced before the padding, as serving does it, not after."
 )
 _SCALED = (
-    "The paper does not say whether columns are scaled; ours are. The widths of what it leaves "
-    "open are ours."
+    "The paper does not say whether features are scaled; ours are. Layer widths that it leaves "
+    "open are our choice."
 )
 _OPEN = (
-    "The paper gives neither the number of MFCC nor widths; ours are librosa's 20, and 128 and 64."
+    "The paper gives neither the number of MFCC nor layer widths; we use librosa's 20, and 128 and "
+    "64."
 )
 
 PAPERS: dict[str, Paper] = {
     "lstm": Paper(
         "two LSTM of 64 units over RMS, ZCR and 13 MFCC",
         (0.6975, 0.845, 0.9628),
-        "69.75 %; another run of the same net 96.28 %, its public notebook 84.5 %",
+        "69.75%; another run of the same network 96.28%, its public notebook 84.5%",
         "100 (notebook 340)",
         _RATE,
-        "Among the paper's three figures, which lie 27 points apart.",
+        "Between the paper's three figures, which are 27 points apart.",
     ),
     "bilstm": Paper(
         "the same, bidirectional and flattened",
         (0.9628,),
-        "96.28 % (97.83 % on development clips)",
-        "not said",
+        "96.28% (97.83% on development clips)",
+        "not stated",
         _RATE,
-        "Below: the paper's figure is, to the digit, the one that it prints of another run of the "
-        "one-way net, and 161 test clips are few.",
+        "Lower: the paper's figure is identical to the one it gives for another run of the "
+        "unidirectional network, and 161 test clips are few.",
     ),
     "mfcc-lstm-no-copies": Paper(
         "LSTM 128 and 64 over the means of 13 MFCC",
         (0.35,),
-        "under 35 %",
-        "not said",
-        "The width of the dropouts and the batch are ours.",
+        "under 35%",
+        "not stated",
+        "Dropout rates and batch size are our choice.",
     ),
     "mfcc-lstm-copies-after": Paper(
-        "the same, with copies of training clips alone",
+        "the same, with copies of training clips only",
         (),
         "no figure: the paper did not try this",
         "–",
-        "The kinds of copies are the paper's; how strong they are is ours.",
+        "The kinds of augmentation are the paper's; their strength is our choice.",
     ),
     "mfcc-lstm-copies-before": Paper(
-        "the same, with copies made before clips were drawn for the test",
+        "the same, with copies made before the split",
         (0.55,),
-        "55 %",
+        "55%",
         "50, patience 5",
-        "The kinds of copies are the paper's; how strong they are is ours.",
-        "Above: ours may be milder, so that a test clip lies nearer to its copies.",
+        "The kinds of augmentation are the paper's; their strength is our choice.",
+        "Higher: our augmentation may be milder, so a test clip is closer to its copies.",
     ),
     "mfcc-lstm-copies-before-256": Paper(
         "the same with LSTM 256 and 64",
         (0.73,),
-        "73 %",
+        "73%",
         "125 of 200, patience 10",
-        "The kinds of copies are the paper's; how strong they are is ours.",
+        "The kinds of augmentation are the paper's; their strength is our choice.",
     ),
     "cnn": Paper(
         "two convolution branches over mel and MFCC means",
         (0.62,),
-        "62 % (85 % on training clips)",
-        "not said",
+        "62% (85% on training clips)",
+        "not stated",
         _SCALED,
     ),
     "dual-rnn": Paper(
         "two recurrent branches over mel and MFCC means",
         (0.43,),
-        "43 %",
-        "not said",
+        "43%",
+        "not stated",
         _SCALED,
-        "Above: half of that is gone on columns that are not scaled, as the paper's may have been.",
+        "Higher: half of the difference is gone without feature scaling, which the paper may lack.",
     ),
     "svm": Paper(
         "linear SVM over mel and MFCC means",
         (0.38,),
-        "38 %",
+        "38%",
         "–",
         _SCALED,
-        "Above: a linear SVM on columns of unlike size, such as mel power beside MFCC, hardly "
-        "settles, and the paper may have had that.",
+        "Higher: a linear SVM on features of very different scales, such as mel power and MFCC, "
+        "hardly converges, and the paper may not have scaled them.",
     ),
     "hybrid-lstm-plain": Paper(
         "LSTM over the means of 20 MFCC, all emotions",
         (0.67,),
-        "67 % at loss 1.22",
+        "67% at loss 1.22",
         "best at 90",
         _OPEN,
-        "Below: two thirds of the clips are CREMA-D's, the hardest corpus, here rebuilt from mel "
-        "spectrograms, and SAVEE is missing.",
+        "Lower: two thirds of the clips are from CREMA-D, the hardest corpus, here reconstructed "
+        "from mel spectrograms, and SAVEE is missing.",
     ),
     "hybrid-lstm-regularised": Paper(
         "the same with early stopping and L2",
         (),
         "worse than without, no figure",
-        "not said",
+        "not stated",
         _OPEN,
     ),
 }

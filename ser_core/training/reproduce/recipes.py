@@ -208,11 +208,11 @@ def find_reproductions(family: str, variant: str | None = None) -> tuple[Reprodu
         SerError: There is none of that name.
     """
     if family not in REPRODUCTIONS:
-        raise SerError(f"{family!r} is no reproduction; known: {', '.join(REPRODUCTIONS)}.")
+        raise SerError(f"{family!r} is not a reproduction; known: {', '.join(REPRODUCTIONS)}.")
     variants = {recipe.variant: recipe for recipe in REPRODUCTIONS[family]}
     if variant is None:
         return tuple(variants.values())
     if variant not in variants:
         known = ", ".join(filter(None, variants)) or "none"
-        raise SerError(f"{variant!r} is no variant of {family}; known: {known}.")
+        raise SerError(f"{variant!r} is not a variant of {family}; known: {known}.")
     return (variants[variant],)

@@ -54,7 +54,7 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     parts = [
         INTRODUCTION.format(runs=f"{runs}/{FOLDER}"),
         *_lesson(pairs),
-        f"![Accuracy that the papers print, ours with shared and with unseen speakers]"
+        f"![Accuracy in the papers, and ours with shared and with unseen speakers]"
         f"({PICTURES}/{CHART})\n",
         TABLE,
         _table(pairs, f"{runs}/{FOLDER}") + "\n",
@@ -107,8 +107,8 @@ def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
 
 def _table(pairs: Sequence[Pair], records: str) -> str:
     heads = [
-        "system", "paper", "ours, speakers shared", "ours, unseen speakers", "the same as UAR",
-        "gap, points", "on RAVDESS alone", "weights", "epochs", "paper's epochs", "training",
+        "system", "paper", "ours, speakers shared", "ours, unseen speakers", "unseen, UAR",
+        "gap in points", "gap on RAVDESS", "parameters", "epochs", "paper's epochs", "training",
         "seeds",
     ]  # fmt: skip
     return markdown_table(heads, [_line(pair, records) for pair in pairs])
@@ -118,7 +118,7 @@ def _without_record(pairs: Sequence[Pair]) -> Iterator[str]:
     """The recipes that still have to be run."""
     done = {pair.name for pair in pairs}
     if waiting := [name for name in PAPERS if name not in done]:
-        yield f"Not run to the end yet, though the command is there: {', '.join(waiting)}.\n"
+        yield f"Not run to completion yet: {', '.join(waiting)}.\n"
 
 
 def _line(pair: Pair, records: str) -> list[str]:
@@ -183,8 +183,8 @@ def _unheard(pairs: Sequence[Pair]) -> Iterator[str]:
         yield markdown_table(["system", "corpus", "UAR"], lines) + "\n"
     if missing:
         yield (
-            f"Not at hand when these records were made: {', '.join(sorted(missing))}. With the\n"
-            "corpus in the data folder, the same commands measure on it, and this page shows it.\n"
+            f"Not available when these records were made: {', '.join(sorted(missing))}. Once the\n"
+            "corpus is in the data folder, the same commands include it on this page.\n"
         )
 
 
@@ -193,9 +193,9 @@ def _differences(pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         paper = PAPERS[pair.name]
         absent = {corpus for run in pair.runs for corpus in run.corpora["missing"]}
-        gone = f"Without {', '.join(sorted(absent))}, which was not at hand. " if absent else ""
+        gone = f"Without {', '.join(sorted(absent))}, which was not available. " if absent else ""
         lines.append([pair.name, f"{gone}{paper.differs}", paper.stands])
-    return markdown_table(["system", "ours does otherwise", "how it stands to the paper"], lines)
+    return markdown_table(["system", "difference", "compared with the paper"], lines)
 
 
 def _beside(runs_folder: Path) -> str:
@@ -223,7 +223,7 @@ def _spread(runs: Sequence[Record], figure: str) -> str:
     shares = [run.test[figure] for run in runs]
     if len(shares) == 1:
         return percent(shares[0])
-    return f"{100 * np.mean(shares):.1f} ± {100 * np.std(shares, ddof=1):.1f} %"
+    return f"{100 * np.mean(shares):.1f} ± {100 * np.std(shares, ddof=1):.1f}%"
 
 
 def _points(gap: float | None) -> str:

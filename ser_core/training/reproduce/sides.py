@@ -56,7 +56,9 @@ def present_corpora(names: Sequence[str], data: Path) -> tuple[list[str], list[s
     missing = [name for name in names if name not in present]
     if not present:
         sources = ", ".join(f"{name} from {CORPORA[name].source}" for name in missing)
-        raise CorpusError(f"{data} holds none of the corpora that this needs. Fetch {sources}.")
+        raise CorpusError(
+            f"{data} contains none of the corpora that this needs. Download {sources}."
+        )
     return present, missing
 
 
@@ -111,7 +113,8 @@ def draw_sides(recipe: Reproduction, table: pd.DataFrame, split: Split, seed: in
         sides[0] = np.flatnonzero(paths.isin(paths.iloc[sides[0]]))
     if empty := [name for name, rows in zip(SIDES, sides, strict=True) if not len(rows)]:
         raise CorpusError(
-            f"{recipe.name} by {split}: no clip for {' and '.join(empty)}. Fetch the whole corpora."
+            f"{recipe.name} by {split}: no clip for {' and '.join(empty)}. "
+            "Download the complete corpora."
         )
     return [np.sort(rows) for rows in sides]
 

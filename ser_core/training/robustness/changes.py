@@ -49,7 +49,7 @@ def list_changes(noises: Sequence[Waveform]) -> list[Change]:
     changes = [small(f"gain {db:+d} dB", partial(_gain, db=db)) for db in (-12, -2, 2, 12)]
     changes += [small(f"{n} samples cropped", partial(_crop, n=n)) for n in (100, 1_000)]
     changes += [small(f"{n} samples of silence added", partial(_pad, n=n)) for n in (100, 1_000)]
-    changes.append(small("0.3 % of samples clipped", _clip))
+    changes.append(small("0.3% of samples clipped", _clip))
     changes += [
         small(f"high-pass {hz} Hz", partial(_filter, hz=hz, kind="highpass")) for hz in (50, 150)
     ]

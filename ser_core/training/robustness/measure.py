@@ -126,9 +126,7 @@ def _speech_or_not(
     if readers:
         yield _refusals("calm reading", readers, most=0.01)
     refused = float(np.mean(~answers.heard))
-    yield _row(
-        "Speech or not", "test clips refused", {"refused": refused}, "≤ 1 %", refused <= 0.01
-    )
+    yield _row("Speech or not", "test clips refused", {"refused": refused}, "≤ 1%", refused <= 0.01)
 
 
 def _refusals(name: str, said: Heard, *, least: float = 0.0, most: float = 1.0) -> Row:
@@ -146,7 +144,7 @@ def _calm_reading(readers: Heard) -> Iterator[Row]:
             "Calm reading",
             f"called {', '.join(HEATED)} above {HEATED_FROM:.0%}",
             {"share": share, "clips": len(heard)},
-            "≤ 5 %",
+            "≤ 5%",
             share <= 0.05,
         )
 

@@ -19,14 +19,14 @@ _INTRODUCTION = """\
 # Robustness and trust
 
 Written by `python -m ser_core robustness` at commit {commit}; never by hand. Each shipped
-model, through the path that serves visitors, on clips of speakers whom it never heard; under
-changes, {clips} clips of each corpus, the same ones for every change. UAR is the mean over the
-corpora of the mean recall. The recordings of noise are those of which the changed copies of
-training clips were made, too, so the noise is no stranger to the models; the speakers are.
+model runs through the serving pipeline on clips of unseen speakers. Every change is applied to the
+same {clips} clips of each corpus. UAR is the mean recall, averaged over the corpora. The noise
+recordings were also used to augment the training clips, so the noise is known to the models; the
+speakers are not.
 
-What tells speech from noise learned from the same noise and the same readers. Trained without
-some kinds of noise and some readers, and asked about those, it refuses what stands under «Speech
-or not, unheard» (`python -m ser_core train-detector`).
+The speech detector was trained on the same noise and the same readers. The section "Speech or not,
+unseen" gives its figures for kinds of noise and readers that were left out of its training
+(`python -m ser_core train-detector`).
 
 """
 
@@ -59,15 +59,15 @@ def _unheard(record: Path) -> str:
         return ""
     refused = json.loads(record.read_text())
     lines = [
-        [what, target, f"{100 * refused[name]:.1f} %"]
+        [what, target, f"{100 * refused[name]:.1f}%"]
         for name, what, target in (
-            ("noise", "noise of other kinds", "≥ 99 % refused"),
-            ("librispeech", "calm reading, other readers", "≤ 1 % refused"),
-            ("test", "test clips", "≤ 1 % refused"),
+            ("noise", "noise of other kinds", "≥ 99% refused"),
+            ("librispeech", "calm reading, other readers", "≤ 1% refused"),
+            ("test", "test clips", "≤ 1% refused"),
         )
     ]
     table = markdown_table(["check", "target", "refused"], lines)
-    return f"\n## Speech or not, unheard\n\n{table}\n"
+    return f"\n## Speech or not, unseen\n\n{table}\n"
 
 
 def _tables(rows: Mapping[str, Sequence[Row]]) -> str:
@@ -100,4 +100,4 @@ def _figure(name: str, value: float) -> str:
         return f"{value:.0f}"
     if name in _ERRORS:
         return f"{value:.3f}"
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}%"
