@@ -70,7 +70,7 @@ def test_the_document_tells_of_the_corpus(name: str) -> None:
 
 @corpora
 def test_a_missing_corpus_is_named_with_its_source(name: str, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=f"{name} is not in .* Fetch it from https://"):
+    with pytest.raises(CorpusError, match=f"{name} is not in .* Download it from https://"):
         CORPORA[name].find_clips(tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_a_folder_of_other_files_is_refused(name: str, tmp_path: Path) -> None:
     folder = tmp_path / CORPORA[name].folders[-1]
     folder.mkdir(parents=True)
     (folder / "holiday.wav").write_bytes(b"")
-    with pytest.raises(CorpusError, match=f"1 sound files, and none is named as {name}'s"):
+    with pytest.raises(CorpusError, match=f"1 audio files, but none is named like {name}'s"):
         CORPORA[name].find_clips(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_an_unknown_emotion_code_is_named_with_its_file(
     name: str, stem: str, code: str, tmp_path: Path
 ) -> None:
     write_clip(tmp_path / CORPORA[name].folders[0] / f"{stem}.wav", seed=0)
-    with pytest.raises(CorpusError, match=rf"{stem}\.wav has the emotion code '{code}'.* knows "):
+    with pytest.raises(CorpusError, match=rf"{stem}\.wav has the emotion code '{code}'.* uses "):
         CORPORA[name].find_clips(tmp_path)
 
 

@@ -147,7 +147,7 @@ def test_leave_one_corpus_out_develops_on_one_of_each_sex_where_no_actor_is_set_
 def test_speech_and_song_of_the_same_actors_are_no_two_corpora(table: pd.DataFrame) -> None:
     ravdess = table[table["corpus"].isin(("ravdess", "ravdess-song"))]
     with pytest.raises(
-        CorpusError, match=r"two corpora or more.* here is ravdess and ravdess-song\."
+        CorpusError, match=r"two corpora or more.* this has ravdess and ravdess-song\."
     ):
         PROTOCOLS["leave-one-corpus-out"].folds(ravdess)
 
@@ -174,13 +174,13 @@ def test_random_split_draws_the_papers_sizes_by_seed() -> None:
 
 
 def test_random_split_refuses_fewer_clips(table: pd.DataFrame) -> None:
-    with pytest.raises(CorpusError, match=r"draws 4,232 clips .* 206 are here"):
+    with pytest.raises(CorpusError, match=r"needs 4,232 clips .* 206 were found"):
         PROTOCOLS["random-split"].folds(table)
 
 
 def test_a_missing_actor_is_named(table: pd.DataFrame) -> None:
     for name, absent in (("ravdess-6fold", "ravdess/14"), ("crema-d", "crema-d/1004")):
-        with pytest.raises(CorpusError, match=f"No clip of {absent}, whom"):
+        with pytest.raises(CorpusError, match=f"no clip of {absent}, which"):
             PROTOCOLS[name].folds(table[table["speaker"] != absent])
 
 
@@ -190,7 +190,7 @@ def test_a_missing_corpus_leaves_a_side_empty_and_is_told(table: pd.DataFrame) -
 
 
 def test_an_unknown_protocol_is_named_with_those_known() -> None:
-    with pytest.raises(SerError, match="'ravdess' is no protocol for this; known: ravdess-6fold"):
+    with pytest.raises(SerError, match="'ravdess' is not a protocol; known: ravdess-6fold"):
         find_protocol("ravdess")
 
 

@@ -61,15 +61,15 @@ def test_the_page_tells_the_figures(runs: Path) -> None:
     text = page.read_text(encoding="utf-8")
     lines = {line.split("](")[0][3:]: line for line in text.splitlines() if line.startswith("| [")}
     cells = [cell.strip() for cell in lines["lstm"].split("|")]
-    assert cells[3:8] == ["80.0 %", "35.0 ± 7.1 %", "34.0 ± 7.1 %", "45.0", "22.5"]
-    assert "| 60.0 % | not run |" in lines["cnn"]
-    assert "Ours, after 20 epochs, reaches 80.0 % when it knows" in text
-    assert "45 points less, where guessing gives 12.5 %" in text
-    assert "60.0 % of 40 clips among known voices, 37.5 % of 40 clips among" in text
-    assert "| of all clips, before the draw | 73.0 % | 33.0 % |" in text
-    assert "| cnn | jl-corpus | 40.0 % |" in text
-    assert "Without savee, which was not at hand." in text
-    assert "though the command is there: bilstm, mfcc-lstm-copies-before-256, dual-rnn" in text
+    assert cells[3:8] == ["80.0%", "35.0 ± 7.1%", "34.0 ± 7.1%", "45.0", "22.5"]
+    assert "| 60.0% | not run |" in lines["cnn"]
+    assert "Ours, after 20 epochs, reaches 80.0% with shared" in text
+    assert "45 points less, where guessing gives 12.5%" in text
+    assert "60.0% of 40 clips with shared speakers, 37.5% of 40 clips with" in text
+    assert "| of all clips, before the split | 73.0% | 33.0% |" in text
+    assert "| cnn | jl-corpus | 40.0% |" in text
+    assert "Without savee, which was not available." in text
+    assert "to completion yet: bilstm, mfcc-lstm-copies-before-256, dual-rnn" in text
     assert (runs.parent / "figures" / CHART).stat().st_size > 5_000
     assert (runs / FOLDER / "lstm").is_dir()
     assert f"(runs/{FOLDER}/lstm)" in text
@@ -82,7 +82,7 @@ def test_a_corpus_that_was_missing_is_named(tmp_path: Path) -> None:
     record.write(tmp_path)
     page = write_reproduction(tmp_path, tmp_path)
     assert page is not None
-    assert "Not at hand when these records were made: jl-corpus." in page.read_text("utf-8")
+    assert "Not available when these records were made: jl-corpus." in page.read_text("utf-8")
 
 
 def test_no_record_gives_no_page(tmp_path: Path) -> None:
