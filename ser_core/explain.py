@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ser_core.features import Features, pad_features
+from ser_core.features import Features, cut_windows, pad_features
 from ser_core.model import EmotionModel
 from ser_core.prediction import Analysis
 
@@ -53,20 +53,18 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
     """
     prediction = analysis.prediction
     top = prediction.labels.index(prediction.emotion)
-    window = max(analysis.windows, key=lambda window: window.probabilities[top])
+    config = model.manifest.pipeline
+    cuts = zip(analysis.windows, cut_windows(analysis.features, config), strict=True)
+    window, cut = max(cuts, key=lambda pair: pair[0].probabilities[top])
     n_moments = int((window.end_s - window.start_s) / MOMENT_S)
     if n_moments < MIN_MOMENTS:
         return ()
     edges_s = np.linspace(window.start_s, window.end_s, n_moments + 1)
-    # The features may begin before the speech and end after it, in silence put around it.
-    frames_per_s = _frames_per_s(model)
-    margin_s = model.manifest.pipeline.features.margin_s
-    first = (edges_s - prediction.speech_start_s + margin_s) * frames_per_s
-    edges = np.clip(np.round(first).astype(np.intp), 0, len(analysis.features))
-    start = max(0, edges[0] - round(margin_s * frames_per_s))
-    stop = edges[-1] + round(margin_s * frames_per_s) + 1  # a last frame lies on the very end
-    whole = analysis.features[start:stop]
-    clips = [whole, *_without_each(whole, edges - start)]
+    # The window may begin before the speech and end after it, in silence put around it.
+    frames_per_s = config.audio.sample_rate_hz / config.features.hop_length
+    frames = (edges_s - prediction.speech_start_s - cut.start_s) * frames_per_s
+    edges = np.clip(np.round(frames).astype(np.intp), 0, len(cut.features))
+    clips = [cut.features, *_without_each(cut.features, edges)]
     answers = model(*pad_features(clips))[:, top]  # (1 + n_moments,)
     return tuple(
         Moment(round(float(a), 3), round(float(b), 3), float(answers[0] - without))
@@ -93,8 +91,3 @@ def to_dict(analysis: Analysis, moments: Sequence[Moment]) -> dict[str, Any]:
 def _without_each(features: Features, edges: npt.NDArray[np.intp]) -> list[Features]:
     pairs = pairwise(edges)
     return [np.concatenate([features[:a], features[b:]]) for a, b in pairs]
-
-
-def _frames_per_s(model: EmotionModel) -> float:
-    config = model.manifest.pipeline
-    return config.audio.sample_rate_hz / config.features.hop_length

@@ -5,6 +5,7 @@ holds for training and serving alike.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import librosa
@@ -137,20 +138,43 @@ def pad_features(clips: Sequence[Features]) -> tuple[Features, npt.NDArray[np.in
     return batch, n_frames
 
 
-def cut_windows(features: Features, config: PipelineConfig) -> list[Features]:
+@dataclass(frozen=True, slots=True)
+class FeatureWindow:
+    """A stretch of a clip's features, and where it lies.
+
+    Attributes:
+        features: (n_window_frames, n_features), a view.
+        start_s: Time of its first frame, from the start of the speech; negative in the margin
+            before it.
+        end_s: Time of the frame that would come after its last one.
+    """
+
+    features: Features
+    start_s: float
+    end_s: float
+
+
+def cut_windows(features: Features, config: PipelineConfig) -> list[FeatureWindow]:
     """Cut a long clip into overlapping windows; a short one is its own window.
 
     Args:
-        features: (n_frames, n_features).
-        config: Settings; `config.windows` gives length and step in seconds.
+        features: (n_frames, n_features) from `extract_features`.
+        config: Settings; `config.windows` gives length and step in seconds, which are
+            rounded to whole frames.
 
     Returns:
-        Views of (n_window_frames, n_features), all of equal length, in order. The
-        last one ends with the clip, so that it overlaps its neighbour more.
+        Windows of equal length, in order. The last one ends with the clip, so that it
+        overlaps its neighbour more.
     """
     frames_per_s = config.audio.sample_rate_hz / config.features.hop_length
     length = round(config.windows.window_s * frames_per_s)
-    if len(features) <= length:
-        return [features]
-    starts = list(range(0, len(features) - length, round(config.windows.hop_s * frames_per_s)))
-    return [features[start : start + length] for start in [*starts, len(features) - length]]
+    last = max(len(features) - length, 0)
+    starts = [*range(0, last, round(config.windows.hop_s * frames_per_s)), last]
+    return [
+        FeatureWindow(
+            window := features[start : start + length],
+            start_s=start / frames_per_s - config.features.margin_s,
+            end_s=(start + len(window)) / frames_per_s - config.features.margin_s,
+        )
+        for start in starts
+    ]

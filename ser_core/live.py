@@ -1,7 +1,7 @@
 """Answers over a stream of chunks: a rolling window of the newest sound, smoothed."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -190,4 +190,4 @@ class LiveSession:
             self._smoothed = newest
         keep = self.config.smoothing
         self._smoothed = keep * self._smoothed + (1.0 - keep) * newest
-        return replace(prediction, probabilities=tuple(map(float, self._smoothed)))
+        return prediction.with_probabilities(self._smoothed)

@@ -1,5 +1,6 @@
 """What a model folder says of itself: `manifest.json`, read, written and verified."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,6 +127,20 @@ class Manifest:
             },
             "outputs": {"probabilities": {"dtype": "float32", "shape": [None, len(self.labels)]}},
         }
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of all that holds weights: the folder's files, the encoder, the temperature.
+
+        Figures, names and the encoder's address do not enter it.
+        """
+        encoder = self.encoder and (
+            self.encoder.tensors_sha256,
+            self.encoder.blocks,
+            self.encoder.pool,
+        )
+        parts = json.dumps([sorted(self.files.items()), encoder, self.temperature])
+        return hashlib.sha256(parts.encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into a model folder."""

@@ -1,7 +1,7 @@
 """What a model heard in a recording, for whoever shows, stores or compares it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy.typing as npt
@@ -24,7 +24,8 @@ class Prediction:
         warnings: What makes the answer less sure.
         timings_ms: Milliseconds of each stage, and of all as `total`.
         model: Name and version of the model that answered.
-        certain: Whether the model is sure enough to count on.
+        weights: SHA-256 of that model's weights, see `Manifest.weights_sha256`.
+        certain_from: Least confidence of a certain answer.
     """
 
     labels: tuple[str, ...]
@@ -35,7 +36,8 @@ class Prediction:
     warnings: tuple[QualityWarning, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     model: str = ""
-    certain: bool = True
+    weights: str = ""
+    certain_from: float = 0.0
 
     @classmethod
     def from_probabilities(
@@ -51,9 +53,8 @@ class Prediction:
         Raises:
             ValueError: There are not as many probabilities as labels.
         """
-        if len(probabilities) != len(labels):
-            raise ValueError(f"{len(probabilities)} probabilities for {len(labels)} labels.")
-        return cls(tuple(labels), tuple(float(p) for p in probabilities), **rest)
+        _check_width(probabilities, labels)
+        return cls(tuple(labels), tuple(map(float, probabilities)), **rest)
 
     @property
     def emotion(self) -> str:
@@ -64,6 +65,23 @@ class Prediction:
     def confidence(self) -> float:
         """The probability of the likeliest emotion."""
         return self.ranked()[0][1]
+
+    @property
+    def certain(self) -> bool:
+        """Whether the confidence reaches `certain_from`."""
+        return self.confidence >= self.certain_from
+
+    def with_probabilities(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> Self:
+        """Return the same prediction with other probabilities.
+
+        Args:
+            probabilities: (n_emotions,) in the order of `labels`.
+
+        Raises:
+            ValueError: There are not as many probabilities as labels.
+        """
+        _check_width(probabilities, self.labels)
+        return replace(self, probabilities=tuple(map(float, probabilities)))
 
     def ranked(self) -> tuple[tuple[str, float], ...]:
         """Pairs of label and probability, the likeliest first."""
@@ -84,6 +102,11 @@ class Prediction:
             "timings_ms": dict(self.timings_ms),
             "model": self.model,
         }
+
+
+def _check_width(probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str]) -> None:
+    if len(probabilities) != len(labels):
+        raise ValueError(f"{len(probabilities)} probabilities for {len(labels)} labels.")
 
 
 @dataclass(frozen=True, slots=True)

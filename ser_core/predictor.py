@@ -12,7 +12,7 @@ import numpy as np
 from ser_core.audio import AudioSource, load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import NoSpeechError
-from ser_core.features import Features, cut_windows, extract_features
+from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
 from ser_core.manifest import Manifest
 from ser_core.model import EmotionModel, Probabilities, in_batches, load_model
 from ser_core.prediction import Analysis, Prediction, Window
@@ -106,7 +106,7 @@ class Predictor:
     def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
         heard = self.hear(source, denoise=denoise)
         with heard.stopwatch.stage("model"):
-            answers = self.judge(heard.windows)
+            answers = self.judge([window.features for window in heard.windows])
         return self.conclude(heard, answers)
 
     def judge(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
@@ -152,21 +152,28 @@ class Predictor:
             heard: What `hear` gave.
             answers: (n_windows, n_emotions), what the model said to its windows.
         """
-        speech, config = heard.speech, self.config
-        probabilities, certainty = answers.mean(axis=0), self.manifest.certainty
+        speech, manifest = heard.speech, self.manifest
+        rate_hz = self.config.audio.sample_rate_hz
         prediction = Prediction.from_probabilities(
-            probabilities,
+            answers.mean(axis=0),
             self.labels,
-            duration_s=len(heard.waveform) / config.audio.sample_rate_hz,
+            duration_s=len(heard.waveform) / rate_hz,
             speech_start_s=speech.start_s,
             speech_end_s=speech.end_s,
             warnings=heard.warnings,
             timings_ms=heard.stopwatch.timings_ms(),
-            model=f"{self.manifest.name} {self.manifest.version}",
-            certain=certainty is None or bool(probabilities.max() >= certainty.confidence),
+            model=f"{manifest.name} {manifest.version}",
+            weights=manifest.weights_sha256,
+            certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
         )
-        windows = _windows(answers, speech.start_s, speech.end_s, config)
-        rate_hz = config.audio.sample_rate_hz
+        windows = tuple(
+            Window(
+                round(max(speech.start_s + window.start_s, speech.start_s), 3),
+                round(min(speech.start_s + window.end_s, speech.end_s), 3),
+                tuple(map(float, row)),
+            )
+            for window, row in zip(heard.windows, answers, strict=True)
+        )
         return Analysis(heard.waveform, rate_hz, heard.features, windows, prediction)
 
     def path(self, *, denoise: bool = False) -> PipelineConfig:
@@ -189,24 +196,6 @@ class Predictor:
 
 def _look_away(_outcome: Prediction | Exception) -> None:
     """Watch nothing."""
-
-
-def _windows(
-    answers: Probabilities, start_s: float, end_s: float, config: PipelineConfig
-) -> tuple[Window, ...]:
-    """Where the windows of `cut_windows` lie in the recording."""
-    length_s, hop_s = config.windows.window_s, config.windows.hop_s
-    margin_s = config.features.margin_s  # silence that the features hold around the speech
-    last_s = max(end_s + margin_s - length_s, start_s - margin_s)
-    starts_s = [min(start_s - margin_s + i * hop_s, last_s) for i in range(len(answers))]
-    return tuple(
-        Window(
-            round(max(first_s, start_s), 3),
-            round(min(first_s + length_s, end_s), 3),
-            tuple(map(float, row)),
-        )
-        for first_s, row in zip(starts_s, answers, strict=True)
-    )
 
 
 class _Stopwatch:
@@ -242,5 +231,5 @@ class Heard:
     speech: Speech
     warnings: tuple[QualityWarning, ...]
     features: Features
-    windows: tuple[Features, ...]
+    windows: tuple[FeatureWindow, ...]
     stopwatch: _Stopwatch

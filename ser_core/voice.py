@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ser_core.errors import SerError
 from ser_core.prediction import Analysis, Prediction
 
-FORMAT = 1
+FORMAT = 2
 CALM_SHARE = 0.4
 """How much of the distance between this calm voice and everybody's is taken off."""
 CORRECTION_STRENGTH = 4.0
@@ -56,12 +56,14 @@ class VoiceProfile:
 
     Attributes:
         model: Name and version of the model that listened.
+        weights: SHA-256 of its weights; only answers of these fit.
         labels: Emotions in its order.
         shift: What is taken off the logarithms of its probabilities, one a label.
         corrections: What clips really were, the oldest first.
     """
 
     model: str
+    weights: str
     labels: tuple[str, ...]
     shift: tuple[float, ...]
     corrections: tuple[Correction, ...] = ()
@@ -90,7 +92,8 @@ class VoiceProfile:
                 f"The model {prediction.model} does not support voice profiles. Choose another."
             )
         rows = [window.probabilities for window in calm.windows]
-        return cls.learn(prediction.model, prediction.labels, rows, reference)
+        profile = cls.learn(prediction.model, prediction.labels, rows, reference)
+        return replace(profile, weights=prediction.weights)
 
     @classmethod
     def learn(
@@ -100,7 +103,7 @@ class VoiceProfile:
         rows: Answers,
         reference: Sequence[float],
     ) -> Self:
-        """Learn a voice from what a model heard in its calm speech.
+        """Learn a voice from what a model heard in its calm speech, bound to no weights.
 
         Args:
             model: Name and version of the model.
@@ -109,7 +112,7 @@ class VoiceProfile:
             reference: As in `of`.
         """
         shift = CALM_SHARE * (np.asarray(mean_log(rows)) - np.asarray(reference))
-        return cls(model, tuple(labels), tuple(map(float, shift)))
+        return cls(model, "", tuple(labels), tuple(map(float, shift)))
 
     def corrected(self, prediction: Prediction, emotion: str) -> Self:
         """The profile with one more correction; beyond the most, the oldest is forgotten.
@@ -138,7 +141,7 @@ class VoiceProfile:
         """
         self._check(prediction)
         moved = _log(prediction.probabilities) - self.shift + self._corrections()
-        return replace(prediction, probabilities=tuple(map(float, _softmax(moved))))
+        return prediction.with_probabilities(_softmax(moved))
 
     def _corrections(self) -> LogProbabilities:
         """By how much the corrections raise each logarithm."""
@@ -150,14 +153,16 @@ class VoiceProfile:
 
     def fits(self, prediction: Prediction) -> bool:
         """Whether the model that gave an answer is the one that this voice was taught to."""
-        return (prediction.model, prediction.labels) == (self.model, self.labels)
+        return (prediction.weights, prediction.labels) == (self.weights, self.labels)
 
     def _check(self, prediction: Prediction) -> None:
-        if not self.fits(prediction):
-            raise VoiceError(
-                f"This voice profile is for the model {self.model}, but {prediction.model} "
-                "answered. Choose that model, or make a new profile."
-            )
+        if self.fits(prediction):
+            return
+        other = "another build of it" if prediction.model == self.model else prediction.model
+        raise VoiceError(
+            f"This voice profile is for the model {self.model}, but {other} answered. "
+            "Choose that model, or make a new profile."
+        )
 
     def to_json(self) -> str:
         """The profile as the visitor keeps it."""
@@ -172,9 +177,11 @@ class VoiceProfile:
         """
         try:
             stored = json.loads(text)
+            _check_format(stored["format"], str(stored["model"]))
             labels = tuple(map(str, stored["labels"]))
-            profile = cls(
+            return cls(
                 model=str(stored["model"]),
+                weights=str(stored["weights"]),
                 labels=labels,
                 shift=_numbers(stored["shift"], len(labels), -np.inf, np.inf),
                 corrections=tuple(
@@ -185,14 +192,18 @@ class VoiceProfile:
                     for c in stored["corrections"][-MAX_CORRECTIONS:]
                 ),
             )
-            known = stored["format"] == FORMAT
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise VoiceError(
                 "This file is not a MoodMirror voice profile. Choose the one you saved here."
             ) from error
-        if not known:
-            raise VoiceError("This voice profile was made by another version. Make a new one.")
-        return profile
+
+
+def _check_format(found: Any, model: str) -> None:
+    if found != FORMAT:
+        raise VoiceError(
+            f"This voice profile for the model {model} was made by another version: it has format "
+            f"{found}, not {FORMAT}. Make a new one."
+        )
 
 
 def _numbers(values: Any, n: int, low: float, high: float) -> tuple[float, ...]:

@@ -135,14 +135,16 @@ def test_pad_features_marks_what_is_real() -> None:
 
 def test_short_clips_are_one_window() -> None:
     features = np.zeros((100, 15), np.float32)
-    assert [len(window) for window in cut_windows(features, PAPERS)] == [100]
+    (window,) = cut_windows(features, PAPERS)
+    assert window.features.shape == (100, 15)
+    assert (window.start_s, window.end_s) == (0.0, pytest.approx(3.2))
 
 
 @given(n_frames=st.integers(189, 20_000))
 def test_windows_of_a_long_clip_cover_it_and_are_alike(n_frames: int) -> None:
     config = replace(PAPERS, windows=WindowConfig(window_s=6.0, hop_s=3.0))
     frames = np.arange(n_frames, dtype=np.float32)[:, None]
-    windows = cut_windows(frames, config)
+    windows = [window.features for window in cut_windows(frames, config)]
     assert {len(window) for window in windows} == {188}
     assert np.array_equal(np.unique(np.concatenate(windows)), frames[:, 0])
 

@@ -31,7 +31,7 @@ class Echo:
         if self.silent:
             raise NoSpeechError("Nobody speaks.")
         answer = self.answers[min(len(self.heard), len(self.answers)) - 1]
-        return Prediction.from_probabilities(answer, ("calm", "angry"))
+        return Prediction.from_probabilities(answer, ("calm", "angry"), certain_from=0.6)
 
 
 def speech(duration_s: float, *, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -88,6 +88,7 @@ def test_answers_are_smoothed() -> None:
     last = session.answers[-1].prediction
     assert last is not None
     assert last.probabilities == pytest.approx((0.55, 0.45))
+    assert not last.certain  # the newest alone would be, at 0.8
 
 
 def test_a_window_without_speech_is_listened_through() -> None:

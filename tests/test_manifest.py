@@ -55,6 +55,25 @@ def test_manifest_survives_a_round_trip(folder: Path) -> None:
     assert Manifest.read(folder) == renamed
 
 
+def test_the_hash_of_the_weights_follows_weights_and_no_figure(parts: Parts) -> None:
+    manifest = parts.manifest
+    assert manifest.encoder is not None
+    expected = manifest.weights_sha256
+    for same in (
+        replace(manifest, metrics={"test": {"uar": 0.5}}, version="9.9", commit="0" * 40),
+        replace(manifest, files=dict(reversed(manifest.files.items()))),
+        replace(manifest, encoder=replace(manifest.encoder, revision="0" * 40)),
+    ):
+        assert same.weights_sha256 == expected
+    for other in (
+        replace(manifest, files=manifest.files | {"head.keras": "0" * 64}),
+        replace(manifest, encoder=replace(manifest.encoder, tensors_sha256="0" * 64)),
+        replace(manifest, encoder=None),
+        replace(manifest, temperature=2.0),
+    ):
+        assert other.weights_sha256 != expected
+
+
 def test_the_manifest_of_a_head_survives_a_round_trip(parts: Parts) -> None:
     assert Manifest.read(parts.folder) == parts.manifest
 
@@ -120,7 +139,7 @@ def test_pipeline_config_survives_json(config: PipelineConfig) -> None:
 
 
 def test_a_folder_without_manifest_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no manifest\.json.*ser_core train"):
+    with pytest.raises(ModelError, match=r"contains no manifest\.json.*ser_core train"):
         load_model(tmp_path)
 
 

@@ -25,7 +25,7 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float | None:
     ("outcome", "name"),
     [
         (Prediction(("a",), (1.0,)), "answered"),
-        (Prediction(("a",), (1.0,), certain=False), "uncertain"),
+        (Prediction(("a", "b"), (0.6, 0.4), certain_from=0.7), "uncertain"),
         (NoSpeechError("quiet"), "no_speech"),
         (AudioError("broken"), "refused"),
         (ModelError("gone"), "failed"),

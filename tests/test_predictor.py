@@ -38,6 +38,17 @@ def test_probabilities_keep_the_order_of_the_labels(shares: list[float]) -> None
 def test_a_row_of_another_width_is_refused() -> None:
     with pytest.raises(ValueError, match="3 probabilities for 8 labels"):
         Prediction.from_probabilities([0.2, 0.3, 0.5], LABELS)
+    even = Prediction.from_probabilities(np.full(8, 1 / 8), LABELS)
+    with pytest.raises(ValueError, match="3 probabilities for 8 labels"):
+        even.with_probabilities([0.2, 0.3, 0.5])
+
+
+def test_other_probabilities_are_certain_or_not_by_the_same_threshold() -> None:
+    sure = Prediction.from_probabilities([0.8, 0.2], ("sad", "calm"), certain_from=0.6)
+    unsure = sure.with_probabilities(np.array([0.45, 0.55]))
+    assert (sure.certain, unsure.certain) == (True, False)
+    assert unsure.to_dict()["certain"] is False
+    assert unsure.with_probabilities([0.4, 0.6]).certain
 
 
 @settings(max_examples=10, deadline=None)
@@ -62,6 +73,9 @@ def test_prediction_tells_length_used_part_timings_and_model(
     assert set(stages) == {"load", "preprocess", "features", "speech", "model"}
     assert prediction.timings_ms["total"] == pytest.approx(sum(stages.values()), abs=0.01)
     assert prediction.model == f"{predictor.manifest.name} {predictor.manifest.version}"
+    assert prediction.weights == predictor.manifest.weights_sha256
+    assert predictor.manifest.certainty is not None
+    assert prediction.certain_from == predictor.manifest.certainty.confidence
 
 
 def test_a_clip_longer_than_the_window_is_judged_whole(predictor: Predictor) -> None:

@@ -19,8 +19,10 @@ MODEL = "accurate 1.0"
 SADDISH = (0.2, 0.1, 0.05, 0.4, 0.05, 0.1, 0.05, 0.05)
 
 
-def heard(probabilities: tuple[float, ...], model: str = MODEL) -> Prediction:
-    return Prediction(LABELS, probabilities, 12.0, 1.0, 11.0, model=model)
+def heard(
+    probabilities: tuple[float, ...], model: str = MODEL, weights: str = "ab12"
+) -> Prediction:
+    return Prediction(LABELS, probabilities, 12.0, 1.0, 11.0, model=model, weights=weights)
 
 
 def spoken(probabilities: tuple[float, ...], **changes: Any) -> Analysis:
@@ -49,6 +51,17 @@ def test_a_voice_like_everybodys_changes_nothing() -> None:
     assert profile.relative(heard(SADDISH)).probabilities == pytest.approx(SADDISH)
 
 
+def test_an_answer_relative_to_a_voice_is_as_certain_as_its_own_confidence() -> None:
+    profile = VoiceProfile.of(spoken(SADDISH), REFERENCE)
+    for _ in range(5):
+        profile = profile.corrected(heard(SADDISH), "sad")
+    before = replace(heard(SADDISH), certain_from=0.5)
+    after = profile.relative(before)
+    assert not before.certain
+    assert after.confidence > 0.5
+    assert after.certain
+
+
 def test_each_correction_moves_answers_towards_what_was_said() -> None:
     profile = VoiceProfile.of(spoken(EVEN), REFERENCE)
     angry = LABELS.index("angry")
@@ -68,28 +81,45 @@ def test_the_oldest_correction_is_forgotten() -> None:
 
 
 def test_too_little_speech_teaches_nothing() -> None:
-    with pytest.raises(VoiceError, match=r"2\.0 s of speech were heard; at least 8 s"):
+    with pytest.raises(VoiceError, match=r"2\.0 s of speech was found; at least 8 s"):
         VoiceProfile.of(spoken(EVEN, speech_end_s=3.0), REFERENCE)
-    with pytest.raises(VoiceError, match=r"accurate 1\.0 cannot be taught"):
+    with pytest.raises(VoiceError, match=r"accurate 1\.0 does not support voice profiles"):
         VoiceProfile.of(spoken(EVEN), ())
 
 
 def test_another_models_answer_is_refused() -> None:
     profile = VoiceProfile.of(spoken(EVEN), REFERENCE)
-    other = heard(EVEN, model="compact 1.0")
-    with pytest.raises(VoiceError, match=r"taught to the model accurate 1\.0, and compact 1\.0"):
+    other = heard(EVEN, model="compact 1.0", weights="cd34")
+    with pytest.raises(VoiceError, match=r"for the model accurate 1\.0, but compact 1\.0"):
         profile.relative(other)
-    with pytest.raises(VoiceError, match="taught to the model"):
+    with pytest.raises(VoiceError, match="for the model"):
         profile.corrected(other, "angry")
-    with pytest.raises(VoiceError, match="'bored' is none of neutral, calm"):
+    with pytest.raises(VoiceError, match="'bored' is not one of neutral, calm"):
         profile.corrected(heard(EVEN), "bored")
+
+
+def test_the_same_name_with_other_weights_is_another_model() -> None:
+    profile = VoiceProfile.of(spoken(EVEN), REFERENCE)
+    retrained = heard(EVEN, weights="cd34")
+    assert not profile.fits(retrained)
+    with pytest.raises(VoiceError, match=r"model accurate 1\.0, but another build of it answered"):
+        profile.relative(retrained)
+    assert profile.fits(heard(EVEN, model="accurate 1.1"))
+
+
+def test_a_profile_without_weights_is_refused_and_names_its_model() -> None:
+    stored = json.loads(VoiceProfile.of(spoken(EVEN), REFERENCE).to_json())
+    del stored["weights"]
+    with pytest.raises(VoiceError, match=r"profile for the model accurate 1\.0 .* format 1, not 2"):
+        VoiceProfile.from_json(json.dumps(stored | {"format": 1}))
 
 
 def test_a_profile_survives_the_visitors_disk_and_holds_no_sound() -> None:
     profile = VoiceProfile.of(spoken(SADDISH), REFERENCE).corrected(heard(SADDISH), "calm")
     text = profile.to_json()
     assert VoiceProfile.from_json(text) == profile
-    assert set(json.loads(text)) == {"format", "model", "labels", "shift", "corrections"}
+    stored = json.loads(text)
+    assert set(stored) == {"format", "model", "weights", "labels", "shift", "corrections"}
     assert len(text) < 2_000
 
 

@@ -114,12 +114,12 @@ class FakeModels:
 @pytest.mark.parametrize(
     ("probability", "expected"),
     [
-        (0.0, "0 %"),
-        (0.009, "<1 %"),
-        (0.01, "1 %"),
-        (0.714, "71 %"),
-        (0.996, ">99 %"),
-        (1.0, "100 %"),
+        (0.0, "0%"),
+        (0.009, "<1%"),
+        (0.01, "1%"),
+        (0.714, "71%"),
+        (0.996, ">99%"),
+        (1.0, "100%"),
     ],
 )
 def test_percent_is_whole_and_never_rounds_doubt_away(probability: float, expected: str) -> None:
@@ -144,11 +144,11 @@ def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) ->
 @pytest.mark.parametrize(
     ("probabilities", "expected"),
     [
-        ({"angry": 0.92, "fearful": 0.05}, "Clearly angry, 92 %."),
-        ({"angry": 0.71, "fearful": 0.16}, "Mostly angry, 71 %; some fear, 16 %."),
-        ({"disgust": 0.7, "happy": 0.06}, "Mostly disgusted, 70 %."),
-        ({"happy": 0.38, "sad": 0.13}, "Perhaps happy, 38 %; some sadness, 13 %."),
-        ({"calm": 0.31, "neutral": 0.3}, "Perhaps calm, 31 %; some neutral tone, 30 %."),
+        ({"angry": 0.92, "fearful": 0.05}, "Clearly angry (92%)."),
+        ({"angry": 0.71, "fearful": 0.16}, "Mostly angry (71%), some fear (16%)."),
+        ({"disgust": 0.7, "happy": 0.06}, "Mostly disgusted (70%)."),
+        ({"happy": 0.38, "sad": 0.13}, "Perhaps happy (38%), some sadness (13%)."),
+        ({"calm": 0.31, "neutral": 0.3}, "Perhaps calm (31%), some neutral tone (30%)."),
     ],
 )
 def test_the_sentence_grows_less_sure_with_the_answer(
@@ -158,16 +158,15 @@ def test_the_sentence_grows_less_sure_with_the_answer(
 
 
 def test_an_uncertain_answer_names_two_emotions() -> None:
-    answer = replace(prediction(calm=0.51, neutral=0.3), certain=False)
+    answer = replace(prediction(calm=0.51, neutral=0.3), certain_from=0.6)
     said = words.sentence(answer).replace(words.NBSP, " ")
-    assert said == "Uncertain: calm, 51 %, or neutral, 30 %."
+    assert said == "Uncertain: calm (51%) or neutral (30%)."
 
 
 def test_the_model_tells_when_it_is_uncertain() -> None:
     certainty = Certainty(confidence=0.62, precision=0.8, share=0.7)
     _, points = notes.about_model(replace(FakeModels.manifest, certainty=certainty))
-    told = " ".join(points).replace(words.NBSP, " ")
-    assert "best guess stays below 62 %: above that 80 % of its answers were right" in told
+    assert say("model_certainty", confidence="62%", precision="80%") in points
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=8, max_size=8))
@@ -175,16 +174,14 @@ def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[flo
     answer = Prediction.from_probabilities(np.array(weights) / sum(weights), LABELS)
     said = words.sentence(answer)
     named = say(f"adjective_{answer.emotion}")
-    assert said.split(",")[0].split()[-1] == named
+    assert said.split(f"{words.NBSP}(")[0].split()[-1] == named
     assert words.percent(answer.confidence) in said
 
 
 def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() -> None:
     _, points = notes.about_model(FakeModels.manifest)
-    told = " ".join(points).replace(words.NBSP, " ")
-    assert "61 % of 240 clips by 2 people" in told
-    assert "Guessing is right for 12 %" in told
-    assert "A Corpus (CC-BY-4.0)" in told
+    assert points[0] == say("model_measured", percent="61%", clips="240", people=2, chance="12%")
+    assert "A Corpus (CC-BY-4.0)" in " ".join(points)
 
 
 @pytest.mark.parametrize(
@@ -192,11 +189,11 @@ def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() ->
     [
         (
             ModelState.FETCHING,
-            "The accurate model is being fetched; until then the lstm one answers.",
+            "Downloading the accurate model. Until it is ready, the lstm model is used.",
         ),
-        (ModelState.OFFLINE, "No network: the lstm model answers."),
-        (ModelState.FAILED, "The accurate model could not be prepared: the lstm one answers."),
-        (ModelState.SETTLED, "The lstm model answers."),
+        (ModelState.OFFLINE, "No network: using the lstm model."),
+        (ModelState.FAILED, "The accurate model could not be loaded: using the lstm model."),
+        (ModelState.SETTLED, "Using the lstm model."),
     ],
 )
 def test_the_page_says_which_model_answers_and_why(state: ModelState, expected: str) -> None:
@@ -209,7 +206,7 @@ def test_the_limits_are_those_of_the_settings() -> None:
     _, points = notes.limits(
         AudioConfig(min_duration_s=0.7, max_duration_s=180.0, max_bytes=9_000_000)
     )
-    assert "0.7 s to 3 minutes of sound, at most 9 MB" in points[0].replace(words.NBSP, " ")
+    assert "0.7 s to 3 minutes of audio, up to 9 MB" in points[0].replace(words.NBSP, " ")
 
 
 def test_bars_carry_sign_word_value_and_colour_in_the_order_of_the_labels() -> None:
@@ -248,7 +245,7 @@ def test_the_waveform_sets_off_exactly_the_part_that_was_used() -> None:
 def test_the_waveform_says_in_words_what_it_shows() -> None:
     figure = parse(waveform.waveform(analysis(prediction(sad=0.6))))
     said = figure.find(".//svg").get("aria-label").replace(words.NBSP, " ")
-    assert said == "Waveform. Used: 1 s to 3 s, of 4 s."
+    assert said == "Waveform. Analysed: 1–3 s of 4 s."
     axis = figure.find(".//*[@class='mm-axis']")
     assert [tick.text.replace(words.NBSP, " ") for tick in axis] == [f"{i} s" for i in range(5)]
 
@@ -284,7 +281,7 @@ def test_warnings_appear_as_their_sentences_and_only_where_there_are_any() -> No
 
 def test_an_answer_names_the_model_and_its_time() -> None:
     said = text_of(drawing.answer(analysis(prediction(sad=0.6))))
-    assert "Answered by lstm 1.2.3 in 42 ms." in said
+    assert say("answered_in", model="lstm 1.2.3", ms=42) in said
 
 
 def test_a_failure_is_announced_and_its_message_is_never_markup() -> None:
@@ -309,8 +306,8 @@ def clip(tmp_path: Path) -> str:
 
 
 def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
-    fake = FakeModels(cannot=AudioError("clip.wav holds 0.1 s of audio."))
-    assert "clip.wav holds 0.1 s of audio." in text_of(listen.describe(fake, clip).html)
+    fake = FakeModels(cannot=AudioError("clip.wav lasts only 0.1 s."))
+    assert "clip.wav lasts only 0.1 s." in text_of(listen.describe(fake, clip).html)
     fake.cannot = None
     assert "Mostly angry" in text_of(listen.describe(fake, clip).html)
 
@@ -346,6 +343,33 @@ def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
         (tmp_path / "synthetic-calm.wav", f"{BY_NAME['calm'].sign} calm"),
         (tmp_path / "synthetic-sad.flac", f"{BY_NAME['sad'].sign} sad"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked"),
+    [("auto", "auto"), ("accurate", "accurate"), ("compact", "compact"), ("both", "auto")],
+)
+def test_step_by_step_follows_the_model_that_was_chosen(
+    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, asked: str
+) -> None:
+    picked: list[str] = []
+
+    def pick(name: str = "auto") -> FakeModels:
+        picked.append(name)
+        raise AudioError("Enough.")
+
+    models = FakeModels()
+    monkeypatch.setattr(models, "pick", pick)
+    blocks = page.build_page(models, examples=tmp_path)
+    (event,) = [
+        fn
+        for fn in blocks.fns.values()
+        if any(getattr(one, "elem_id", "") == "steps-stages" for one in fn.outputs)
+        and fn.targets[0][1] == "expand"
+    ]
+    values = {"clip": clip, "model-choice": chosen}
+    event.fn(None, *[values.get(one.elem_id, False) for one in event.inputs])
+    assert picked == [asked]
 
 
 def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> None:
@@ -398,14 +422,13 @@ def test_the_lane_shows_moments_for_and_against_and_says_which_spoke_loudest() -
     cells = parse(html).findall(".//div[@class='mm-lane']/span")
     assert [cell.get("class") for cell in cells] == ["mm-for", "mm-against", "mm-for"]
     assert "left:25.00%;width:12.50%" in (cells[0].get("style") or "")
-    assert "1 s to 1.5 s spoke loudest for angry: without it, 12 points less." in text_of(
-        html
-    ).replace(words.NBSP, " ")
+    strongest = say("moment_strongest", stretch="1–1.5 s", emotion="angry", points=12)
+    assert strongest in text_of(html).replace(words.NBSP, " ")
 
 
 def test_no_moment_is_singled_out_where_none_matters() -> None:
     flat = [replace(moment, weight=0.001) for moment in MOMENTS]
-    assert "No single moment" in text_of(moments.lane(flat, prediction(angry=0.7)))
+    assert say("moment_none", emotion="angry") in text_of(moments.lane(flat, prediction(angry=0.7)))
     assert moments.lane((), prediction(angry=0.7)) == ""
 
 
@@ -461,10 +484,10 @@ def test_live_sums_a_session_up() -> None:
         answers=[spoken(1.0, sad=0.9), spoken(2.0, sad=0.7), spoken(3.0, calm=0.8)]
     )
     html = live.summary(session)
-    assert "% sad and" in text_of(html).replace(words.NBSP, " ")
+    assert "Mostly sad (" in text_of(html).replace(words.NBSP, " ")
     assert len(parse(html).findall(".//a")) == 2
-    assert "Nobody spoke" in text_of(live.summary(LiveSession()))
-    assert "Nobody spoke" in text_of(live.summary(None))
+    assert say("live_nothing") in text_of(live.summary(LiveSession()))
+    assert say("live_nothing") in text_of(live.summary(None))
 
 
 def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(

@@ -197,7 +197,7 @@ class Worker:
 
     def _answer(self, gathered: Sequence[tuple[str, Heard]]) -> Iterator[Judged]:
         """Let the model answer for all windows of some clips."""
-        windows = [window for _, heard in gathered for window in heard.windows]
+        windows = [window.features for _, heard in gathered for window in heard.windows]
         answers, end = self._predictor.judge(windows, at_once=self._config.batch_windows), 0
         for name, heard in gathered:
             start, end = end, end + len(heard.windows)

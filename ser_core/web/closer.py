@@ -10,6 +10,7 @@ from gradio.events import Dependency
 
 from ser_core.audio import load_audio
 from ser_core.errors import SerError
+from ser_core.models import AUTO
 from ser_core.plots import draw_features, draw_sound
 from ser_core.preprocess import Waveform
 from ser_core.stages import walk_through
@@ -21,18 +22,21 @@ from ser_core.web.waveform import plain_waveform
 
 logger = logging.getLogger(__name__)
 
+BOTH = "both"
+"""Choice of every model that is open; the path shown is then that of the one that answers now."""
 MAX_HEARD_S = 30.0
 """How much of a long recording each step lets hear."""
 
 
 def build_closer(
-    models: ModelSwitch, clip: gr.Audio, denoise: gr.Checkbox
+    models: ModelSwitch, clip: gr.Audio, model: gr.Radio, denoise: gr.Checkbox
 ) -> Callable[[Dependency], None]:
     """Add both looks to the page that is being built.
 
     Args:
         models: Whose path is shown.
         clip: Holds the clip.
+        model: Which model answers, by name, or `BOTH`.
         denoise: Whether noise is taken off.
 
     Returns:
@@ -46,12 +50,17 @@ def build_closer(
     def look(path: str | None) -> str:
         return _told(path, lambda source: show_sound(models, source))
 
-    def walk(path: str | None, quiet: bool) -> str:
-        return _told(path, lambda source: show_steps(models, source, denoise=quiet))
+    def walk(path: str | None, chosen: str, quiet: bool) -> str:
+        name = AUTO if chosen == BOTH else chosen
+        return _told(path, lambda source: show_steps(models, source, model=name, denoise=quiet))
 
     see.expand(translated(look), clip, pictures, show_progress="hidden", api_visibility="private")
     steps.expand(
-        translated(walk), [clip, denoise], stages, show_progress="hidden", api_visibility="private"
+        translated(walk),
+        [clip, model, denoise],
+        stages,
+        show_progress="hidden",
+        api_visibility="private",
     )
 
     def forget(event: Dependency) -> None:
@@ -99,9 +108,9 @@ def show_sound(models: ModelSwitch, path: str) -> str:
     return f'<div class="mm-pictures">{figures}</div>'
 
 
-def show_steps(models: ModelSwitch, path: str, *, denoise: bool) -> str:
-    """A clip after each stage of the path, to be heard and seen, and what the network sees."""
-    walk = walk_through(path, models.pick().path(denoise=denoise))
+def show_steps(models: ModelSwitch, path: str, *, model: str, denoise: bool) -> str:
+    """A clip after each stage of a model's path, to be heard and seen, and what it sees."""
+    walk = walk_through(path, models.pick(model).path(denoise=denoise))
     steps = "".join(
         _step(i, stage_text(stage.name), stage.waveform, walk.sample_rate_hz)
         for i, stage in enumerate(walk.stages, 1)

@@ -16,7 +16,7 @@ from ser_core.prediction import Prediction
 from ser_core.switch import ModelSwitch
 from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
-from ser_core.web.closer import build_closer
+from ser_core.web.closer import BOTH, build_closer
 from ser_core.web.language import Greeting, label, say, translated
 from ser_core.web.uploads import recorder
 from ser_core.web.voice import build_correction
@@ -24,7 +24,6 @@ from ser_core.web.voice import build_correction
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".flac", ".wav")
-BOTH = "both"
 CHOICES = (AUTO, ACCURATE, COMPACT, BOTH)
 SHARE_LINK = Path(__file__).with_name("share_link.js")
 
@@ -78,7 +77,7 @@ def build_listen(
         with gr.Column(elem_id="extras"):
             example_loaded, greetings = _add_examples(clip, examples)
             greetings.append(theme.greeting(privacy))
-    forget = build_closer(models, clip, denoise)
+    forget = build_closer(models, clip, model, denoise)
 
     def show(
         path: str | None, chosen: str, quiet: bool, profile: VoiceProfile | None
