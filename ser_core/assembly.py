@@ -1,8 +1,8 @@
 """Whisper's encoder and a head of ours, put together once into the user's cache.
 
-An assembly is a folder with a SavedModel and the hashes of its files. Its name is a hash
-of all that goes into it, so that another head, other weights or other code make another
-one. It appears under its name only when it is whole and has answered its probe.
+An assembly is a folder with a SavedModel and the hashes of its files. Its name holds
+`ASSEMBLY_FORMAT` and a hash of all that goes into it, so that another head or other weights
+make another one. It appears under its name only when it is whole and has answered its probe.
 """
 
 import hashlib
@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import ser_core
-from ser_core.cache import default_cache
+from ser_core.cache import default_cache, entry_name, remove_earlier_entries
 from ser_core.errors import ModelError
 from ser_core.hashes import check_files, sha256_of
 from ser_core.hub import Tensors, read_tensors
@@ -27,8 +26,8 @@ from ser_core.whisper import EncoderConfig
 
 FILES = "files.json"
 """SHA-256 of each file of an assembly."""
-CODE_MODULES = ("assembly", "encoder", "fused", "layers")
-"""The modules whose text is part of an assembly's name."""
+ASSEMBLY_FORMAT = 1
+"""Raise it where the same head and weights give other probabilities, or an assembly other files."""
 PROBE_FRAMES = (183, 58)
 """Lengths of the clips of a probe, the second one padded."""
 PROBE_TOLERANCE = 1e-3
@@ -124,10 +123,12 @@ def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tens
 
 def _place(manifest: Manifest) -> Path:
     recipe = {key: asdict(manifest)[key] for key in ("files", "encoder", "temperature", "probe")}
-    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
-    for module in CODE_MODULES:
-        digest.update(Path(ser_core.__file__).with_name(f"{module}.py").read_bytes())
-    return default_cache() / "models" / f"{manifest.name}-{digest.hexdigest()[:16]}"
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return default_cache() / "models" / entry_name(ASSEMBLY_FORMAT, key, prefix=_prefix(manifest))
+
+
+def _prefix(manifest: Manifest) -> str:
+    return f"{manifest.name}-"
 
 
 def _build(draft: Path, folder: Path, manifest: Manifest, weights: Path) -> None:
@@ -221,3 +222,14 @@ def _publish(draft: Path, manifest: Manifest) -> None:
     except OSError:
         if find_assembly(manifest) is None:
             raise
+    remove_earlier_entries(place.parent, ASSEMBLY_FORMAT, _is_assembly, prefix=_prefix(manifest))
+
+
+def _is_assembly(folder: Path) -> bool:
+    """Whether a folder lists all its files, as only an assembly does."""
+    try:
+        listed = json.loads((folder / FILES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return isinstance(listed, dict) and found <= {FILES, *listed}

@@ -92,11 +92,12 @@ def write_accurate(
     *,
     seed: int = 0,
     deltas: Mapping[str, np.ndarray] | None = None,
+    head: keras.Model | None = None,
 ) -> Manifest:
     """Write a model folder as training does: a random head, its manifest and a probe."""
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
-    build_random_head().save(folder / HEAD)
+    (head or build_random_head()).save(folder / HEAD)
     if deltas is not None:
         np.savez(folder / DELTAS, **deltas)
     files = [HEAD] if deltas is None else [HEAD, DELTAS]

@@ -117,13 +117,28 @@ class Golden:
     def __init__(self, *, update: bool) -> None:
         self._update = update
 
-    def check(self, name: str, actual: np.ndarray, *, atol: float) -> None:
-        """Hold an array against the stored one, or store it."""
+    def check(
+        self, name: str, actual: np.ndarray, *, atol: float, cache_format: int | None = None
+    ) -> None:
+        """Hold an array against the stored one, or store it.
+
+        Where a cache holds such numbers, the format of its entries is stored beside them. They
+        must not change under one format: caches would go on with the old ones.
+        """
         path = ROOT / "tests" / "golden" / f"{name}.csv"
-        if self._update:
-            np.savetxt(path, actual, fmt="%.6g", delimiter=",")
+        header = "" if cache_format is None else f"format {cache_format}"
+        is_bound = bool(header) and path.exists() and _header_of(path) == header
+        if self._update and not is_bound:
+            np.savetxt(path, actual, fmt="%.6g", delimiter=",", header=header)
+        assert _header_of(path) == header, f"Write {name} anew with --update-goldens."
         expected = np.loadtxt(path, delimiter=",", ndmin=actual.ndim)
-        np.testing.assert_allclose(actual, expected, atol=atol, rtol=1e-4)
+        remedy = f"If this is meant, raise the {header} of the cache." if header else ""
+        np.testing.assert_allclose(actual, expected, atol=atol, rtol=1e-4, err_msg=remedy)
+
+
+def _header_of(path: Path) -> str:
+    first = path.read_text().partition("\n")[0]
+    return first.removeprefix("# ") if first.startswith("#") else ""
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ser_core.assembly import add_deltas, assemble, find_assembly
+from ser_core import assembly
+from ser_core.assembly import ASSEMBLY_FORMAT, add_deltas, assemble, find_assembly
 from ser_core.encoder import WhisperEncoder, encode
 from ser_core.errors import ModelError
 from ser_core.features import pad_features
@@ -21,6 +22,7 @@ from ser_core.hub import read_tensors
 from ser_core.manifest import HEAD
 from ser_core.model import load_model
 from ser_core.predictor import Predictor
+from ser_core.training.architectures import HeadConfig
 from ser_core.training.store import load_features
 from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
 from tests.accurate import (
@@ -31,7 +33,7 @@ from tests.accurate import (
     write_parts,
     write_weights,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Golden
 
 ASSEMBLE = """
 import sys
@@ -102,6 +104,22 @@ def test_the_served_graph_answers_as_encoder_vectors_and_head_do_in_training(
         )
         logits = np.asarray(head([vectors, n_vectors]))[0]
         np.testing.assert_allclose(answer, softmax(logits / manifest.temperature), atol=1e-4)
+
+
+def test_an_assembly_of_one_format_answers_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Golden
+) -> None:
+    plan = HeadConfig(n_blocks=len(BLOCKS), heard=(0, 1), projection=8, units=4, attention=4)
+    width = len(BLOCKS) * WIDTH
+    head = plan.build(mean=[0.1] * width, variance=[2.0] * width, n_labels=8)
+    random = np.random.default_rng(2)
+    head.set_weights([random.normal(0, 0.2, w.shape) for w in head.get_weights()])
+    tensors = made_up_tensors()
+    weights = write_weights(tmp_path / "w.safetensors", tensors)
+    write_accurate(tmp_path / "model", weights, tensors, deltas=low_rank(), head=head)
+    monkeypatch.setenv("MOODMIRROR_ENCODER", str(weights))
+    answers = load_model(tmp_path / "model")(*pad_features(random_clips(200, 37, 121)))
+    golden.check("assembly", answers, atol=1e-3, cache_format=ASSEMBLY_FORMAT)
 
 
 @pytest.mark.needs_data
@@ -177,6 +195,27 @@ def test_a_damaged_assembly_is_built_anew(parts: Parts, assembled: Path, cache: 
     assert assemble(parts.folder, parts.manifest, parts.weights) == place
     assert find_assembly(parts.manifest) == place
     assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_new_assembly_removes_those_of_earlier_formats_and_nothing_else(
+    parts: Parts, assembled: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = (assembled / "models").iterdir()
+    models, key = cache / "models", 16 * "a"
+    earlier = [f"accurate-{key}", f"accurate-format1-{key}"]
+    kept = [
+        f"accurate-format2-{key}",  # another head
+        f"accurate-format3-{key}",  # a later version's
+        f"other-format1-{key}",
+        "accurate-notes",
+        f"accurate-{16 * 'b'}",  # holds a file that no assembly lists
+    ]
+    for name in [*earlier, *kept]:
+        shutil.copytree(whole, models / name)
+    (models / kept[-1] / "notes.txt").touch()
+    monkeypatch.setattr(assembly, "ASSEMBLY_FORMAT", 2)
+    place = assemble(parts.folder, parts.manifest, parts.weights)
+    assert {path.name for path in models.iterdir()} == {place.name, *kept}
 
 
 def test_an_assembly_that_misses_its_probe_is_not_kept(parts: Parts, cache: Path) -> None:

@@ -6,15 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from ser_core.audio import load_audio
-from ser_core.config import FeatureConfig, PipelineConfig
+from ser_core.config import FEATURE_GROUPS, WHISPER_FEATURES, FeatureConfig, PipelineConfig
 from ser_core.features import extract_features
 from ser_core.preprocess import preprocess
 from ser_core.training import store
-from ser_core.training.store import load_features, shard_key, store_key
+from ser_core.training.augment import Augmentation, Changes
+from ser_core.training.reproduce.copies import COPIES
+from ser_core.training.reproduce.recipes import find_reproductions
+from ser_core.training.store import FEATURES_FORMAT, Change, load_features, shard_key, store_key
+from tests.conftest import RATE_HZ, Golden, make_babble
 
 CONFIG = PipelineConfig()
+EVERY = Augmentation(
+    rebuilt_share=1.0, eq_share=1.0, room_share=1.0, hiss_share=1.0, low_pass_share=1.0,
+    telephone_share=1.0,
+)  # fmt: skip
+"""A copy with every change."""
 
 
 @pytest.fixture
@@ -58,6 +68,41 @@ def test_a_clip_that_cannot_be_read_is_none(clips: list[Path], tmp_path: Path) -
     features = load_features([clips[0], broken], CONFIG, cache=tmp_path)
     assert features[0] is not None
     assert features[1] is None
+
+
+def test_features_of_one_format_are_the_same(tmp_path: Path, golden: Golden) -> None:
+    clip = tmp_path / "stereo.flac"
+    slow = np.repeat(make_babble(seed=3), 3)
+    soundfile.write(clip, np.stack([slow, 0.5 * slow], axis=1), 3 * RATE_HZ)
+    every_group = replace(CONFIG, features=FeatureConfig(groups=FEATURE_GROUPS))
+    whisper = PipelineConfig(features=WHISPER_FEATURES)
+    published = find_reproductions("lstm")[0].pipeline
+
+    def numbers(config: PipelineConfig, changes: Change | None = None) -> np.ndarray:
+        (features,) = load_features([clip], config, changes=changes, cache=tmp_path)
+        return features[::16, :: -(-features.shape[1] // 15)].ravel()
+
+    features = np.concatenate([numbers(config) for config in (every_group, whisper, published)])
+    golden.check("stored_features", features, atol=1e-2, cache_format=FEATURES_FORMAT)
+    copies = np.concatenate([numbers(CONFIG, kind) for kind in (Changes(EVERY, tmp_path), *COPIES)])
+    golden.check("stored_copies", copies, atol=0.2, cache_format=FEATURES_FORMAT)
+
+
+def test_a_new_store_removes_those_of_earlier_formats_and_nothing_else(
+    clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, folder = 16 * "a", tmp_path / "features"
+    earlier = [key, f"format1-{key}"]
+    kept = [f"format2-{key}", f"format3-{key}", "notes", 16 * "b"]
+    for name in [*earlier, *kept]:
+        (folder / name).mkdir(parents=True)
+        (folder / name / f"{key}.npz").touch()
+        (folder / name / f"{key}.123.tmp").touch()
+    (folder / kept[-1] / "notes.txt").touch()
+    monkeypatch.setattr(store, "FEATURES_FORMAT", 2)
+    load_features(clips[:1], CONFIG, cache=tmp_path)
+    current = f"format2-{store_key(CONFIG)[:16]}"
+    assert {path.name for path in folder.iterdir()} == {current, *kept}
 
 
 def test_another_setting_is_another_store() -> None:

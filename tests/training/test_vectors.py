@@ -11,9 +11,11 @@ from ser_core.encoder import WhisperEncoder, encode
 from ser_core.features import extract_features
 from ser_core.preprocess import preprocess
 from ser_core.training import vectors as vectors_module
+from ser_core.training.store import FEATURES_FORMAT
 from ser_core.training.vectors import load_vectors
 from ser_core.whisper import EncoderConfig
 from tests.accurate import made_up_tensors
+from tests.conftest import Golden
 
 PIPELINE = PipelineConfig(features=WHISPER_FEATURES)
 CONFIG = EncoderConfig(blocks=(1, 2))
@@ -48,6 +50,18 @@ def test_vectors_are_those_that_serving_computes(
     )
     scale = np.abs(expected).max()
     np.testing.assert_allclose(vectors[0], np.array(expected[0]), atol=2e-3 * scale)
+
+
+def test_vectors_of_one_format_are_the_same(
+    stored: tuple[list[Path], Path, list[np.ndarray | None]], golden: Golden
+) -> None:
+    vectors = stored[2][0].astype(np.float32)
+    golden.check(
+        "stored_vectors",
+        vectors[::4, ::96],
+        atol=2e-3 * np.abs(vectors).max(),
+        cache_format=FEATURES_FORMAT,
+    )
 
 
 def test_a_clip_that_cannot_be_read_is_none(
