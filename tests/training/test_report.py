@@ -102,7 +102,7 @@ def test_the_command_line_reports_and_tells_what_it_does_not_know(
     done = runner.invoke(app, ["report", "--runs", str(docs / "runs"), "--out", str(tmp_path)])
     assert (done.exit_code, (tmp_path / REPORT).is_file()) == (0, True)
     for arguments, complaint in (
-        (["report", "--runs", str(tmp_path / "none")], "holds no summary"),
+        (["report", "--runs", str(tmp_path / "none")], "contains no summary"),
         (["evaluate", "ravdess", "--recipe", "lstm"], "'ravdess' is not a protocol"),
         (["evaluate", "crema-d", "--recipe", "gmm"], "'gmm' is not a recipe"),
     ):

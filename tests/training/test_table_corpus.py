@@ -78,7 +78,7 @@ def test_a_long_list_of_faults_is_cut(tmp_path: Path) -> None:
         ("path,emotion\na.wav,sad\n", "has the columns path, emotion; label, speaker must be"),
         ("path;label;speaker\n", "has the columns path;label;speaker; path, label, speaker must"),
         ("", "has the columns none;"),
-        ("path,label,speaker\n", "names no recording"),
+        ("path,label,speaker\n", "has no rows"),
     ],
 )
 def test_a_table_without_columns_or_rows_is_refused(text: str, told: str, tmp_path: Path) -> None:
