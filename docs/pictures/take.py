@@ -5,7 +5,7 @@ Run from the repository's root, with the extra `dev` and Debian's Chromium:
     python docs/pictures/take.py
 
 The page is the one that this machine serves, so the accurate model answers where its encoder
-is at hand.
+is available.
 """
 
 import shutil
@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from ser_core.web.language import say  # noqa: E402
 from tests.browser.conftest import run_app  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def main() -> None:
         )
         page = open_answer(browser, url, width=1280, height=1000, scheme="light")
         take(page, HERE / "listen.png")
-        page.get_by_role("button", name="See the sound").click()
+        page.get_by_role("button", name=say("see")).click()
         expect(page.locator("#see-pictures img")).to_have_count(6, **WAIT)
         page.wait_for_timeout(1_000)
         take(page, HERE / "see.png", element="#see")
@@ -54,9 +55,11 @@ def open_answer(browser: Browser, url: str, *, width: int, height: int, scheme: 
     """The page with the answer to an example, from the model that it settles on."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.goto(url)
-    expect(page.locator("#model-note")).to_contain_text("The accurate model answers.", **WAIT)
+    expect(page.locator("#model-note")).to_contain_text(
+        say("note_settled", name="accurate"), **WAIT
+    )
     page.goto(f"{url}?example=angry")
-    expect(page.locator("#result")).to_contain_text("Answered by", **WAIT)
+    expect(page.locator("#result")).to_contain_text("Analysed by", **WAIT)
     page.wait_for_timeout(1_000)
     return page
 

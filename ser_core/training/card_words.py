@@ -11,7 +11,7 @@ CAPTIONS = {
 TEXT = """\
 ---
 license: {licence_tag}
-{language}library_name: tf-keras
+{language}library_name: keras
 pipeline_tag: audio-classification
 tags:
   - speech-emotion-recognition

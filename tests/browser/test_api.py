@@ -153,5 +153,5 @@ def test_a_batch_is_a_row_each_and_scores_where_names_tell(client: Client, folde
 def test_models_are_compared_and_an_absent_one_is_an_error(client: Client, voice: Path) -> None:
     answer = client.predict(audio=handle_file(voice), api_name="/compare")
     assert [one["model"].split()[0] for one in answer["answers"]] == ["compact"]
-    with pytest.raises(AppError, match="accurate model is not at hand"):
+    with pytest.raises(AppError, match="accurate model is not available"):
         client.predict(audio=handle_file(voice), model="accurate", api_name="/predict")

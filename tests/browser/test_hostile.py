@@ -12,6 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from ser_core.web.language import say
 from tests.browser.conftest import ANSWER_WITHIN_MS, to_wav
 from tests.conftest import ROOT
 
@@ -207,10 +208,10 @@ def test_a_file_larger_than_allowed_is_refused_while_it_comes(http: httpx.Client
 
 def test_names_are_text_on_the_page(page: Page, voice: Path, tmp_path: Path) -> None:
     clip = to_wav(voice, tmp_path).rename(tmp_path / "<img src=x onerror=document.title=1>.wav")
-    page.get_by_role("tab", name="Many files").click()
+    page.get_by_role("tab", name=say("many_tab")).click()
     page.locator("#many-files input[type=file]").set_input_files([clip])
     expect(page.locator("#many-files")).to_contain_text("wav", **WAIT)
-    page.get_by_role("button", name="Judge all").click()
-    expect(page.locator("#many-note")).to_contain_text("All 1 done.", **WAIT)
+    page.get_by_role("button", name=say("many_judge")).click()
+    expect(page.locator("#many-note")).to_contain_text(say("many_done", n=1), **WAIT)
     assert page.title() == "MoodMirror"
     assert page.locator("#many-table img").count() == 0

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, expect
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
 from ser_core.switch import ModelSwitch
+from ser_core.web.language import say
 from ser_core.web.page import build_page, launch_options
 from tests.browser.conftest import ANSWER_WITHIN_MS
 
@@ -40,7 +41,7 @@ def test_closing_the_page_lets_go_of_the_sound(
     try:
         visitor = browser.new_page()
         visitor.goto(url)
-        visitor.get_by_role("tab", name="Live").click()
+        visitor.get_by_role("tab", name=say("live_tab")).click()
         visitor.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
         visitor.get_by_role("button", name="Record", exact=True).click()
         expect(visitor.get_by_role("button", name="Stop", exact=True)).to_be_visible(**WAIT)

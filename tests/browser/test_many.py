@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from ser_core.web import words
+from ser_core.web.language import say
 from tests.browser.conftest import ANSWER_WITHIN_MS
 from tests.conftest import ROOT
 
@@ -15,7 +17,7 @@ WAIT = {"timeout": 4 * ANSWER_WITHIN_MS}
 
 
 def open_tab(page: Page, files: list[Path]) -> None:
-    page.get_by_role("tab", name="Many files").click()
+    page.get_by_role("tab", name=say("many_tab")).click()
     page.locator("#many-files input[type=file]").set_input_files(files)
     expect(page.locator("#many-files")).to_contain_text(files[-1].stem, **WAIT)
 
@@ -27,9 +29,9 @@ def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path
     with zipfile.ZipFile(archive, "w") as opened:
         opened.write(voice, "../../escaped.wav")
     open_tab(page, [voice, junk, archive])
-    page.get_by_role("button", name="Judge all").click()
+    page.get_by_role("button", name=say("many_judge")).click()
     note = page.locator("#many-note")
-    expect(note).to_contain_text("All 3 done. 1 could not be judged", **WAIT)
+    expect(note).to_contain_text(words.many_done(3, 1), **WAIT)
     table = page.locator("#many-table")
     expect(table).to_contain_text("escaped.wav")
     expect(table).to_contain_text("junk.wav")
@@ -45,9 +47,9 @@ def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_
         for i in range(200):
             opened.write(voice, f"clip-{i:03d}.wav")
     open_tab(page, [archive])
-    page.get_by_role("button", name="Judge all").click()
+    page.get_by_role("button", name=say("many_judge")).click()
     note = page.locator("#many-note")
-    expect(note).to_contain_text(re.compile(r"\d+ of 200 judged"), **WAIT)
+    expect(note).to_contain_text(re.compile(r"\d+ of 200 analysed"), **WAIT)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(note).to_contain_text("Stopped.", **WAIT)
     page.wait_for_timeout(2_000)
@@ -61,6 +63,6 @@ def test_a_zip_that_would_fill_the_disk_is_refused(page: Page, tmp_path: Path) -
             opened.writestr(f"{i}.wav", bytes(100_000_000))
     assert archive.stat().st_size < 1_000_000
     open_tab(page, [archive])
-    page.get_by_role("button", name="Judge all").click()
+    page.get_by_role("button", name=say("many_judge")).click()
     note = page.locator("#many-note")
-    expect(note).to_contain_text("bomb.zip holds more than 500 MB unpacked", **WAIT)
+    expect(note).to_contain_text("bomb.zip is larger than 500 MB when unpacked", **WAIT)

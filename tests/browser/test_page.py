@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from ser_core.labels import LABELS
 from ser_core.predictor import Predictor
+from ser_core.web.language import say
 from ser_core.web.theme import FAVICON
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE, REAL_CLIP, to_wav
 from tests.conftest import ROOT, data_folder
@@ -76,8 +77,8 @@ def test_an_upload_is_answered_as_the_predictor_answers(
     np.testing.assert_allclose(
         list(shown.values()), 100 * np.array(expected.probabilities), atol=1.0
     )
-    assert page.get_by_role("img", name="Waveform. Used: ").is_visible()
-    expect(page.locator("#result")).to_contain_text(f"Answered by {expected.model}")
+    assert page.get_by_role("img", name=say("waveform")).is_visible()
+    expect(page.locator("#result")).to_contain_text(f"Analysed by {expected.model}")
 
 
 def test_a_recording_is_answered_by_itself(page: Page, predictor: Predictor) -> None:
@@ -118,7 +119,7 @@ def test_silence_holds_no_speech(page: Page, tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(32_000), 16_000)
     upload(page, silence)
-    expect(page.get_by_role("alert")).to_contain_text("No speech was heard", **WAIT)
+    expect(page.get_by_role("alert")).to_contain_text("We heard only silence", **WAIT)
 
 
 def test_a_faint_clip_is_answered_with_a_warning(page: Page, voice: Path, tmp_path: Path) -> None:
@@ -130,15 +131,15 @@ def test_a_faint_clip_is_answered_with_a_warning(page: Page, voice: Path, tmp_pa
 
 
 def test_the_button_asks_for_a_clip_where_there_is_none(page: Page) -> None:
-    page.get_by_role("button", name="Analyse").click()
-    expect(page.get_by_role("alert")).to_contain_text("There is no clip yet", **WAIT)
+    page.get_by_role("button", name=say("analyse"), exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text(say("no_clip"), **WAIT)
 
 
 def test_clearing_the_clip_clears_the_answer(page: Page, voice: Path) -> None:
     upload(page, voice)
     answer(page)
     page.get_by_role("button", name="Clear").click()
-    expect(page.get_by_text("Nothing heard yet")).to_be_visible(**WAIT)
+    expect(page.get_by_text(say("empty_heading"))).to_be_visible(**WAIT)
     expect(page.get_by_role("meter")).to_have_count(0)
 
 
@@ -157,7 +158,7 @@ def test_the_page_fits_its_window(browser: Browser, app_url: str, scheme: str, w
             page.get_by_role("button", name="😠 angry").click()
             answer(page)
         else:
-            expect(page.get_by_text("Nothing heard yet")).to_be_visible(**WAIT)
+            expect(page.get_by_text(say("empty_heading"))).to_be_visible(**WAIT)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(
             path=SCREENSHOTS / f"{state}-{width}-{scheme}.png",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from ser_core.web.language import say
 from tests.accurate import Parts, write_parts
 from tests.browser.conftest import ANSWER_WITHIN_MS, run_app
 from tests.browser.test_page import SCREENSHOTS, answer, upload
@@ -78,20 +79,18 @@ def test_the_page_answers_at_once_and_moves_over_by_itself(
     url, log = start_app(hub.url)
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
-    expect(note).to_have_text(
-        "The accurate model is being fetched; until then the compact one answers.", **WAIT
-    )
+    expect(note).to_have_text(say("note_fetching", name="compact"), **WAIT)
     upload(visitor, voice)
-    expect(answer(visitor)).to_contain_text("Answered by compact")
+    expect(answer(visitor)).to_contain_text("Analysed by compact")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     visitor.screenshot(path=SCREENSHOTS / "fetching.png", full_page=True)
     hub.sends.set()
-    expect(note).to_have_text("The accurate model answers.", **WAIT)
-    visitor.get_by_role("tab", name="About").click()
+    expect(note).to_have_text(say("note_settled", name="accurate"), **WAIT)
+    visitor.get_by_role("tab", name=say("about_tab")).click()
     expect(visitor.locator("#about")).to_contain_text("accurate 0.1.0", **WAIT)
-    visitor.get_by_role("tab", name="Listen").click()
-    visitor.get_by_role("button", name="Analyse").click()
-    expect(visitor.locator("#result")).to_contain_text("Answered by accurate", **WAIT)
+    visitor.get_by_role("tab", name=say("listen_tab")).click()
+    visitor.get_by_role("button", name=say("analyse"), exact=True).click()
+    expect(visitor.locator("#result")).to_contain_text("Analysed by accurate", **WAIT)
     assert "Traceback" not in log.read_text()
 
 
@@ -102,9 +101,9 @@ def test_without_a_network_the_page_says_so_and_answers(
     url, log = start_app(hub.url)
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
-    expect(note).to_have_text("No network: the compact model answers.", **WAIT)
+    expect(note).to_have_text(say("note_offline", name="compact"), **WAIT)
     upload(visitor, voice)
-    expect(answer(visitor)).to_contain_text("Answered by compact")
+    expect(answer(visitor)).to_contain_text("Analysed by compact")
     said = log.read_text()
     assert said.count("the Hub cannot be reached") == 1
     assert "Traceback" not in said

@@ -1,5 +1,6 @@
 """Both shipped models, on the served path, against their cards."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from ser_core.labels import LABELS
 from ser_core.manifest import Manifest
 from ser_core.predictor import Predictor
+from ser_core.training.card import CARD, RUNS, write_card
 from ser_core.training.evaluate import held_out_clips, predict_files
 from ser_core.training.metrics import score
 from tests.conftest import ROOT
@@ -39,6 +41,17 @@ def test_the_served_figure_is_the_cards(
 def test_no_shipped_model_learned_from_the_test_speakers_of_the_other() -> None:
     held_out = [set(Manifest.read(MODELS / n).split["test"]) for n in ("compact", "accurate")]
     assert held_out[0] <= held_out[1]
+
+
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_a_committed_card_is_the_one_that_its_manifest_gives(name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(MODELS / name, tmp_path / name)
+    write_card(folder, runs=ROOT / RUNS)
+    card = (folder / CARD).read_text(encoding="utf-8")
+    assert (MODELS / name / CARD).read_text(encoding="utf-8") == card
+    # On the Hub "keras" is Keras 3 and its .keras files, "tf-keras" the Keras 2 of TensorFlow.
+    assert "\nlibrary_name: keras\n" in card
+    assert list(folder.glob("*.keras"))
 
 
 def test_the_bundled_parts_are_small() -> None:
