@@ -17,16 +17,16 @@ test-all: $(VENV)/.dev  ## Run the tests, those that take minutes too
 	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest -m "slow or not slow"
 
 bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m benchmarks.speed
 
 load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
-	$(BIN)/python -m tests.load
+	$(BIN)/python -m benchmarks.load
 
 score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
-	$(BIN)/python -m tests.score_bench
+	$(BIN)/python -m benchmarks.scoring
 
 fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings through the decoder
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m benchmarks.fuzz
 
 lint: $(VENV)/.dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

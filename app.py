@@ -1,7 +1,7 @@
 """The MoodMirror app, for a Space and for `make run`; all of it is in the package."""
 
 from ser_core.errors import SerError
-from ser_core.web.serve import serve
+from ser_core.web.page import serve
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, TypeVar
 
-from ser_core import whisper
 from ser_core.errors import ModelError
+from ser_core.whisper import spec as whisper
 
 Settings = TypeVar("Settings")
 Level = Literal["peak", "pydub", "none"]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.features import Features, cut_windows, pad_features
-from ser_core.model import EmotionModel
+from ser_core.model.emotion_model import EmotionModel
 from ser_core.prediction import Analysis
 
 MOMENT_S = 0.3

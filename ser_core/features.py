@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
-from ser_core import whisper
 from ser_core.config import WHISPER_LOG_MEL, FeatureGroup, PipelineConfig
 from ser_core.preprocess import Waveform
+from ser_core.whisper import spec as whisper
 
 Features = npt.NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ser_core.errors import NoSpeechError
 from ser_core.prediction import Prediction
-from ser_core.predictor import Judge
+from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
 
 Chunk = npt.NDArray[Any]
@@ -90,7 +90,7 @@ class LiveSession:
         last = self._last_chunk
         return last is not None and time.monotonic() - last < self.config.absent_s
 
-    def hear(self, rate_hz: int, chunk: Chunk, judge: Judge) -> LiveAnswer | None:
+    def process(self, rate_hz: int, chunk: Chunk, predictor: PredictorLike) -> LiveAnswer | None:
         """Take the next stretch of the stream, of any length.
 
         A chunk longer than the window, as comes after the server was busy, is answered
@@ -99,7 +99,7 @@ class LiveSession:
         Args:
             rate_hz: Rate of the chunk; another than before begins a new window.
             chunk: (n_samples,) or (n_samples, n_channels), integers or floats.
-            judge: Who answers.
+            predictor: Who answers.
 
         Returns:
             The newest answer, None where none is due.
@@ -113,7 +113,7 @@ class LiveSession:
         last_s = self.answers[-1].at_s if self.answers else 0.0
         if self._heard_s - last_s < self.config.every_s - 1e-6:
             return None
-        prediction = self._answer(judge)
+        prediction = self._answer(predictor)
         lag_s = round(self._elapsed_s() - self._heard_s, 3)
         answer = LiveAnswer(round(self._heard_s, 3), prediction, lag_s)
         self.answers.append(answer)
@@ -166,7 +166,7 @@ class LiveSession:
         """How long the speaker has been speaking, by the clock."""
         return 0.0 if self._begun is None else time.monotonic() - self._begun
 
-    def _answer(self, judge: Judge) -> Prediction | None:
+    def _answer(self, predictor: PredictorLike) -> Prediction | None:
         window = self._window
         if window is None or len(window) < self.config.first_s * self._rate_hz:
             return None
@@ -175,7 +175,7 @@ class LiveSession:
             self._window, self._smoothed = None, None
             return None
         try:
-            prediction = judge.predict((self._rate_hz, window))
+            prediction = predictor.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
         return self._smooth(prediction)

@@ -3,6 +3,7 @@
 Both are loaded when the first picture is asked for, so that a start does without them.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,63 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from ser_core.canvas import PAGE, Look, to_png
 from ser_core.preprocess import Waveform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+INK, CHALK = "#131617", "#eeebe4"
+
+
+@dataclass(frozen=True, slots=True)
+class FigureStyle:
+    """How pictures are drawn: how large, and on which axes, so that several can be compared.
+
+    Attributes:
+        size_inches: Width and height.
+        dots_per_inch: Resolution.
+        font_points: Size of the text.
+        end_s: Where the time axis ends; where None, at the end of the sound.
+        peak: Where the axis of the waveform ends; where None, at the highest sample.
+        loudest: The RMS that is 0 dB in the picture of the energy; where None, that of the
+            loudest frame.
+    """
+
+    size_inches: tuple[float, float] = (8.0, 2.6)
+    dots_per_inch: int = 110
+    font_points: float = 11.0
+    end_s: float | None = None
+    peak: float | None = None
+    loudest: float | None = None
+
+
+PAGE = FigureStyle()
+"""How the page has its pictures."""
+
+
+def to_png(draw: Callable[["Axes"], None], look: FigureStyle) -> bytes:
+    """Draw a picture.
+
+    Args:
+        draw: Draws on empty axes.
+        look: Size of the picture and of its text.
+    """
+    from matplotlib.figure import Figure
+
+    # Outside pyplot, whose state threads would share.
+    figure = Figure(look.size_inches, look.dots_per_inch, facecolor=INK, layout="constrained")
+    axes = figure.add_subplot(facecolor=INK)
+    draw(axes)
+    axes.tick_params(colors=CHALK, labelsize=look.font_points)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=CHALK, fontsize=look.font_points)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
 
 COLOURS = "magma"
 FRAME_LENGTH, HOP_LENGTH = 1_024, 256
@@ -50,7 +103,7 @@ def draw_sound(
     sample_rate_hz: int,
     *,
     pictures: "Mapping[str, Draw] | None" = None,
-    look: Look = PAGE,
+    look: FigureStyle = PAGE,
 ) -> tuple[Picture, ...]:
     """Draw pictures of a sound.
 
@@ -109,10 +162,10 @@ class _Sound:
     rate_hz: int
     hop: int
     power: npt.NDArray[np.float32]  # (1 + FRAME_LENGTH // 2, n_frames)
-    look: Look
+    look: FigureStyle
 
     @classmethod
-    def of(cls, waveform: Waveform, rate_hz: int, look: Look) -> "_Sound":
+    def of(cls, waveform: Waveform, rate_hz: int, look: FigureStyle) -> "_Sound":
         hop = max(HOP_LENGTH, -(-len(waveform) // MAX_COLUMNS))
         frames = librosa.stft(waveform, n_fft=FRAME_LENGTH, hop_length=hop)
         return cls(waveform, rate_hz, hop, np.abs(frames) ** 2, look)

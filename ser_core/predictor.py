@@ -1,4 +1,4 @@
-"""The whole path from a recording to a `Prediction`."""
+"""A recording after each stage of the path, to be prepared and seen."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,24 +9,24 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from ser_core.audio import AudioSource, load_audio
+from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import NoSpeechError
 from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
-from ser_core.manifest import Manifest
-from ser_core.model import EmotionModel, Probabilities, in_batches, load_model
+from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
+from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction, Window
-from ser_core.preprocess import Speech, Waveform, preprocess
+from ser_core.preprocess import Speech, Waveform, normalise_level, preprocess, reduce_noise
 from ser_core.quality import QualityWarning, assess_quality
-from ser_core.speech import check_speech
+from ser_core.speech_detector import check_speech
 
-Watcher = Callable[[Prediction | Exception], None]
+OnResult = Callable[[Prediction | Exception], None]
 """Learns what became of each recording."""
 AT_ONCE = 16
 """Windows that go through the model at once, so that ten minutes take no more memory than one."""
 
 
-class Judge(Protocol):
+class PredictorLike(Protocol):
     """Whoever answers: a `Predictor`, or what passes from one to another."""
 
     def predict(self, source: AudioSource) -> Prediction:
@@ -44,7 +44,7 @@ class Predictor:
     def __init__(self, model: EmotionModel) -> None:
         """Take a model and warm the whole path, so that the first visitor need not wait."""
         self.model = model
-        self.watch: Watcher | None = None
+        self.on_result: OnResult | None = None
         self._warm_up()
 
     @classmethod
@@ -75,7 +75,7 @@ class Predictor:
         return self.model.labels
 
     def predict(self, source: AudioSource) -> Prediction:
-        """Say what is heard in a recording.
+        """Say what is prepared in a recording.
 
         Args:
             source: Path of a recording, or a pair of sample rate in Hz and samples.
@@ -94,7 +94,7 @@ class Predictor:
             denoise: Whether steady noise is taken off the speech first, even where the
                 model learnt without that.
         """
-        watch = self.watch or _look_away
+        watch = self.on_result or _look_away
         try:
             analysis = self._analyse(source, denoise=denoise)
         except Exception as error:
@@ -104,12 +104,12 @@ class Predictor:
         return analysis
 
     def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
-        heard = self.hear(source, denoise=denoise)
-        with heard.stopwatch.stage("model"):
-            answers = self.judge([window.features for window in heard.windows])
-        return self.conclude(heard, answers)
+        prepared = self.prepare(source, denoise=denoise)
+        with prepared.stopwatch.stage("model"):
+            answers = self.infer([window.features for window in prepared.windows])
+        return self.postprocess(prepared, answers)
 
-    def judge(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
+    def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
         """Let the model answer for windows, those of like length together.
 
         Args:
@@ -121,7 +121,7 @@ class Predictor:
         """
         return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
 
-    def hear(self, source: AudioSource, *, denoise: bool = False) -> "Heard":
+    def prepare(self, source: AudioSource, *, denoise: bool = False) -> "PreparedClip":
         """All of `analyse` before the model, so that a model can answer for many clips at once.
 
         Args:
@@ -143,25 +143,25 @@ class Predictor:
         with stopwatch.stage("speech"):
             check_speech(speech.samples, features, config)
         windows = tuple(cut_windows(features, config))
-        return Heard(waveform, speech, warnings, features, windows, stopwatch)
+        return PreparedClip(waveform, speech, warnings, features, windows, stopwatch)
 
-    def conclude(self, heard: "Heard", answers: Probabilities) -> Analysis:
+    def postprocess(self, prepared: "PreparedClip", answers: Probabilities) -> Analysis:
         """All of `analyse` after the model.
 
         Args:
-            heard: What `hear` gave.
+            prepared: What `prepare` gave.
             answers: (n_windows, n_emotions), what the model said to its windows.
         """
-        speech, manifest = heard.speech, self.manifest
+        speech, manifest = prepared.speech, self.manifest
         rate_hz = self.config.audio.sample_rate_hz
         prediction = Prediction.from_probabilities(
             answers.mean(axis=0),
             self.labels,
-            duration_s=len(heard.waveform) / rate_hz,
+            duration_s=len(prepared.waveform) / rate_hz,
             speech_start_s=speech.start_s,
             speech_end_s=speech.end_s,
-            warnings=heard.warnings,
-            timings_ms=heard.stopwatch.timings_ms(),
+            warnings=prepared.warnings,
+            timings_ms=prepared.stopwatch.timings_ms(),
             model=f"{manifest.name} {manifest.version}",
             weights=manifest.weights_sha256,
             certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
@@ -172,9 +172,9 @@ class Predictor:
                 round(min(speech.start_s + window.end_s, speech.end_s), 3),
                 tuple(map(float, row)),
             )
-            for window, row in zip(heard.windows, answers, strict=True)
+            for window, row in zip(prepared.windows, answers, strict=True)
         )
-        return Analysis(heard.waveform, rate_hz, heard.features, windows, prediction)
+        return Analysis(prepared.waveform, rate_hz, prepared.features, windows, prediction)
 
     def path(self, *, denoise: bool = False) -> PipelineConfig:
         """Settings of the path from file to features, with noise reduction where asked for."""
@@ -215,7 +215,7 @@ class _Stopwatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class PreparedClip:
     """A recording on its way, from the file to just before the model.
 
     Attributes:
@@ -233,3 +233,66 @@ class Heard:
     features: Features
     windows: tuple[FeatureWindow, ...]
     stopwatch: _Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage left of a recording.
+
+    Attributes:
+        name: `loaded`, `levelled`, `trimmed` or `denoised`.
+        waveform: (n_samples,) float32.
+    """
+
+    name: str
+    waveform: Waveform
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTrace:
+    """A recording on its way to the network.
+
+    Attributes:
+        stages: One after another; `denoised` only where noise is reduced.
+        sample_rate_hz: Rate of every stage.
+        features: (n_frames, n_features) of the last one, what the network sees.
+        hop_s: Seconds from frame to frame.
+    """
+
+    stages: tuple[Stage, ...]
+    sample_rate_hz: int
+    features: Features
+    hop_s: float
+
+
+def trace_pipeline(source: AudioSource, config: PipelineConfig) -> PipelineTrace:
+    """Take a recording from stage to stage, by the very functions that serving calls.
+
+    Args:
+        source: Path of a recording, or a pair of sample rate in Hz and samples.
+        config: Settings of the path.
+
+    Raises:
+        AudioError: The recording cannot be read or breaks a limit.
+        NoSpeechError: Nobody speaks in it.
+    """
+    settings, rate_hz = config.preprocess, config.audio.sample_rate_hz
+    loaded = load_audio(source, config.audio)
+    plain = replace(config, preprocess=replace(settings, noise_reduction=False))
+    trimmed = preprocess(loaded, plain).samples
+    stages = [
+        Stage("loaded", loaded),
+        Stage("levelled", _level(loaded, config)),
+        Stage("trimmed", trimmed),
+    ]
+    if settings.noise_reduction:
+        stages.append(Stage("denoised", reduce_noise(trimmed, sample_rate_hz=rate_hz)))
+    features = extract_features(stages[-1].waveform, config)
+    return PipelineTrace(tuple(stages), rate_hz, features, config.features.hop_length / rate_hz)
+
+
+def _level(waveform: Waveform, config: PipelineConfig) -> Waveform:
+    """What `preprocess` makes of a recording before the trim."""
+    if config.preprocess.remove_dc:
+        waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
+    return normalise_level(waveform, config.preprocess, sample_rate_hz=config.audio.sample_rate_hz)

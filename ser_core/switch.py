@@ -6,15 +6,15 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Self
 
-from ser_core.audio import AudioSource
+from ser_core.audio.load import AudioSource
 from ser_core.config import PipelineConfig
 from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
-from ser_core.hub import OfflineError
-from ser_core.manifest import Manifest
-from ser_core.models import ACCURATE, AUTO, COMPACT, find_folder, open_predictor
+from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction
-from ser_core.predictor import Predictor, Watcher
+from ser_core.predictor import OnResult, Predictor
+from ser_core.registry import ACCURATE, AUTO, COMPACT, find_folder, open_predictor
+from ser_core.whisper.weights import OfflineError
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ class ModelSwitch:
         self._open: dict[str, Predictor] = {}
         self._ready = threading.Event()
         self._failure: SerError | None = None
-        self._watcher: Watcher | None = None
+        self._on_result: OnResult | None = None
         if isinstance(first, Manifest):
             self._manifest = first
         else:
             self._settle_on(first)
 
     def _settle_on(self, predictor: Predictor) -> None:
-        predictor.watch = self._watcher
+        predictor.on_result = self._on_result
         self._open[predictor.manifest.name] = predictor
         self._predictor, self._manifest = predictor, predictor.manifest
         self.state = ModelState.SETTLED
@@ -152,11 +152,11 @@ class ModelSwitch:
             )
         return self._open[name]
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: OnResult) -> None:
         """Let somebody learn what becomes of each recording, whichever model judges it."""
-        self._watcher = watcher
+        self._on_result = watcher
         for predictor in list(self._open.values()):
-            predictor.watch = watcher
+            predictor.on_result = watcher
 
     @property
     def is_warm(self) -> bool:

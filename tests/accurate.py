@@ -8,14 +8,13 @@ import keras
 import numpy as np
 from safetensors.numpy import save_file
 
-from ser_core.assembly import record_probe
 from ser_core.config import WHISPER_FEATURES, PipelineConfig
-from ser_core.hashes import sha256_of
-from ser_core.hub import PREFIX, tensors_sha256
 from ser_core.labels import LABELS
-from ser_core.layers import FrameMask
-from ser_core.manifest import HEAD, Manifest
-from ser_core.whisper import MAX_VECTORS, N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.model.assemble import record_probe
+from ser_core.model.layers import FrameMask
+from ser_core.model.manifest import HEAD, Manifest, sha256_of
+from ser_core.whisper.spec import MAX_VECTORS, N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.weights import PREFIX, tensors_sha256
 from tests.conftest import ROOT
 
 BLOCKS = (1, 3)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, hf_api
 
-from ser_core.whisper import EncoderConfig
+from ser_core.whisper.spec import EncoderConfig
 from tests.fake_repos import Answer, FakeRepos
 
 CONFIG = EncoderConfig(blocks=(1,))

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ser_core import assembly
-from ser_core.assembly import ASSEMBLY_FORMAT, add_deltas, assemble, find_assembly
-from ser_core.encoder import WhisperEncoder, encode
 from ser_core.errors import ModelError
 from ser_core.features import pad_features
-from ser_core.hub import read_tensors
-from ser_core.manifest import HEAD
-from ser_core.model import load_model
+from ser_core.model import assemble as assembly
+from ser_core.model.assemble import ASSEMBLY_FORMAT, add_deltas, assemble, find_assembly
+from ser_core.model.emotion_model import load_model
+from ser_core.model.manifest import HEAD
 from ser_core.predictor import Predictor
-from ser_core.training.architectures import HeadConfig
-from ser_core.training.store import load_features
-from ser_core.whisper import N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.encoder import WhisperEncoder, encode
+from ser_core.whisper.spec import N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.weights import read_tensors
+from ser_lab.data.feature_store import load_features
+from ser_lab.train.architectures import HeadConfig
 from tests.accurate import (
     BLOCKS,
     Parts,

@@ -18,8 +18,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core import ffmpeg
-from ser_core.audio import AudioSource, load_audio
+from ser_core.audio import ffmpeg
+from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 from tests.conftest import needs_ffmpeg

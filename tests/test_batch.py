@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from ser_core import collect
-from ser_core.batch import BatchRow, judge_files, score_rows
-from ser_core.collect import BatchError, collect_files, shown_name
+from ser_core import batch as collect
+from ser_core.batch import (
+    BatchError,
+    BatchRow,
+    collect_files,
+    predict_files,
+    score_rows,
+    shown_name,
+)
 from ser_core.errors import AudioError
 from ser_core.prediction import Prediction
 
@@ -55,7 +61,7 @@ def test_files_and_members_are_rows_and_a_bad_one_tells_its_reason(
             "__MACOSX/a/._two.wav": b"junk",
         },
     )
-    rows = list(judge_files(collect_files([single, archive], folder), Sizes()))
+    rows = list(predict_files(collect_files([single, archive], folder), Sizes()))
     assert [row.name for row in rows] == ["one.wav", "two.wav", "bad.wav"]
     assert [row.prediction is not None for row in rows] == [True, True, False]
     assert rows[2].to_dict() == {
@@ -154,7 +160,7 @@ def test_names_of_a_corpus_tell_the_actual_emotion(tmp_path: Path, folder: Path)
             "DC/holiday.wav": b"sound",
         },
     )
-    rows = list(judge_files(collect_files([archive], folder), Sizes()))
+    rows = list(predict_files(collect_files([archive], folder), Sizes()))
     assert [row.actual for row in rows] == ["angry", "surprised", None]
     assert rows[0].to_dict()["actual"] == "angry"
     assert "actual" not in rows[2].to_dict()

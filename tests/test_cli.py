@@ -14,14 +14,14 @@ import pytest
 import soundfile
 
 from ser_core import __version__
-from ser_core.cli import names
+from ser_core.cli import common as names
 from ser_core.labels import LABELS
-from ser_core.models import ACCURATE, AUTO, COMPACT
-from ser_core.training.fetch import SOURCES
-from ser_core.training.protocols import PROTOCOLS
-from ser_core.training.recipes import RECIPES
-from ser_core.training.reproduce.recipes import REPRODUCTIONS
-from ser_core.training.reproduce.sides import SPLITS
+from ser_core.registry import ACCURATE, AUTO, COMPACT
+from ser_lab.data.protocols import PROTOCOLS
+from ser_lab.fetch import SOURCES
+from ser_lab.reproduce.recipes import REPRODUCTIONS
+from ser_lab.reproduce.splits import SPLITS
+from ser_lab.train.recipes import RECIPES
 from tests.conftest import RATE_HZ, ROOT, make_babble
 
 

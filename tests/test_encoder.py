@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_core.encoder import PoolVectors, WhisperEncoder, encode
-from ser_core.hub import read_tensors
-from ser_core.whisper import N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.encoder import PoolVectors, WhisperEncoder, encode
+from ser_core.whisper.spec import N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.weights import read_tensors
 from tests.accurate import made_up_tensors
 
 LENGTHS = np.array([61, 120, 7], np.int32)

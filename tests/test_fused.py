@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from ser_core.fused import FusedBiLstm, fuse_lstms
-from ser_core.layers import AttentivePooling, FrameMask
-from ser_core.saved_model import import_tensorflow
+from ser_core.model.layers import AttentivePooling, FrameMask, FusedBiLstm, fuse_lstms
+from ser_core.model.saved_model import import_tensorflow
 
 N_COLUMNS, UNITS = 5, 7
 LENGTHS = np.array([9, 4, 1], np.int32)

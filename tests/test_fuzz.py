@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.fuzz import judge, make_seeds, mutate
+from benchmarks.fuzz import judge, make_seeds, mutate
 
 N_PER_FORMAT = 25
 

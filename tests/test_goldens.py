@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_core.audio import load_audio
+from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
 from ser_core.features import extract_features
-from ser_core.model import load_model
+from ser_core.model.emotion_model import load_model
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Speech, preprocess
 from tests.conftest import Golden, make_babble

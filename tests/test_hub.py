@@ -12,10 +12,10 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from ser_core import hub
 from ser_core.errors import ModelError
-from ser_core.hub import OfflineError, find_encoder, read_tensors, tensors_sha256
-from ser_core.whisper import EncoderConfig
+from ser_core.whisper import weights as hub
+from ser_core.whisper.spec import EncoderConfig
+from ser_core.whisper.weights import OfflineError, find_encoder, read_tensors, tensors_sha256
 from tests.accurate import made_up_tensors, write_weights
 from tests.conftest import ROOT
 from tests.fake_hub import CONFIG, PATH, FakeHub, serve_hub

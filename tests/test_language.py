@@ -13,7 +13,7 @@ from ser_core.plots import PICTURES
 from ser_core.prediction import Prediction
 from ser_core.switch import ModelState
 from ser_core.web import words
-from ser_core.web.closer import picture_text, stage_text
+from ser_core.web.inspect import picture_text, stage_text
 from ser_core.web.language import CATALOGUES, asked_for, label, say, speaking, translated
 from tests.conftest import ROOT
 

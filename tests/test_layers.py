@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from ser_core.layers import AttentivePooling, BandDropout, BlockLstm, FrameMask
+from ser_core.model.layers import AttentivePooling, BandDropout, BlockLstm, FrameMask
 
 
 def numbers(*shape: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def speech(duration_s: float, *, rate_hz: int = RATE_HZ) -> np.ndarray:
 
 def talk(session: LiveSession, listener: Echo, chunks: list[np.ndarray]) -> None:
     for chunk in chunks:
-        session.hear(RATE_HZ, chunk, listener)
+        session.process(RATE_HZ, chunk, listener)
 
 
 @given(st.lists(st.integers(1, 60_000), min_size=1, max_size=40))
@@ -66,7 +66,7 @@ def test_half_second_chunks_are_answered_each_from_the_first_second_on() -> None
 def test_a_backlog_is_answered_once_for_its_newest_end() -> None:
     session, listener = LiveSession(), Echo()
     backlog = np.concatenate([speech(20.0), np.full(RATE_HZ, 5_000, np.int16)])
-    session.hear(RATE_HZ, backlog, listener)
+    session.process(RATE_HZ, backlog, listener)
     (heard,) = listener.heard
     np.testing.assert_array_equal(heard, backlog[-3 * RATE_HZ :])
 
@@ -103,9 +103,9 @@ def test_a_window_without_speech_is_listened_through() -> None:
 def test_another_rate_or_type_begins_a_new_window() -> None:
     session, listener = LiveSession(), Echo()
     talk(session, listener, [speech(0.5)] * 4)
-    session.hear(44_100, speech(1.5, rate_hz=44_100), listener)
+    session.process(44_100, speech(1.5, rate_hz=44_100), listener)
     assert len(listener.heard[-1]) == round(1.5 * 44_100)
-    session.hear(44_100, speech(1.5, rate_hz=44_100).astype(np.float32) / 2**15, listener)
+    session.process(44_100, speech(1.5, rate_hz=44_100).astype(np.float32) / 2**15, listener)
     assert listener.heard[-1].dtype == np.float32
     assert len(listener.heard[-1]) == round(1.5 * 44_100)
 
@@ -126,8 +126,8 @@ def test_an_answer_tells_how_far_behind_the_speaker_it_came(
     clock = iter([100.0, 100.2, 102.9, 103.0])  # a chunk, its answer, the next, its answer
     monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: next(clock)))
     session = LiveSession()
-    session.hear(RATE_HZ, speech(1.0), Echo())
-    session.hear(RATE_HZ, speech(2.0), Echo())
+    session.process(RATE_HZ, speech(1.0), Echo())
+    session.process(RATE_HZ, speech(2.0), Echo())
     assert [answer.lag_s for answer in session.answers] == [pytest.approx(0.2), pytest.approx(1.0)]
     assert session.rows()[1]["lag_s"] == pytest.approx(1.0)
 
@@ -137,7 +137,7 @@ def test_who_sends_no_chunk_for_a_while_no_longer_talks(monkeypatch: pytest.Monk
     monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: now_s[0]))
     session = LiveSession(LiveConfig(absent_s=5.0))
     assert not session.is_talking
-    session.hear(RATE_HZ, speech(1.0), Echo())
+    session.process(RATE_HZ, speech(1.0), Echo())
     now_s[0] = 104.9
     assert session.is_talking
     now_s[0] = 105.1
@@ -146,9 +146,9 @@ def test_who_sends_no_chunk_for_a_while_no_longer_talks(monkeypatch: pytest.Monk
 
 def test_sound_can_be_let_go_and_the_session_goes_on() -> None:
     session, echo = LiveSession(), Echo()
-    session.hear(RATE_HZ, speech(2.0), echo)
+    session.process(RATE_HZ, speech(2.0), echo)
     session.forget_sound()
     assert session._window is None
     assert len(session.answers) == 1
-    session.hear(RATE_HZ, speech(1.0), echo)
+    session.process(RATE_HZ, speech(1.0), echo)
     assert len(echo.heard[-1]) == RATE_HZ

@@ -20,8 +20,8 @@ from ser_core.config import (
 )
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
-from ser_core.manifest import Manifest, Probe
-from ser_core.model import load_model
+from ser_core.model.emotion_model import load_model
+from ser_core.model.manifest import Manifest, Probe
 from tests.accurate import Parts, write_parts
 from tests.conftest import Golden
 

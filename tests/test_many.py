@@ -10,7 +10,8 @@ import pytest
 
 from ser_core.errors import AudioError
 from ser_core.labels import LABELS
-from ser_core.web import many, words
+from ser_core.web import batch_tab as many
+from ser_core.web import words
 from ser_core.web.language import say
 from tests.test_web import FakeModels, parse, text_of
 

@@ -3,12 +3,11 @@
 import pytest
 
 from ser_core.errors import AudioError, ModelError, NoSpeechError
-from ser_core.model import EmotionModel
+from ser_core.model.emotion_model import EmotionModel
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.switch import ModelSwitch
-from ser_core.web.health import watch_app
-from ser_core.web.metrics import Metrics
+from ser_core.web.metrics import Metrics, watch_app
 from tests.conftest import RATE_HZ, make_babble
 
 

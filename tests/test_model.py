@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ser_core.errors import ModelError
-from ser_core.manifest import HEAD
-from ser_core.model import EmotionModel, load_model
-from ser_core.saved_model import NETWORK
+from ser_core.model.emotion_model import EmotionModel, load_model
+from ser_core.model.manifest import HEAD
+from ser_core.model.saved_model import NETWORK
 from tests.accurate import write_parts
 
 

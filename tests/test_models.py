@@ -9,10 +9,10 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from ser_core import models
-from ser_core.hub import ENCODER_VARIABLE, OfflineError
-from ser_core.models import fetch_parts, open_predictor
+from ser_core import registry as models
+from ser_core.registry import download_weights, open_predictor
 from ser_core.switch import ModelState, ModelSwitch
+from ser_core.whisper.weights import ENCODER_VARIABLE, OfflineError
 from tests.accurate import Parts, write_parts
 
 
@@ -91,7 +91,7 @@ def test_a_model_is_opened_by_name_or_by_folder(bundle: Path) -> None:
 
 @pytest.mark.usefixtures("bundle")
 def test_the_accurate_model_by_name_needs_its_encoder() -> None:
-    for opener in (open_predictor, fetch_parts, ModelSwitch.open):
+    for opener in (open_predictor, download_weights, ModelSwitch.open):
         with pytest.raises(OfflineError, match="no route to host"):
             opener("accurate")
 
@@ -99,7 +99,7 @@ def test_the_accurate_model_by_name_needs_its_encoder() -> None:
 @pytest.mark.usefixtures("bundle")
 def test_nothing_is_fetched_for_what_can_do_without() -> None:
     for choice in ("auto", "compact"):
-        fetch_parts(choice)
+        download_weights(choice)
 
 
 def test_the_choice_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_windows_are_judged_a_few_at_a_time_in_any_order_of_length(
 
     monkeypatch.setattr(predictor, "model", counted)
     monkeypatch.setattr(type(predictor), "labels", LABELS)
-    answers = predictor.judge(windows, at_once=2)
+    answers = predictor.infer(windows, at_once=2)
     assert sizes == [2, 2, 1]
     alone = np.concatenate([model(window[np.newaxis]) for window in windows])
     np.testing.assert_allclose(answers, alone, atol=1e-4)
@@ -133,7 +133,7 @@ def test_bad_input_leaves_the_predictor_working(predictor: Predictor, babble: np
     assert predictor.predict((RATE_HZ, babble)).probabilities == before
 
 
-HEAVY = ("tensorflow", "gradio", "keras", "pandas", "sklearn", "matplotlib", "ser_core.training")
+HEAVY = ("tensorflow", "gradio", "keras", "pandas", "sklearn", "matplotlib", "ser_lab")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ HEAVY = ("tensorflow", "gradio", "keras", "pandas", "sklearn", "matplotlib", "se
         ("ser_core", HEAVY),
         ("ser_core.predictor", HEAVY),
         ("ser_core.cli", HEAVY),
-        ("ser_core.web", ("tensorflow", "keras", "sklearn", "matplotlib", "ser_core.training")),
+        ("ser_core.web", ("tensorflow", "keras", "sklearn", "matplotlib", "ser_lab")),
     ],
 )
 def test_importing_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> None:

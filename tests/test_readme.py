@@ -28,8 +28,8 @@ def test_the_figures_are_the_manifests(model: str) -> None:
     manifest = json.loads((ROOT / "model" / model / "manifest.json").read_text())
     for test in manifest["metrics"]["test"]["by_corpus"].values():
         low, high = (100 * bound for bound in test["uar_interval"])
-        uar = f"{100 * test['uar']:.1f} % ({low:.1f} to {high:.1f})"
-        assert f"| {uar} | {100 * test['war']:.1f} % |" in README
+        uar = f"{100 * test['uar']:.1f}% ({low:.1f} to {high:.1f})"
+        assert f"| {uar} | {100 * test['war']:.1f}% |" in README
 
 
 @pytest.mark.parametrize("column", [3, 4])
@@ -44,7 +44,7 @@ def test_the_protocols_figures_are_the_records(protocol: str, column: int) -> No
         return
     uar = json.loads(summary.read_text())["uar"]
     low, high = (100 * bound for bound in uar["interval"])
-    assert told == f"{100 * uar['mean']:.1f} % ({low:.1f} to {high:.1f})"
+    assert told == f"{100 * uar['mean']:.1f}% ({low:.1f} to {high:.1f})"
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))

@@ -15,10 +15,10 @@ import typer
 from typer.testing import CliRunner
 
 from ser_core import __version__
-from ser_core.bundled import bundled
 from ser_core.cli import app
 from ser_core.cli import serve as serve_commands
 from ser_core.labels import LABELS
+from ser_core.paths import bundled
 from tests.conftest import RATE_HZ, ROOT, make_babble, needs_checkout
 from tools.release import notes
 
@@ -91,7 +91,7 @@ def test_the_wheels_metadata_says_what_the_package_says(wheel: zipfile.ZipFile) 
 @needs_checkout
 def test_a_wheel_without_a_checkout_finds_its_model(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    code = "from ser_core.models import BUNDLED, settle; print(BUNDLED); settle('compact')"
+    code = "from ser_core.registry import BUNDLED, settle; print(BUNDLED); settle('compact')"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
         env={"PYTHONPATH": str(tmp_path)},
@@ -175,7 +175,7 @@ def test_live_says_what_it_hears_until_it_is_interrupted(monkeypatch: pytest.Mon
 
 def test_serve_hands_on_where_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, str] = {}
-    monkeypatch.setattr("ser_core.web.serve.serve", lambda model: told.update(model=model))
+    monkeypatch.setattr("ser_core.web.page.serve", lambda model: told.update(model=model))
     monkeypatch.setenv("GRADIO_SERVER_NAME", "")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7860")
     done = CliRunner().invoke(app, ["serve", "--port", "8123", "--model", "compact"])

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.errors import ModelError
-from ser_core.models import fetch_parts, open_predictor
-from ser_core.remote import ModelAddress, fetch_model
+from ser_core.registry import ModelAddress, download_weights, fetch_model, open_predictor
 from tests.conftest import ROOT
 from tests.fake_hub import FakeHub, Fault, serve_hub, use_hub
 from tests.fake_repos import Repo
@@ -61,7 +60,7 @@ def test_what_is_no_address_is_refused_before_the_hub_is_asked(address: str, hub
     with pytest.raises(
         ModelError, match=r"is not the address of a model; expected hf://OWNER/NAME"
     ):
-        fetch_parts(address)
+        download_weights(address)
     assert hub.requests == []
 
 

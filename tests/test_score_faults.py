@@ -9,12 +9,12 @@ import pytest
 import soundfile
 from pyarrow import dataset
 
+from benchmarks.scoring import begin, kill, parts, wait_for, workers_of
 from ser_core.predictor import Predictor
 from ser_core.score import ScoreConfig, ScoreError, Task, list_clips, open_output
-from ser_core.score.local import OPENING_TRIES, Processes
+from ser_core.score.pool import OPENING_TRIES, Processes
 from ser_core.score.sources import Files
 from tests.conftest import RATE_HZ, make_babble
-from tests.score_faults import begin, kill, parts, wait_for, workers_of
 
 N_CLIPS = 400
 PATIENCE_S = 300.0

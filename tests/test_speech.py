@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ser_core.audio import load_audio
+from ser_core.audio.load import load_audio
 from ser_core.config import AudioConfig, FeatureConfig, PipelineConfig
 from ser_core.errors import NoSpeechError
 from ser_core.features import extract_features
 from ser_core.preprocess import preprocess
-from ser_core.speech import FRAMES, RATE_HZ, SpeechDetector, check_speech, describe_frames
-from ser_core.training.robustness.changes import list_silences
+from ser_core.speech_detector import FRAMES, RATE_HZ, SpeechDetector, check_speech, describe_frames
+from ser_lab.robustness.changes import list_silences
 from tests.conftest import ROOT
 
 OURS = PipelineConfig(features=FRAMES)

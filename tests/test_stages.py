@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ser_core.canvas import Look
 from ser_core.config import PipelineConfig
 from ser_core.features import extract_features
-from ser_core.plots import PAPER_PICTURES, PICTURES, draw_features, draw_sound, loudest_frame
+from ser_core.plots import (
+    PAPER_PICTURES,
+    PICTURES,
+    FigureStyle,
+    draw_features,
+    draw_sound,
+    loudest_frame,
+)
+from ser_core.predictor import trace_pipeline
 from ser_core.preprocess import Waveform, preprocess
-from ser_core.stages import walk_through
 
 RATE_HZ = 16_000
 CONFIG = PipelineConfig()
@@ -30,7 +36,7 @@ def clip() -> Waveform:
 def test_the_last_stage_is_what_serving_hears(clip: Waveform) -> None:
     for denoise in (False, True):
         config = replace(CONFIG, preprocess=replace(CONFIG.preprocess, noise_reduction=denoise))
-        walk = walk_through((RATE_HZ, clip), config)
+        walk = trace_pipeline((RATE_HZ, clip), config)
         names = ["loaded", "levelled", "trimmed", *(["denoised"] if denoise else [])]
         assert [stage.name for stage in walk.stages] == names
         speech = preprocess(clip, config).samples
@@ -40,7 +46,7 @@ def test_the_last_stage_is_what_serving_hears(clip: Waveform) -> None:
 
 def test_each_stage_does_what_it_says(clip: Waveform) -> None:
     loaded, levelled, trimmed = (
-        stage.waveform for stage in walk_through((RATE_HZ, clip), CONFIG).stages
+        stage.waveform for stage in trace_pipeline((RATE_HZ, clip), CONFIG).stages
     )
     np.testing.assert_array_equal(loaded, clip)
     assert len(levelled) == len(clip)
@@ -74,12 +80,12 @@ def test_silence_and_a_long_clip_are_drawn_too(clip: Waveform) -> None:
 
 
 def test_features_are_drawn(clip: Waveform) -> None:
-    walk = walk_through((RATE_HZ, clip), CONFIG)
+    walk = trace_pipeline((RATE_HZ, clip), CONFIG)
     assert Image.open(io.BytesIO(draw_features(walk.features, walk.hop_s))).format == "PNG"
 
 
 def test_pictures_of_several_sounds_share_their_axes(clip: Waveform) -> None:
-    look = Look(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
+    look = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
     alone, beside = (
         {picture.name: picture.png for picture in draw_sound(clip, RATE_HZ, **options)}
         for options in (

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ser_core.web.sweeper import ClipFolder
+from ser_core.web.cleanup import ClipFolder
 
 LIFE_S = 300.0
 
@@ -16,7 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that is set by hand."""
     clock = SimpleNamespace(now_s=1_000.0)
     clock.monotonic = lambda: clock.now_s
-    monkeypatch.setattr("ser_core.web.sweeper.time", clock)
+    monkeypatch.setattr("ser_core.web.cleanup.time", clock)
     return clock
 
 

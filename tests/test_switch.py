@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ser_core.errors import ModelError
-from ser_core.hub import OfflineError
 from ser_core.labels import LABELS
-from ser_core.manifest import Manifest
+from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction
 from ser_core.switch import ModelState, ModelSwitch
+from ser_core.whisper.weights import OfflineError
 
 WITHIN_S = 30.0
 

@@ -22,11 +22,29 @@ from ser_core.errors import AudioError
 from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.live import LiveAnswer, LiveSession
-from ser_core.manifest import Certainty, Manifest
+from ser_core.model.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import drawing, listen, live, moments, notes, page, sweeper, waveform, words
+from ser_core.web import (
+    cleanup as sweeper,
+)
+from ser_core.web import (
+    drawing,
+    listen,
+    live,
+    page,
+    words,
+)
+from ser_core.web import (
+    drawing as waveform,
+)
+from ser_core.web import (
+    timeline as moments,
+)
+from ser_core.web import (
+    words as notes,
+)
 from ser_core.web.language import say
 
 RATE_HZ = 16_000

@@ -3,18 +3,45 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser_core import __version__
-from ser_core.cli.names import MODELS, one_of
+from ser_core import __version__, corpora
 from ser_core.errors import SerError
 
 if TYPE_CHECKING:
     from ser_core.predictor import Predictor
+
+
+MODELS = ("auto", "accurate", "compact")
+RECIPES = ("lstm", "accurate", "compact")
+PROTOCOLS = (
+    "ravdess-6fold",
+    "ravdess-5fold",
+    "crema-d",
+    "cross-corpus",
+    "leave-one-corpus-out",
+    "random-split",
+)
+SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
+SPLITS = ("random", "speaker")
+CORPORA = tuple(corpora.CORPORA)
+
+
+def one_of(*names: str) -> Callable[[str], list[str]]:
+    """For `autocompletion=`: those of the names that go on as what is typed begins.
+
+    Where there are none the shell offers files, which is right for a model folder.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
 
 BAD_INPUT = 2
 """Exit code where the caller can mend something."""
@@ -59,9 +86,9 @@ def main(
 
 def open_model(choice: str) -> "Predictor":
     """Open what `--model` names; a download shows its progress."""
-    from ser_core.models import fetch_parts, open_predictor
+    from ser_core.registry import download_weights, open_predictor
 
-    fetch_parts(choice)
+    download_weights(choice)
     with quiet_native_code():
         return open_predictor(choice)
 

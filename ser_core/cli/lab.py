@@ -1,4 +1,4 @@
-"""The commands that train, measure and report."""
+"""The commands that bring corpora into the data folder and look after them."""
 
 import json
 from collections.abc import Sequence
@@ -8,16 +8,23 @@ from typing import Annotated
 import typer
 
 from ser_core.cli.common import (
+    BAD_INPUT,
+    CORPORA,
     MODEL,
+    MODELS,
+    PROTOCOLS,
+    RECIPES,
+    SPLITS,
+    SYSTEMS,
     ModelOption,
     app,
     errors_as_one_line,
     needs_extra,
+    one_of,
     open_model,
     quiet_native_code,
 )
-from ser_core.cli.names import CORPORA, MODELS, PROTOCOLS, RECIPES, one_of
-from ser_core.console import print_scores, print_summary
+from ser_core.cli.output import print_scores, print_states, print_summary
 
 DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
 OwnOption = Annotated[
@@ -49,16 +56,15 @@ def train(
     speaker, and sex where known. Some speakers are held out for validation and testing.
     """
     with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.own import of_table
-        from ser_core.training.recipes import find_recipe
-        from ser_core.training.ship import ship
-        from ser_core.training.splits import is_table
+        from ser_lab.data.splits import is_table
+        from ser_lab.ship import ship
+        from ser_lab.train.recipes import custom_recipe, find_recipe
 
         chosen = find_recipe(recipe)
         runs = runs or Path("runs") / recipe
         out = out or runs / "model"
         if is_table(data):
-            chosen = of_table(chosen, data)
+            chosen = custom_recipe(chosen, data)
         manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
@@ -67,14 +73,16 @@ def train(
 @app.command()
 def train_detector(
     data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Weights to write.")] = Path("ser_core/speech.npz"),
+    out: Annotated[Path, typer.Option(help="Weights to write.")] = Path(
+        "ser_core/speech_detector.npz"
+    ),
     record: Annotated[Path, typer.Option(help="JSON file for the rejection rates.")] = Path(
         "docs/speech.json"
     ),
 ) -> None:
     """Train the detector of speech against noise and music, and record how much it rejects."""
     with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.speech import train_detector
+        from ser_lab.train.speech_detector import train_detector
 
         refused = train_detector(data, out)
         record.write_text(json.dumps(refused, indent=1) + "\n")
@@ -122,8 +130,8 @@ def report(
 ) -> None:
     """Write figures.md, reproduction.md and their charts from the run records."""
     with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.report import write_report
-        from ser_core.training.reproduce.report import write_reproduction
+        from ser_lab.report.figures import write_report
+        from ser_lab.reproduce.report import write_reproduction
 
         for page in (write_report(runs, out), write_reproduction(runs, out)):
             if page is not None:
@@ -151,7 +159,7 @@ def explore(
 ) -> None:
     """Explore a folder of corpora: one page with figures, and tables of paths and labels."""
     with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.explore import explore as explore_data
+        from ser_lab.explore import explore as explore_data
 
         page = explore_data(data, out, corpora=corpora or (), speakers=speakers or ())
         typer.echo(f"{page} written.")
@@ -168,7 +176,7 @@ def robustness(
 ) -> None:
     """Measure how well models cope with altered audio, and write robustness.md."""
     with errors_as_one_line(), needs_extra("train"):
-        from ser_core.training.robustness import measure_robustness, write_robustness
+        from ser_lab.robustness import measure_robustness, write_robustness
 
         predictors = [open_model(name) for name in models or ["accurate", "compact"]]
         rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
@@ -177,11 +185,11 @@ def robustness(
 
 def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
     """Repeat the figures of a model card, corpus by corpus, or write them anew."""
-    from ser_core.training.evaluate import evaluate_test, score_by_corpus
+    from ser_lab.evaluate.shipped import evaluate_test, score_by_corpus
 
     if record:
-        from ser_core.models import find_folder
-        from ser_core.training.ship import measure_again
+        from ser_core.registry import find_folder
+        from ser_lab.ship import measure_again
 
         manifest = measure_again(find_folder(model), data)
         typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
@@ -198,16 +206,124 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
 def _evaluate_protocol(
     name: str, recipe: str | None, model: str, data: Path, *, seeds: Sequence[int], runs: Path
 ) -> None:
-    from ser_core.training.protocols import find_protocol
-    from ser_core.training.runs import run_protocol
-    from ser_core.training.served import evaluate_model
+    from ser_lab.data.protocols import find_protocol
+    from ser_lab.evaluate.runs import run_protocol
+    from ser_lab.evaluate.shipped import evaluate_model
 
     protocol = find_protocol(name)
     if recipe is None:
         summary = evaluate_model(open_model(model), protocol, data, runs_folder=runs)
     else:
         with quiet_native_code():
-            from ser_core.training.recipes import find_recipe
+            from ser_lab.train.recipes import find_recipe
         chosen = find_recipe(recipe)
         summary = run_protocol(protocol, chosen, data, seeds=seeds, runs_folder=runs)
     print_summary(summary)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(help=f"{', '.join(SYSTEMS)}.", autocompletion=one_of(*SYSTEMS)),
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="random (as in the papers) or speaker; default: both.",
+            autocompletion=one_of(*SPLITS),
+        ),
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="One variant; default: all.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")] = None,
+    data: DataOption = DATA,
+    runs: RunsOption = RUNS,
+    out: Annotated[
+        Path, typer.Option(help="Folder for curves, matrices, reports, predictions and models.")
+    ] = Path("runs/reproduction"),
+) -> None:
+    """Train a paper's system and compare it with the paper's published figures.
+
+    Missing corpora are reported, and the others are used. Each run writes a record; the
+    report command turns all records into docs/reproduction.md.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        with quiet_native_code():
+            from ser_lab.reproduce.run import find_jobs, run_job
+        for job in find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs):
+            typer.echo(run_job(job, data, runs_folder=runs, out=out))
+
+
+COMPLETED = one_of(*CORPORA)
+
+data_app = typer.Typer(
+    help="Download the corpora from their publishers, and check them.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command()
+def fetch(
+    names: Annotated[
+        list[str], typer.Argument(help=f"{', '.join(CORPORA)}.", autocompletion=COMPLETED)
+    ],
+    data: DataOption = DATA,
+) -> None:
+    """Download corpora from their publishers; an interrupted download resumes.
+
+    The licence and citation are shown before anything is downloaded.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_lab.fetch import fetch_corpus, find_source
+
+        sources = [find_source(name) for name in names]
+        for source in sources:
+            typer.echo(source.describe())
+        states = [fetch_corpus(source, data) for source in sources]
+    print_states(states)
+    if not all(state.whole for state in states):
+        raise typer.Exit(BAD_INPUT)
+
+
+@data_app.command()
+def place(
+    name: Annotated[
+        str, typer.Argument(help="The corpus, such as savee.", autocompletion=COMPLETED)
+    ],
+    path: Annotated[Path, typer.Argument(help="The zip or folder that you downloaded.")],
+    data: DataOption = DATA,
+) -> None:
+    """Install a corpus that you downloaded yourself."""
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_lab.fetch import find_source, place_corpus
+
+        source = find_source(name)
+        typer.echo(source.describe())
+        state = place_corpus(source, path, data)
+    print_states([state])
+    if not state.whole:
+        raise typer.Exit(BAD_INPUT)
+
+
+@data_app.command()
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Corpora that must be complete; default: show all.", autocompletion=COMPLETED
+        ),
+    ] = None,
+    data: DataOption = DATA,
+) -> None:
+    """Compare the clips found with the publishers' counts.
+
+    The exit code is 2 if a named corpus is incomplete.
+    """
+    with errors_as_one_line(), needs_extra("train"):
+        from ser_lab.fetch import check_corpora
+
+        states = check_corpora(data, names or ())
+    print_states(states)
+    if names and not all(state.whole for state in states):
+        raise typer.Exit(BAD_INPUT)

@@ -12,6 +12,7 @@ from ser_core.errors import HubError
 if TYPE_CHECKING:
     from ser_core.deploy.folder import Files
 
+
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check and show everything without uploading.")
 ]
@@ -42,11 +43,9 @@ def deploy(
 ) -> None:
     """Deploy the app to a Space: check, upload, wait for the build, and query it once."""
     with errors_as_one_line(), TemporaryDirectory(prefix="moodmirror-space-") as place:
-        from ser_core.deploy.checks import check_folder
-        from ser_core.deploy.folder import copy_files, space_files
+        from ser_core.deploy.folder import check_folder, copy_files, space_files
         from ser_core.deploy.repository import check_name, open_hub
-        from ser_core.deploy.smoke import fresh_environment, smoke_test
-        from ser_core.deploy.space import SpacePlan
+        from ser_core.deploy.space import SpacePlan, fresh_environment, smoke_test
         from ser_core.deploy.space import deploy as deploy_space
 
         check_name(space)
@@ -79,9 +78,8 @@ def publish_model(
 ) -> None:
     """Upload a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
     with errors_as_one_line():
-        from ser_core.deploy.publish import publish_model as publish
-        from ser_core.deploy.publish import publishable
-        from ser_core.deploy.repository import check_name, open_hub
+        from ser_core.deploy.repository import check_name, open_hub, publishable
+        from ser_core.deploy.repository import publish_model as publish
 
         check_name(repo)
         files = publishable(folder)

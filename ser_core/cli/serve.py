@@ -35,7 +35,7 @@ def serve(
         if port is not None:
             _check_free(host, port)
             os.environ["GRADIO_SERVER_PORT"] = str(port)
-        from ser_core.web.serve import serve as serve_page
+        from ser_core.web.page import serve as serve_page
 
         serve_page(model)
 
@@ -56,7 +56,7 @@ def live(
         rate_hz = predictor.config.audio.sample_rate_hz
         try:
             for chunk in _listen(microphone, device, rate_hz):
-                if answer := session.hear(rate_hz, chunk, predictor):
+                if answer := session.process(rate_hz, chunk, predictor):
                     heard = answer.prediction
                     told = f"{heard.emotion} {heard.confidence:.0%}" if heard else "…"
                     typer.echo(f"{answer.at_s:6.1f} s  {told}")

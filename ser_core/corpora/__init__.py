@@ -6,8 +6,7 @@ from ser_core.corpora.base import AUDIO_SUFFIXES, Archive, Clip, Corpus, NamePar
 from ser_core.corpora.crema_d import CREMA_D
 from ser_core.corpora.emo_db import EMO_DB
 from ser_core.corpora.jl_corpus import JL_CORPUS
-from ser_core.corpora.ravdess import RAVDESS
-from ser_core.corpora.ravdess_song import RAVDESS_SONG
+from ser_core.corpora.ravdess import RAVDESS, RAVDESS_SONG
 from ser_core.corpora.savee import SAVEE
 from ser_core.corpora.tess import TESS
 

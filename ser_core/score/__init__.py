@@ -8,9 +8,9 @@ or not at all. What is done is what the parts say, so that a run killed anywhere
 starting it again.
 """
 
-from ser_core.score.addresses import ScoreError, list_clips
 from ser_core.score.parts import Output
 from ser_core.score.run import Summary, open_output, score
+from ser_core.score.sources import ScoreError, list_clips
 from ser_core.score.worker import Report, ScoreConfig, Task, Worker
 
 __all__ = [

@@ -7,11 +7,9 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from ser_core.manifest import Manifest
-from ser_core.score.addresses import INSIDE, ScoreError, list_clips
-from ser_core.score.parts import Output
-from ser_core.score.rows import refused
-from ser_core.score.sources import Files, Shard, Source
+from ser_core.model.manifest import Manifest
+from ser_core.score.parts import Output, refused
+from ser_core.score.sources import INSIDE, Files, ScoreError, Shard, Source, list_clips
 from ser_core.score.worker import MAX_TRIES, Report, ScoreConfig, Task
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ser_core.errors import SerError
-from ser_core.predictor import AT_ONCE, Heard, Predictor
-from ser_core.saved_model import import_tensorflow
-from ser_core.score.parts import Output
-from ser_core.score.rows import Rows, refused, rows_of
+from ser_core.model.saved_model import import_tensorflow
+from ser_core.predictor import AT_ONCE, Predictor, PreparedClip
+from ser_core.score.parts import Output, Rows, refused, rows_of
 from ser_core.score.sources import Clip, Shard, Source
 
 logger = logging.getLogger(__name__)
@@ -164,28 +163,28 @@ class Worker:
 
     def _judge(self, clips: Iterable[Clip]) -> Iterator[Judged]:
         """Judge clips, read one by one, a few at a time."""
-        gathered: list[tuple[str, Heard]] = []
+        gathered: list[tuple[str, PreparedClip]] = []
         n_most = GATHERED_BATCHES * self._config.batch_windows
         for clip in clips:
-            heard = self._hear(clip)
-            if isinstance(heard, Judged):
-                yield heard
+            prepared = self._hear(clip)
+            if isinstance(prepared, Judged):
+                yield prepared
                 continue
-            gathered.append((clip.name, heard))
-            if sum(len(heard.windows) for _, heard in gathered) >= n_most:
+            gathered.append((clip.name, prepared))
+            if sum(len(prepared.windows) for _, prepared in gathered) >= n_most:
                 yield from self._answer(gathered)
                 gathered = []
         yield from self._answer(gathered)
 
-    def _hear(self, clip: Clip) -> Heard | Judged:
-        """All before the model, or why there is nothing to be heard."""
-        if clip.is_postponed:
+    def _hear(self, clip: Clip) -> PreparedClip | Judged:
+        """All before the model, or why there is nothing to be prepared."""
+        if clip.is_retryable:
             logger.warning("%s", clip.error)
             return Judged([])
         if clip.error:
             return Judged(refused(clip.name, clip.error))
         try:
-            return self._predictor.hear(clip.path, denoise=self._config.denoise)
+            return self._predictor.prepare(clip.path, denoise=self._config.denoise)
         except SerError as error:
             # A fetched clip lies under another name: its own is what its owner knows.
             reason = str(error).replace(clip.path.name, Path(clip.name).name)
@@ -195,11 +194,11 @@ class Worker:
             logger.exception("%s cannot be analysed.", clip.name)
             return Judged(refused(clip.name, f"{type(error).__name__}: {error}"))
 
-    def _answer(self, gathered: Sequence[tuple[str, Heard]]) -> Iterator[Judged]:
+    def _answer(self, gathered: Sequence[tuple[str, PreparedClip]]) -> Iterator[Judged]:
         """Let the model answer for all windows of some clips."""
-        windows = [window.features for _, heard in gathered for window in heard.windows]
-        answers, end = self._predictor.judge(windows, at_once=self._config.batch_windows), 0
-        for name, heard in gathered:
-            start, end = end, end + len(heard.windows)
-            analysis = self._predictor.conclude(heard, answers[start:end])
+        windows = [window.features for _, prepared in gathered for window in prepared.windows]
+        answers, end = self._predictor.infer(windows, at_once=self._config.batch_windows), 0
+        for name, prepared in gathered:
+            start, end = end, end + len(prepared.windows)
+            analysis = self._predictor.postprocess(prepared, answers[start:end])
             yield Judged(rows_of(name, analysis, self._config.rows), analysis.prediction.duration_s)

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from ser_core.batch import batch_to_dict, judge_paths
+from ser_core.batch import batch_to_dict, predict_paths
 from ser_core.errors import SerError
 from ser_core.explain import to_dict
-from ser_core.models import ACCURATE, AUTO, COMPACT
+from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.switch import ModelSwitch
+from ser_core.web.files import sent_only
 from ser_core.web.language import say
-from ser_core.web.uploads import sent_only
 
 Answer = dict[str, Any]
 Source = TypeVar("Source")
@@ -87,7 +87,7 @@ def add_endpoints(models: ModelSwitch) -> None:
             files: Recordings and zip archives.
         """
         return _answered(
-            lambda paths: batch_to_dict(judge_paths([Path(path) for path in paths], models)),
+            lambda paths: batch_to_dict(predict_paths([Path(path) for path in paths], models)),
             files or None,
         )
 

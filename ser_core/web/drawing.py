@@ -1,24 +1,101 @@
-"""Pure functions that draw an answer as HTML and inline SVG.
-
-Colours come from the theme's CSS variables, so that one string serves light and
-dark. Whatever comes from outside (file names in messages) is escaped.
-"""
+"""Pure functions that draw the tab about the models, their figures, limits and licences."""
 
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.config import AudioConfig
 from ser_core.explain import Moment
 from ser_core.labels import LABELS, find_emotion
+from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction
 from ser_core.quality import QualityWarning
-from ser_core.voice import VoiceProfile
-from ser_core.web import moments, words
+from ser_core.speaker import SpeakerProfile
+from ser_core.web import drawing, words
+from ser_core.web import timeline as moments
 from ser_core.web.language import say
-from ser_core.web.waveform import waveform
+
+N_COLUMNS = 90
+"""Strokes in a drawn waveform: the most that stay apart on a phone."""
+MAX_TICKS = 6
+TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+
+
+def waveform(analysis: Analysis) -> str:
+    """The clip as an inline SVG, the part that was used set off, with a time axis."""
+    prediction = analysis.prediction
+    heights = envelope(analysis.waveform)
+    start, end = (
+        N_COLUMNS * moment_s / prediction.duration_s
+        for moment_s in (prediction.speech_start_s, prediction.speech_end_s)
+    )
+    centres = np.arange(N_COLUMNS, dtype=np.float64) + 0.5
+    used = (centres >= start) & (centres <= end)
+    caption = words.used_part(prediction)
+    return (
+        f'<figure class="mm-waveform"><figcaption><h3>{say("waveform_heading")}</h3>'
+        f"<span>{caption}</span></figcaption>"
+        f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{say("waveform")} {caption}">'
+        f'<rect class="mm-span" x="{start:.2f}" width="{end - start:.2f}" height="100"/>'
+        f'<path class="mm-unused" d="{_strokes(centres[~used], heights[~used])}"/>'
+        f'<path class="mm-used" d="{_strokes(centres[used], heights[used])}"/>'
+        f'<path class="mm-edges" d="M{start:.2f} 0V100M{end:.2f} 0V100"/></svg>'
+        f"{_axis(prediction.duration_s)}</figure>"
+    )
+
+
+def plain_waveform(samples: npt.NDArray[np.float32]) -> str:
+    """A waveform alone; what is said beside it describes it."""
+    centres = np.arange(N_COLUMNS, dtype=np.float64) + 0.5
+    path = _strokes(centres, envelope(samples) * min(1.0, float(np.abs(samples).max())))
+    return (
+        f'<div class="mm-waveform"><svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path class="mm-used" d="{path}"/></svg></div>'
+    )
+
+
+def envelope(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Loudest sample of each of `N_COLUMNS` stretches, relative to the loudest of all.
+
+    Args:
+        samples: (n_samples,) with at least `N_COLUMNS` samples.
+
+    Returns:
+        (N_COLUMNS,) between 0 and 1.
+    """
+    starts = np.linspace(0, len(samples), N_COLUMNS, endpoint=False, dtype=int)
+    peaks = np.maximum.reduceat(np.abs(samples), starts)
+    return np.asarray(peaks / max(float(peaks.max()), np.finfo(np.float32).tiny), np.float32)
+
+
+def _strokes(centres: npt.NDArray[np.float64], heights: npt.NDArray[np.float32]) -> str:
+    """Vertical strokes around the middle line; the faintest still shows as a dot."""
+    reach = np.maximum(44.0 * heights, 0.5)
+    pairs = zip(centres, reach, strict=True)
+    return "".join(f"M{x:g} {50 - r:.1f}V{50 + r:.1f}" for x, r in pairs)
+
+
+def ticks(duration_s: float) -> tuple[float, ...]:
+    """Moments to label on a time axis: round numbers, at most `MAX_TICKS`."""
+    step_s = next(
+        (step for step in TICK_STEPS_S if duration_s / step < MAX_TICKS), TICK_STEPS_S[-1]
+    )
+    return tuple(i * step_s for i in range(int(duration_s / step_s) + 1))
+
+
+def _axis(duration_s: float) -> str:
+    labels = "".join(
+        f'<span style="left:{100 * moment_s / duration_s:.2f}%">{words.seconds(moment_s)}</span>'
+        for moment_s in ticks(duration_s)
+    )
+    return f'<div class="mm-axis" aria-hidden="true">{labels}</div>'
 
 
 def answer(
-    analysis: Analysis, explained: Sequence[Moment] = (), *, voice: VoiceProfile | None = None
+    analysis: Analysis, explained: Sequence[Moment] = (), *, voice: SpeakerProfile | None = None
 ) -> str:
     """Everything about one analysed clip.
 
@@ -43,13 +120,13 @@ def answer(
     )
 
 
-def _relative(prediction: Prediction, voice: VoiceProfile | None) -> str:
+def _relative(prediction: Prediction, voice: SpeakerProfile | None) -> str:
     """The answer relative to the visitor's voice, above the one that knows no voice."""
     if voice is None:
         return ""
     if not voice.fits(prediction):
         return small(say("voice_unfit", model=voice.model))
-    relative = voice.relative(prediction)
+    relative = voice.adapt(prediction)
     sentence = words.sentence(relative)
     return (
         f'<section class="mm-relative">{headline(say("voice_eyebrow"), sentence, relative.emotion)}'
@@ -240,3 +317,78 @@ def notes(sections: Sequence[tuple[str, tuple[str, ...]]]) -> str:
 
 def _items(texts: Sequence[str]) -> str:
     return "".join(f"<li>{escape(text)}</li>" for text in texts)
+
+
+def describe_models(
+    manifests: Sequence[Manifest], audio: AudioConfig, privacy: tuple[str, str]
+) -> str:
+    """Everything that a visitor may want to know before he believes an answer.
+
+    Args:
+        manifests: Of the models that are open.
+        audio: What the page can take.
+        privacy: Heading and text on what becomes of a clip.
+    """
+    sections: list[words.Note] = [
+        words.what_it_hears(),
+        words.never_for(),
+        words.limits(audio),
+        (privacy[0], (privacy[1],)),
+    ]
+    models = "".join(_model(manifest) for manifest in manifests)
+    return f'{drawing.notes(sections)}<div class="mm-models">{models}</div>'
+
+
+def _model(manifest: Manifest) -> str:
+    heading, points = words.about_model(manifest)
+    items = "".join(f"<li>{escape(point)}</li>" for point in points)
+    return (
+        f'<section class="mm-about"><h2>{escape(heading)}</h2><ul class="mm-list">{items}</ul>'
+        f"{_figures(manifest)}</section>"
+    )
+
+
+def _figures(manifest: Manifest) -> str:
+    """Measured figures: each tested corpus, then each emotion; nothing where none is known."""
+    test = manifest.metrics.get("test", {})
+    by_corpus = test.get("by_corpus", {})
+    if not by_corpus:
+        return ""
+    corpora = [
+        [
+            name,
+            f"{part['n_clips']:,}",
+            words.percent(part["uar"]),
+            words.between(*part["uar_interval"]),
+            words.percent(part["war"]),
+            f"{part['ece']:.3f}",
+        ]
+        for name, part in by_corpus.items()
+    ]
+    emotions = [
+        [
+            words.emotion(emotion),
+            str(int(row["support"])),
+            words.percent(row["recall"]),
+            words.percent(row["precision"]),
+        ]
+        for emotion, row in test.get("per_emotion", {}).items()
+    ]
+    corpus_heads = heads("corpus", "clips", "UAR", "interval", "accuracy", "ECE")
+    emotion_heads = heads("emotion", "clips", "heard", "precision")
+    return (
+        f"{_table(say('figures_by_corpus'), corpus_heads, corpora)}"
+        f"{_table(say('figures_by_emotion'), emotion_heads, emotions)}"
+        f'<p class="mm-small">{escape(say("figures_meaning"))} '
+        f"<code>{escape(str(test.get('command', '')))}</code></p>"
+    )
+
+
+def heads(*names: str) -> list[str]:
+    """Heads of columns; what is no word of a catalogue is called alike in every language."""
+    return [name if name.isupper() else say(f"head_{name}") for name in names]
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [(first, "".join(f"<td>{escape(c)}</td>" for c in rest)) for first, *rest in rows]
+    return drawing.table("mm-table", caption, heads, lines)

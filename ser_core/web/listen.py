@@ -11,14 +11,14 @@ from gradio.events import Dependency
 
 from ser_core.errors import SerError
 from ser_core.labels import EMOTIONS
-from ser_core.models import ACCURATE, AUTO, COMPACT
 from ser_core.prediction import Prediction
+from ser_core.registry import ACCURATE, AUTO, COMPACT
+from ser_core.speaker import SpeakerProfile
 from ser_core.switch import ModelSwitch
-from ser_core.voice import VoiceProfile
 from ser_core.web import drawing, theme, words
-from ser_core.web.closer import BOTH, build_closer
+from ser_core.web.files import recorder
+from ser_core.web.inspect import BOTH, build_closer
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import recorder
 from ser_core.web.voice import build_correction
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def build_listen(
         page: The page, which may be opened by a shared link.
         examples: Folder of example clips; may be empty or missing.
         privacy: Draws what becomes of a clip.
-        voice: Holds the visitor's `VoiceProfile`, or None.
+        voice: Holds the visitor's `SpeakerProfile`, or None.
 
     Returns:
         What is to be said in the visitor's language.
@@ -73,14 +73,14 @@ def build_listen(
             analyse = gr.Button(label("analyse"), variant="primary", size="lg")
             model, denoise = _options(clip)
             correction = build_correction(voice, heard, labels)
-        result = theme.told_html(nothing_yet(), elem_id="result")
+        result = theme.live_region(nothing_yet(), elem_id="result")
         with gr.Column(elem_id="extras"):
             example_loaded, greetings = _add_examples(clip, examples)
             greetings.append(theme.greeting(privacy))
     forget = build_closer(models, clip, model, denoise)
 
     def show(
-        path: str | None, chosen: str, quiet: bool, profile: VoiceProfile | None
+        path: str | None, chosen: str, quiet: bool, profile: SpeakerProfile | None
     ) -> tuple[str, Prediction | None]:
         judged = describe(models, path, model=chosen, denoise=quiet, voice=profile)
         return judged.html, judged.heard
@@ -132,7 +132,7 @@ def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
         )
         denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
         share = gr.Button(label("share"), size="sm")
-        link = theme.told_html("", elem_id="share-link")
+        link = theme.live_region("", elem_id="share-link")
     share.click(
         None,
         [clip, model, denoise],
@@ -154,7 +154,7 @@ def describe(
     *,
     model: str = AUTO,
     denoise: bool = False,
-    voice: VoiceProfile | None = None,
+    voice: SpeakerProfile | None = None,
 ) -> Judged:
     """Judge a clip and say the outcome as HTML, whatever the outcome is.
 

@@ -12,9 +12,8 @@ from ser_core.labels import find_emotion, order_labels
 from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, theme, words
-from ser_core.web.downloads import download_links
+from ser_core.web.files import download_links, sent_only
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import sent_only
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def build_live(
                 )
             )
             hint = theme.greeting(lambda: drawing.small(words.live_hint(settings)))
-        panel = theme.told_html(idle(), elem_id="live-result")
+        panel = theme.live_region(idle(), elem_id="live-result")
 
     def begin() -> tuple[LiveSession, str]:
         return LiveSession(settings), listening()
@@ -100,7 +99,7 @@ def follow(
     if session.is_over:
         return summary(session)
     try:
-        answer = session.hear(*chunk, models) if chunk else None
+        answer = session.process(*chunk, models) if chunk else None
     except SerError as error:
         return drawing.failure(str(error))
     except Exception:

@@ -1,15 +1,22 @@
-"""The whole page, and how it is launched."""
+"""The app: finds the model, builds the page, launches it."""
 
+import logging
+import os
+import signal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
+from ser_core.paths import bundled
+from ser_core.registry import chosen_model
 from ser_core.switch import ModelState, ModelSwitch
-from ser_core.web import drawing, notes, theme, words
-from ser_core.web.about import describe_models
+from ser_core.web import drawing, theme, words
 from ser_core.web.api import add_endpoints
-from ser_core.web.health import watch_app
+from ser_core.web.batch_tab import build_many
+from ser_core.web.cleanup import DELETED_AFTER_S, share_heaps, sweeping
+from ser_core.web.drawing import describe_models
 from ser_core.web.language import (
     CATALOGUES,
     ENGLISH,
@@ -21,8 +28,7 @@ from ser_core.web.language import (
 )
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
-from ser_core.web.many import build_many
-from ser_core.web.sweeper import DELETED_AFTER_S, sweeping
+from ser_core.web.metrics import watch_app
 from ser_core.web.voice import build_voice
 
 LOOK_EVERY_S = 2
@@ -52,7 +58,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
     )
     with page:
         greetings = [theme.greeting(_header)]
-        note = theme.own_html(_model_note(models), elem_id="model-note")
+        note = theme.custom_html(_model_note(models), elem_id="model-note")
         voice = gr.State(None)
         with gr.Tabs():
             with gr.Tab(label("listen_tab")):
@@ -66,7 +72,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
             with gr.Tab(label("voice_tab")):
                 greetings += build_voice(models, voice)
             with gr.Tab(label("about_tab")):
-                about = theme.own_html(_about(models), elem_id="about")
+                about = theme.custom_html(_about(models), elem_id="about")
         greetings.append(theme.greeting(drawing.footer))
         add_endpoints(models)
         _greet(page, greetings)
@@ -81,18 +87,18 @@ def _header() -> str:
 
 
 def _privacy() -> str:
-    return drawing.card(*notes.privacy(DELETED_AFTER_S))
+    return drawing.card(*words.privacy(DELETED_AFTER_S))
 
 
 def _model_note(models: ModelSwitch) -> str:
-    return drawing.model_note(notes.model_note(models.state, models.manifest))
+    return drawing.model_note(words.model_note(models.state, models.manifest))
 
 
 def _about(models: ModelSwitch) -> str:
     return describe_models(
         models.manifests,
         models.config.audio,
-        notes.privacy(DELETED_AFTER_S),
+        words.privacy(DELETED_AFTER_S),
     )
 
 
@@ -154,3 +160,30 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         "share": False,
         "app_kwargs": watch_app(models) | {"lifespan": sweeping(clips)},
     }
+
+
+CLIPS = "GRADIO_TEMP_DIR"
+"""Environment variable with the folder that Gradio keeps clips in."""
+NO_STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
+"""After every event Gradio would put the last ten thousand into a table, for a page that is off."""
+
+
+def serve(model: str | None = None) -> None:
+    """Serve the page until interrupted; GRADIO_SERVER_NAME and _PORT say where.
+
+    Args:
+        model: As in `open_predictor`; None for what `MOODMIRROR_MODEL` says.
+
+    Raises:
+        ModelError: The model cannot be opened.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    share_heaps()
+    models = ModelSwitch.open(model or chosen_model())
+    # A polite kill ends like Ctrl-C, so that the visitors' clips are deleted. Gradio's own
+    # deletion does not come to its turn while a page is open.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with TemporaryDirectory(dir=os.environ.get(CLIPS), prefix="moodmirror-") as clips:
+        os.environ |= {CLIPS: clips} | NO_STATISTICS
+        page = build_page(models, examples=bundled("examples"))
+        page.launch(**launch_options(models, clips=Path(clips)))

@@ -95,7 +95,7 @@ def social_card(title: str, description: str) -> str:
     )
 
 
-def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
+def custom_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
     """Place HTML dressed by our own style sheet alone.
 
     Args:
@@ -106,16 +106,16 @@ def own_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
 
 
 def greeting(draw: Callable[[], str]) -> Greeting:
-    """Like `own_html`, for what is said anew in the visitor's language when he arrives.
+    """Like `custom_html`, for what is said anew in the visitor's language when he arrives.
 
     Args:
         draw: Makes the HTML, in the language that is being spoken.
     """
-    return own_html(draw()), draw
+    return custom_html(draw()), draw
 
 
-def told_html(value: str, *, elem_id: str) -> gr.HTML:
-    """Like `own_html`, for what changes and is then read out by screen readers.
+def live_region(value: str, *, elem_id: str) -> gr.HTML:
+    """Like `custom_html`, for what changes and is then read out by screen readers.
 
     Args:
         value: The HTML.

@@ -11,19 +11,18 @@ import gradio as gr
 
 from ser_core.errors import SerError
 from ser_core.labels import find_emotion
-from ser_core.models import AUTO
 from ser_core.prediction import Prediction
+from ser_core.registry import AUTO
+from ser_core.speaker import MAX_CORRECTIONS, SpeakerError, SpeakerProfile
 from ser_core.switch import ModelSwitch
-from ser_core.voice import MAX_CORRECTIONS, VoiceError, VoiceProfile
 from ser_core.web import drawing, theme, words
-from ser_core.web.downloads import data_uri
+from ser_core.web.files import data_uri, recorder, sent_only
 from ser_core.web.language import Greeting, label, say, translated
-from ser_core.web.uploads import recorder, sent_only
 
 logger = logging.getLogger(__name__)
 
 MAX_PROFILE_BYTES = 100_000
-Told = tuple[VoiceProfile | None, str]
+Told = tuple[SpeakerProfile | None, str]
 
 
 def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
@@ -31,7 +30,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
 
     Args:
         models: Who listens.
-        voice: Holds the visitor's `VoiceProfile`, or None.
+        voice: Holds the visitor's `SpeakerProfile`, or None.
 
     Returns:
         What is to be said in the visitor's language.
@@ -42,7 +41,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
             clip = recorder("voice_clip", elem_id="voice-clip")
             learn = gr.Button(label("voice_learn"), variant="primary", size="lg")
         with gr.Column():
-            note = theme.told_html(status(None), elem_id="voice-note")
+            note = theme.live_region(status(None), elem_id="voice-note")
             file = sent_only(
                 gr.File(
                     label=label("voice_load"),
@@ -53,7 +52,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Greeting]:
             )
             forget = gr.Button(label("voice_forget"))
 
-    def teach(path: str | None, known: VoiceProfile | None) -> Told:
+    def teach(path: str | None, known: SpeakerProfile | None) -> Told:
         return teach_voice(models, path, known)
 
     gr.on(
@@ -79,7 +78,7 @@ def build_correction(voice: gr.State, heard: gr.State, labels: Sequence[str]) ->
     """Add «that was really …», which shows once a voice has been taught.
 
     Args:
-        voice: Holds the visitor's `VoiceProfile`, or None.
+        voice: Holds the visitor's `SpeakerProfile`, or None.
         heard: Holds the last answer of one model, or None.
         labels: What a clip may really have been.
 
@@ -93,7 +92,7 @@ def build_correction(voice: gr.State, heard: gr.State, labels: Sequence[str]) ->
             value=None,
         )
         correct = gr.Button(label("correct"))
-        note = theme.told_html("", elem_id="correction-note")
+        note = theme.live_region("", elem_id="correction-note")
     correct.click(
         translated(correct_voice),
         [voice, heard, emotion],
@@ -116,7 +115,7 @@ def emotion_choices(labels: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"{find_emotion(name).sign} {words.emotion(name)}", name) for name in labels]
 
 
-def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | None) -> Told:
+def teach_voice(models: ModelSwitch, clip: str | None, known: SpeakerProfile | None) -> Told:
     """Learn a voice from a clip; what is known stays where that fails.
 
     Args:
@@ -128,7 +127,7 @@ def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | Non
         return known, drawing.failure(say("voice_no_clip"))
     try:
         listener = models.pick(AUTO)
-        profile = VoiceProfile.of(listener.analyse(clip), listener.manifest.calm_reference)
+        profile = SpeakerProfile.of(listener.analyse(clip), listener.manifest.calm_reference)
     except SerError as error:
         return known, drawing.failure(str(error))
     except Exception:
@@ -137,34 +136,34 @@ def teach_voice(models: ModelSwitch, clip: str | None, known: VoiceProfile | Non
     return profile, status(profile)
 
 
-def load_profile(path: str | None, known: VoiceProfile | None) -> Told:
+def load_profile(path: str | None, known: SpeakerProfile | None) -> Told:
     """Read a profile from the visitor's disk; what is known stays where that fails."""
     if path is None:
         return known, status(known)
     try:
         if Path(path).stat().st_size > MAX_PROFILE_BYTES:
-            raise VoiceError(say("voice_too_large"))
-        profile = VoiceProfile.from_json(Path(path).read_text(encoding="utf-8", errors="replace"))
+            raise SpeakerError(say("voice_too_large"))
+        profile = SpeakerProfile.from_json(Path(path).read_text(encoding="utf-8", errors="replace"))
     except (SerError, OSError) as error:
         return known, drawing.failure(str(error))
     return profile, status(profile)
 
 
 def correct_voice(
-    profile: VoiceProfile | None, heard: Prediction | None, emotion: str | None
-) -> tuple[VoiceProfile | None, str, None]:
+    profile: SpeakerProfile | None, heard: Prediction | None, emotion: str | None
+) -> tuple[SpeakerProfile | None, str, None]:
     """Add one correction, and say what became of it."""
     if profile is None or heard is None or emotion is None:
         return profile, drawing.status(say("correction_needs")), None
     try:
         corrected = profile.corrected(heard, emotion)
-    except VoiceError as error:
+    except SpeakerError as error:
         return profile, drawing.status(str(error)), None
     told = say("corrected", n=len(corrected.corrections), most=MAX_CORRECTIONS)
     return corrected, drawing.status(told), None
 
 
-def status(profile: VoiceProfile | None) -> str:
+def status(profile: SpeakerProfile | None) -> str:
     """What is known of the visitor's voice, and the file to keep it in."""
     if profile is None:
         return drawing.status(say("voice_unknown"))

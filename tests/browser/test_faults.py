@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 
+from benchmarks.load import Talker, session_of
 from ser_core.labels import LABELS
 from tests.browser.conftest import run_app
 from tests.browser.test_hostile import call, file_data, upload
 from tests.conftest import ROOT
-from tests.talker import Talker, session_of
 
 pytestmark = pytest.mark.browser
 

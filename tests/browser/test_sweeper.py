@@ -11,14 +11,14 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, expect
 
-from ser_core.bundled import bundled
+from benchmarks.load import Talker, session_of
 from ser_core.labels import LABELS
+from ser_core.paths import bundled
 from ser_core.switch import ModelSwitch
-from ser_core.web import sweeper
+from ser_core.web import cleanup as sweeper
 from ser_core.web.page import build_page, launch_options
 from tests.browser.conftest import ANSWER_WITHIN_MS
 from tests.browser.test_hostile import call, file_data, upload
-from tests.talker import Talker, session_of
 
 pytestmark = pytest.mark.browser
 WAIT = {"timeout": ANSWER_WITHIN_MS}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_core.deploy.checks import check_folder
+from ser_core.deploy.folder import check_folder
 from ser_core.errors import HubError
 from tests.deploy.conftest import replace_in
 

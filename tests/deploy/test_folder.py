@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.deploy.folder import CLIP, space_files
-from ser_core.deploy.smoke import ask, fresh_environment, smoke_test
+from ser_core.deploy.space import ask, fresh_environment, smoke_test
 from ser_core.errors import HubError
 from tests.conftest import ROOT, needs_program
 
@@ -19,7 +19,7 @@ def test_a_space_gets_what_serving_needs_and_nothing_else() -> None:
     assert {"app.py", "packages.txt", "ser_core/web/page.css", CLIP} <= names
     assert {"ser_core/web/languages/hi.json", "model/compact/saved_model/saved_model.pb"} <= names
     needless = (
-        "ser_core/training",
+        "ser_lab",
         "ser_core/cli",
         "ser_core/deploy",
         "tests",

@@ -11,10 +11,9 @@ import pytest
 from huggingface_hub import HfApi
 
 from ser_core.deploy.folder import CLIP, space_files
-from ser_core.deploy.publish import publish_model, publishable
-from ser_core.deploy.repository import check_name, hub_errors
+from ser_core.deploy.repository import check_name, hub_errors, publish_model, publishable
 from ser_core.errors import HubError
-from ser_core.remote import fetch_model
+from ser_core.registry import fetch_model
 from tests.conftest import ROOT
 from tests.deploy.conftest import PLACE, SPACE, replace_in
 from tests.fake_hub import FakeHub

@@ -1,0 +1,1 @@
+"""Speed, load, scoring and fuzzing: run by make, not by pytest."""

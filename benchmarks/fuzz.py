@@ -1,0 +1,192 @@
+"""Mutated recordings through decoder and preprocess: nothing but a SerError may come out.
+
+    python -m benchmarks.fuzz --inputs 100000
+
+Real files of every format are made, bytes of them flipped, cut, doubled and overwritten, and each
+result is loaded and preprocessed in a process that may not take longer than 5 s over one input nor
+hold more than 1.5 GB. What breaks that is kept in artifacts/fuzz/ and counted.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from ser_core.audio.load import load_audio
+from ser_core.config import PipelineConfig
+from ser_core.errors import SerError
+from ser_core.preprocess import preprocess
+from tests.conftest import RATE_HZ, ROOT, make_babble
+
+MAX_S, MAX_BYTES = 5, 1_500_000_000
+FINDS = ROOT / "artifacts" / "fuzz"
+BY_SOUNDFILE = {
+    "wav": ("WAV", "PCM_16"),
+    "float.wav": ("WAV", "FLOAT"),
+    "24.wav": ("WAV", "PCM_24"),
+    "ulaw.wav": ("WAV", "ULAW"),
+    "flac": ("FLAC", "PCM_16"),
+    "aiff": ("AIFF", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+BY_FFMPEG = {
+    "m4a": ["-c:a", "aac", "-f", "ipod"],
+    "mp4": ["-c:a", "aac", "-f", "mp4"],
+    "webm": ["-c:a", "libopus", "-f", "webm"],
+    "aac": ["-c:a", "aac", "-f", "adts"],
+}
+FFMPEG_SHARE = 0.03
+"""Share of the inputs that need a process of ffmpeg, which takes thirty times as long."""
+EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+
+CONFIG = PipelineConfig()
+
+
+def make_seeds(folder: Path) -> dict[str, bytes]:
+    """A short clip in every format, by suffix."""
+    clip = make_babble(duration_s=1.0)[RATE_HZ // 2 : -RATE_HZ // 2]
+    seeds = {}
+    for suffix, (kind, subtype) in BY_SOUNDFILE.items():
+        file = io.BytesIO()
+        soundfile.write(file, clip, RATE_HZ, format=kind, subtype=subtype)
+        seeds[suffix] = file.getvalue()
+    if shutil.which("ffmpeg"):
+        source = folder / "seed.wav"
+        source.write_bytes(seeds["wav"])
+        for suffix, options in BY_FFMPEG.items():
+            target = folder / f"seed.{suffix}"
+            command = ["ffmpeg", "-v", "error", "-y", "-i", str(source), *options, str(target)]
+            subprocess.run(command, check=True)
+            seeds[suffix] = target.read_bytes()
+    return seeds
+
+
+def mutate(content: bytes, random: np.random.Generator) -> bytes:
+    """Change a file at one to eight places."""
+    data = bytearray(content)
+    for _ in range(int(random.integers(1, 9))):
+        if not data:
+            break
+        # Headers stand at the beginning: half of the changes go there.
+        reach = min(len(data), 128) if random.random() < 0.5 else len(data)
+        place = int(random.integers(reach))
+        length = int(random.integers(1, 64))
+        match int(random.integers(6)):
+            case 0:
+                data[place] ^= 1 << int(random.integers(8))
+            case 1:
+                data[place : place + length] = random.bytes(length)
+            case 2:
+                width = int(random.choice([1, 2, 4, 8]))
+                value = int(random.choice(EXTREMES)) & ((1 << 8 * width) - 1)
+                order = "little" if random.random() < 0.5 else "big"
+                data[place : place + width] = value.to_bytes(width, order)
+            case 3:
+                del data[place : place + length]
+            case 4:
+                data[place:place] = data[place : place + length]
+            case 5:
+                del data[max(place, 4) :]
+    return bytes(data)
+
+
+@contextmanager
+def time_limit() -> Iterator[None]:
+    """Raise TimeoutError after `MAX_S`."""
+
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"More than {MAX_S} s.")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(MAX_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def judge(path: Path) -> str:
+    """What became of an input: `loaded`, `refused`, or the name of what must not come out."""
+    try:
+        with time_limit():
+            waveform = load_audio(path, CONFIG.audio)
+            preprocess(waveform, CONFIG)
+    except SerError:
+        return "refused"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    return "loaded" if np.isfinite(waveform).all() else "not finite"
+
+
+def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
+    """Judge some inputs; count outcomes, and bytes of memory at the highest."""
+    seed, n_inputs = job
+    resource.setrlimit(resource.RLIMIT_AS, (8 * MAX_BYTES, 8 * MAX_BYTES))
+    random = np.random.default_rng(seed)
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = make_seeds(Path(folder))
+        slow = [suffix for suffix in seeds if suffix in BY_FFMPEG]
+        fast = [suffix for suffix in seeds if suffix not in BY_FFMPEG]
+        load_audio((RATE_HZ, make_babble()), CONFIG.audio)
+        preprocess(make_babble(), CONFIG)  # librosa compiles on first use
+        for _ in range(n_inputs):
+            kinds = slow if slow and random.random() < FFMPEG_SHARE else fast
+            suffix = str(random.choice(kinds))
+            path = Path(folder) / f"input.{suffix}"
+            path.write_bytes(mutate(seeds[suffix], random))
+            outcome = judge(path)
+            if outcome not in ("loaded", "refused"):
+                FINDS.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, FINDS / f"{seed}-{sum(outcomes.values())}.{suffix}")
+                outcome = f"{suffix}: {outcome}"
+            outcomes[outcome] += 1
+    return outcomes, 1_024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Share the inputs among processes and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    asked = parser.parse_args()
+    share = 500
+    jobs = [(asked.seed + i, share) for i in range(-(-asked.inputs // share))]
+    outcomes: Counter[str] = Counter()
+    most_bytes, begun = 0, time.monotonic()
+    # A process that dies takes the pool down with it, and so is seen.
+    with get_context("spawn").Pool(asked.processes, maxtasksperchild=20) as pool:
+        for part, n_bytes in pool.imap_unordered(run_share, jobs):
+            outcomes += part
+            most_bytes = max(most_bytes, n_bytes)
+    told = {
+        "inputs": outcomes.total(),
+        "outcomes": dict(outcomes),
+        "most_megabytes": round(most_bytes / 1e6),
+        "seconds": round(time.monotonic() - begun),
+    }
+    print(json.dumps(told, indent=1))
+    if set(outcomes) - {"loaded", "refused"} or most_bytes > MAX_BYTES:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

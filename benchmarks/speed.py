@@ -1,0 +1,497 @@
+"""Speed and memory of both models, beside the papers' serving path, measured in one run.
+
+    python -m benchmarks.speed
+
+Writes docs/bench.md and docs/bench.json. Times are medians, ratios are of medians of the same run;
+each part runs in a process of its own, held to one core or two.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from tests.conftest import RATE_HZ, ROOT, make_babble
+
+MODELS = ("compact", "accurate")
+LENGTHS_S = (1, 3, 10, 30, 60, 180, 600)
+TARGETS = {
+    "compact": {"ratio": 25.0, "ms": 12.0, "hours": 300.0, "streams": 40},
+    "accurate": {"ratio": 6.0, "ms": 50.0, "hours": 80.0, "streams": 16},
+}
+STAGES = ("load", "preprocess", "features", "speech", "model")
+
+
+def document(figures: dict[str, Any]) -> str:
+    """The figures as tables."""
+    machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
+    lines = [
+        "# Speed and memory",
+        "",
+        f"Written by `make bench` ({machine}); medians of one run, made-up speech.",
+        "",
+        "## A clip of 3 s, warm",
+        "",
+        "| path | cores | ms | load | preprocess | features | speech or not | model | "
+        "times faster | target |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for cores in (1, 2):
+        told = figures[f"warm_{cores}"]
+        lines.append(f"| the papers' | {cores} | {told['papers']['ms']:.0f} | | | | | | 1 | |")
+        for model in MODELS:
+            row, target = told[model], TARGETS[model]
+            stages = " | ".join(f"{row[f'{stage}_ms']:.1f}" for stage in STAGES)
+            lines.append(
+                f"| `{model}` | {cores} | {row['ms']:.1f} | {stages} | {row['ratio']:.0f} | "
+                f"≥ {target['ratio']:.0f}, ≤ {target['ms']:.0f} ms |"
+            )
+    lines += [
+        "",
+        "## The floor, one core",
+        "",
+        "| stage | operations | weights | at a matrix product's pace | measured | times above |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in MODELS:
+        for stage, row in figures["floor"][model]["stages"].items():
+            measured = figures["warm_1"][model][f"{stage}_ms"]
+            lines.append(
+                f"| `{model}`, {stage} | {row['operations'] / 1e6:,.0f} million | "
+                f"{row['weights_bytes'] / 1e6:.1f} MB | "
+                f"{row['floor_ms']:.2f} ms | {measured:.1f} ms | {measured / row['floor_ms']:.1f} |"
+            )
+    pace = figures["floor"][MODELS[0]]["gflop_per_s"]
+    lines += ["", f"TensorFlow multiplies two matrices of 1,024 at {pace:.0f} GFLOP/s on one core."]
+    lines += ["", "## Against length, two cores", ""]
+    lines.append("| model | " + " | ".join(f"{s} s" for s in LENGTHS_S) + " |")
+    lines.append("|---" * (1 + len(LENGTHS_S)) + "|")
+    for model in MODELS:
+        row = figures["lengths"][model]
+        cells = [
+            f"{row[str(s)]['ms']:.0f} ms, {row[str(s)]['resident_mb']:.0f} MB" for s in LENGTHS_S
+        ]
+        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "## Throughput and streams",
+        "",
+        "| model | audio hours per core-hour | target | streams within 1 s of lag, two cores | "
+        "answers a second for each | target |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model in MODELS:
+        live, target = figures["live"][model], TARGETS[model]
+        kept = live["by_streams"].get(str(live["streams"]), {"answers_per_stream_s": 0.0})
+        lines.append(
+            f"| `{model}` | {figures['throughput'][model]['hours_per_core_hour']:.0f} | "
+            f"≥ {target['hours']:.0f} | {live['streams']} | "
+            f"{kept['answers_per_stream_s']:.1f} | ≥ {target['streams']} |"
+        )
+    lines += ["", "## Start, two cores", ""]
+    for model in MODELS:
+        steps, page = dict(figures["start"][model]), figures["page"][model]
+        steps.pop("process_s")
+        told = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in steps.items())
+        lines.append(f"- `{model}`, a process: {told}.")
+        lines.append(
+            f"- `{model}`, the page: there after {page['page']:.1f} s, first answer "
+            f"{page['first answer']:.1f} s later (target: 15 s in all); "
+            f"{page['resident_mb']:.0f} MB resident after thirty answers (target: 1,000), "
+            f"{page['own_mb']:.0f} MB of them its own and the rest libraries' files."
+        )
+    return "\n".join(lines) + "\n"
+
+
+RESULTS = ROOT / "docs" / "bench.json"
+REPEATS = 40
+N_STREAMS = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80)
+STREAM_S = 8.0
+CHUNK_S = 0.5
+N_FILES = 200
+MAX_LAG_S = 1.0
+PAPER_FRAMES, PAPER_COLUMNS = 448, 15
+
+
+def clip_of(duration_s: float) -> np.ndarray:
+    """Made-up speech of a length, (n_samples,) float32."""
+    babble = make_babble(duration_s=3.0)[RATE_HZ:-RATE_HZ]
+    return np.resize(babble, round(duration_s * RATE_HZ))
+
+
+def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS, warm: int = 3) -> float:
+    """Median of some calls, the first ones thrown away."""
+    times = []
+    for _ in range(repeats + warm):
+        begun = time.perf_counter()
+        work()
+        times.append(1_000 * (time.perf_counter() - begun))
+    return statistics.median(times[warm:])
+
+
+class Laps:
+    """Seconds of one step after another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = time.perf_counter()
+
+    def end(self, step: str) -> None:
+        """Note what a step took since the one before it."""
+        now = time.perf_counter()
+        self.seconds[step] = now - self._begun
+        self._begun = now
+
+
+def process_age_s() -> float:
+    """How long ago this process began."""
+    ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
+    up_s = float(Path("/proc/uptime").read_text().split()[0])
+    return up_s - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def bench_warm(model: str) -> dict[str, Any]:
+    """A clip of 3 s, warm: all, and stage by stage."""
+    from ser_core.registry import open_predictor
+
+    predictor = open_predictor(model)
+    source = (RATE_HZ, clip_of(3.0))
+    stages: dict[str, list[float]] = {}
+
+    def answer() -> None:
+        for name, ms in predictor.predict(source).timings_ms.items():
+            stages.setdefault(name, []).append(ms)
+
+    total = median_ms(answer)
+    return {"ms": total} | {f"{k}_ms": statistics.median(v[3:]) for k, v in stages.items()}
+
+
+def bench_papers() -> dict[str, Any]:
+    """The papers' path: pydub, noisereduce over the padded clip, librosa, `Model.predict`."""
+    import keras
+    import librosa
+    import noisereduce
+    from pydub import AudioSegment, effects
+
+    network = keras.Sequential(
+        [
+            keras.Input((PAPER_FRAMES, PAPER_COLUMNS)),
+            keras.layers.LSTM(64, return_sequences=True),
+            keras.layers.LSTM(64),
+            keras.layers.Dense(8, activation="softmax"),
+        ]
+    )
+    pcm = (clip_of(3.0) * 32_767).astype("<i2").tobytes()
+    length = 2_048 + 512 * (PAPER_FRAMES - 5)
+
+    def answer() -> None:
+        segment = AudioSegment(pcm, frame_rate=RATE_HZ, sample_width=2, channels=1)
+        level = effects.normalize(segment, headroom=5)
+        samples = np.array(level.get_array_of_samples(), np.float32) / 32_768
+        trimmed, _ = librosa.effects.trim(samples, top_db=30)
+        padded = np.pad(trimmed, (0, max(0, length - len(trimmed))))[:length]
+        quiet = noisereduce.reduce_noise(y=padded, sr=RATE_HZ)
+        rows = [
+            librosa.feature.rms(y=quiet, frame_length=2_048, hop_length=512),
+            librosa.feature.zero_crossing_rate(quiet, frame_length=2_048, hop_length=512),
+            librosa.feature.mfcc(y=quiet, sr=RATE_HZ, n_mfcc=13, hop_length=512),
+        ]
+        frames = np.concatenate(rows).T
+        frames = np.pad(frames, ((0, max(0, PAPER_FRAMES - len(frames))), (0, 0)))[:PAPER_FRAMES]
+        network.predict(frames[np.newaxis], verbose=0)
+
+    return {"ms": median_ms(answer, repeats=REPEATS // 2)}
+
+
+def bench_lengths(model: str) -> dict[str, Any]:
+    """Cost and memory against length."""
+    from ser_core.registry import open_predictor
+
+    predictor = open_predictor(model)
+    told = {}
+    for duration_s in LENGTHS_S:
+        source = (RATE_HZ, clip_of(duration_s))
+        ms = median_ms(lambda source=source: predictor.predict(source), repeats=3, warm=1)
+        told[str(duration_s)] = {"ms": ms, "resident_mb": resident_mb()}
+    return told
+
+
+def bench_throughput(model: str) -> dict[str, Any]:
+    """Hours of audio in an hour of one core, files of 3 s through the worker of `score`."""
+    from ser_core.registry import open_predictor
+    from ser_core.score.run import open_output
+    from ser_core.score.sources import Files
+    from ser_core.score.worker import ScoreConfig, Task, Worker, limit_threads
+
+    limit_threads()
+    predictor, config = open_predictor(model), ScoreConfig()
+    with tempfile.TemporaryDirectory() as name:
+        paths = [Path(name) / f"{i}.wav" for i in range(N_FILES)]
+        for i, path in enumerate(paths):
+            soundfile.write(path, clip_of(3.0 + 0.002 * i), RATE_HZ)
+        output = open_output(str(Path(name) / "out"), predictor.manifest, config)
+        worker = Worker(lambda: predictor, output, config)
+        worker.do(Task(0, Files(tuple(map(str, paths[:20])))))
+        cpu_s = time.process_time()
+        report = worker.do(Task(1, Files(tuple(map(str, paths)))))
+        cpu_s = time.process_time() - cpu_s
+    return {"hours_per_core_hour": report.audio_s / cpu_s}
+
+
+def bench_start(model: str) -> dict[str, Any]:
+    """A process from its start to its first answer, step by step."""
+    booted_s = process_age_s()
+    laps = Laps()
+    from ser_core.registry import open_predictor
+
+    laps.end("our modules")
+    from ser_core.model.saved_model import import_tensorflow
+
+    import_tensorflow()
+    laps.end("TensorFlow")
+    predictor = open_predictor(model)
+    laps.end("model opened and warmed")
+    predictor.predict((RATE_HZ, clip_of(3.0)))
+    laps.end("first answer")
+    return {"python and the tests' modules": booted_s} | laps.seconds | {"all": process_age_s()}
+
+
+def bench_page(model: str) -> dict[str, Any]:
+    """The page from its start to the first answer over HTTP, and its memory after thirty."""
+    from benchmarks.load import app_memory_mb, ask
+    from tests.browser.conftest import run_app
+
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.wav"
+        soundfile.write(clip, clip_of(3.0), RATE_HZ)
+        log, laps = Path(folder) / "log.txt", Laps()
+        with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=model) as url:
+            laps.end("page")
+            ask(url, clip, None)
+            laps.end("first answer")
+            for _ in range(30):
+                ask(url, clip, None)
+            memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb("RssAnon")}
+    return laps.seconds | memory
+
+
+def bench_live(model: str) -> dict[str, Any]:
+    """Streams whose sound two workers answer within a second, merging what waits as the app does.
+
+    The lag of an answer counts from the arrival of the oldest sound that it is the first to hear.
+    """
+    from ser_core.registry import open_predictor
+
+    predictor = open_predictor(model)
+    kept, told = 0, {}
+    for n_streams in N_STREAMS:
+        lags = follow_streams(predictor, n_streams)
+        worst_s = float(np.percentile(lags, 99))
+        told[str(n_streams)] = {
+            "lag_s": worst_s,
+            "answers_per_stream_s": len(lags) / n_streams / STREAM_S,
+        }
+        if worst_s > MAX_LAG_S:
+            break
+        kept = n_streams
+    return {"streams": kept, "by_streams": told}
+
+
+def follow_streams(predictor: Any, n_streams: int) -> list[float]:
+    """Lags of all answers while chunks of half a second arrive on every stream."""
+    from ser_core.live import LiveSession
+
+    chunk = (clip_of(CHUNK_S) * 32_767).astype(np.int16)
+    sessions = [LiveSession() for _ in range(n_streams)]
+    for session in sessions:  # every window is full from the start
+        session.process(RATE_HZ, np.resize(chunk, 3 * RATE_HZ), predictor)
+    begun = time.perf_counter()
+    # Streams begin one after another, as visitors do.
+    due_s = [CHUNK_S * i / n_streams for i in range(n_streams)]
+    busy: set[int] = set()
+    lock, lags = threading.Lock(), []
+
+    def work() -> None:
+        while (now_s := time.perf_counter() - begun) < STREAM_S:
+            with lock:
+                waiting = [i for i in range(n_streams) if i not in busy and due_s[i] <= now_s]
+                turn = min(waiting, key=lambda i: due_s[i], default=None)
+                if turn is not None:
+                    busy.add(turn)
+                    oldest_s, n_chunks = due_s[turn], 1 + int((now_s - due_s[turn]) / CHUNK_S)
+                    due_s[turn] += CHUNK_S * n_chunks
+            if turn is None:
+                time.sleep(0.001)
+                continue
+            sessions[turn].process(RATE_HZ, np.tile(chunk, n_chunks), predictor)
+            with lock:
+                lags.append(time.perf_counter() - begun - oldest_s)
+                busy.discard(turn)
+
+    with ThreadPoolExecutor(2) as pool:
+        for job in [pool.submit(work) for _ in range(2)]:
+            job.result()
+    return lags
+
+
+def bench_floor(model: str) -> dict[str, Any]:
+    """What a clip of 3 s costs at least: its operations at TensorFlow's best pace on this core.
+
+    Sums of products only: the Fourier transforms and mel filters of the features, and every
+    kernel of the network as often as it is applied.
+    """
+    from ser_core.model.saved_model import import_tensorflow
+    from ser_core.registry import open_predictor
+
+    manifest = open_predictor(model).manifest
+    features = manifest.pipeline.features
+    n_frames = round((3.0 + 2 * features.margin_s) * RATE_HZ / features.hop_length)
+    fft = 2.5 * features.frame_length * np.log2(features.frame_length)
+    mel = 2 * len(manifest.columns) * (1 + features.frame_length // 2)
+    tf = import_tensorflow()
+    square = tf.random.uniform((1_024, 1_024))
+    best_ms = min(median_ms(lambda: tf.matmul(square, square), repeats=5) for _ in range(5))
+    operations_per_ms = 2 * 1_024**3 / best_ms
+    filters = 4 * len(manifest.columns) * (1 + features.frame_length // 2)
+    costs = {
+        "features": (n_frames * (fft + mel), filters),
+        "model": network_cost(manifest, n_frames),
+    }
+    stages = {
+        stage: {
+            "operations": operations,
+            "weights_bytes": n_bytes,
+            "floor_ms": operations / operations_per_ms,
+        }
+        for stage, (operations, n_bytes) in costs.items()
+    }
+    return {"gflop_per_s": operations_per_ms / 1e6, "stages": stages}
+
+
+def network_cost(manifest: Any, n_frames: int) -> tuple[float, float]:
+    """Operations, two for each product of kernels and steps, and bytes of the weights."""
+    import keras
+
+    import ser_core.model.layers  # noqa: F401  # a network may hold them
+    from ser_core.model.manifest import HEAD
+    from ser_core.registry import BUNDLED
+    from ser_core.whisper.spec import N_MELS, WIDTH
+    from ser_lab.train.export import NETWORK
+
+    folder, total, weights, steps = BUNDLED / manifest.name, 0.0, 0, n_frames
+    if manifest.encoder is not None:
+        n = n_frames // 2  # vectors of the encoder: convolutions, then projections and attention
+        block = 12 * n * WIDTH * WIDTH + 2 * n * n * WIDTH
+        convolutions = 2 * n * 3 * N_MELS * WIDTH + n * 3 * WIDTH * WIDTH
+        total = 2.0 * (convolutions + manifest.encoder.n_blocks * block)
+        weights = 3 * N_MELS * WIDTH + (3 + 12 * manifest.encoder.n_blocks) * WIDTH * WIDTH
+        steps = n // manifest.encoder.pool
+    name = NETWORK if manifest.encoder is None else HEAD
+    network = keras.models.load_model(folder / name, compile=False)
+    return total + kernel_operations(network, steps), 4.0 * (weights + network.count_params())
+
+
+def kernel_operations(network: Any, steps: int) -> float:
+    """Of a network's kernels over so many frames; convolutions halve them."""
+    total = 0.0
+    for layer in network.layers:
+        if hasattr(layer, "layers"):
+            total += kernel_operations(layer, steps)
+            continue
+        steps //= getattr(layer, "strides", (1,))[0]
+        kernels = [np.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1]
+        total += 2.0 * sum(kernels) * (1 if layer.name.startswith("logits") else steps)
+    return total
+
+
+PARTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "warm": bench_warm,
+    "papers": bench_papers,
+    "lengths": bench_lengths,
+    "throughput": bench_throughput,
+    "start": bench_start,
+    "page": bench_page,
+    "live": bench_live,
+    "floor": bench_floor,
+}
+
+
+PLACES = {"floor": 1, "lengths": 2, "throughput": 1, "start": 2, "page": 2, "live": 2}
+"""The parts that every model takes by itself, and on how many cores."""
+
+
+def run_part(part: str, *arguments: str, cores: int) -> dict[str, Any]:
+    """One part in a process of its own, held to some cores."""
+    held = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
+    code = (
+        "import json, sys\nfrom benchmarks.speed import PARTS\n"
+        "print('BENCH' + json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))"
+    )
+    begun = time.perf_counter()
+    done = subprocess.run(
+        ["taskset", "-c", held, sys.executable, "-c", code, part, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    print(f"{part} {' '.join(arguments)} on {cores}: {time.perf_counter() - begun:.0f} s")
+    told: dict[str, Any] = json.loads(done.stdout.split("BENCH")[-1])
+    return told | {"process_s": time.perf_counter() - begun}
+
+
+def measure_warm() -> dict[str, Any]:
+    """The papers' path and both models, on one core and two, with what divides them."""
+    figures = {}
+    for cores in (1, 2):
+        papers = run_part("papers", cores=cores)
+        warm = {model: run_part("warm", model, cores=cores) for model in MODELS}
+        for told in warm.values():
+            told["ratio"] = papers["ms"] / told["ms"]
+        figures[f"warm_{cores}"] = {"papers": papers} | warm
+    return figures
+
+
+def main() -> None:
+    """Run every part, or one again, and write both documents."""
+    from ser_lab.evaluate.records import describe_machine
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only", choices=PLACES, help="measure one part again, on the same machine"
+    )
+    only, machine = parser.parse_args().only, describe_machine()
+    if only is None:
+        figures = {"machine": machine} | measure_warm()
+    else:
+        figures = json.loads(RESULTS.read_text())
+        if figures["machine"] != machine:
+            parser.error(f"{RESULTS.name} is of another machine: {figures['machine']}.")
+    for part, cores in PLACES.items():
+        if only in (None, part):
+            figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}
+    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
+    RESULTS.with_suffix(".md").write_text(document(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Any recording, or an array, as one mono waveform at one rate."""

@@ -1,0 +1,102 @@
+"""Answers and figures as the command line prints them."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from ser_core.labels import find_emotion
+
+if TYPE_CHECKING:
+    from ser_core.prediction import Prediction
+    from ser_lab.fetch import CorpusState
+    from ser_lab.metrics import Scores
+
+
+def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
+    """Print one JSON object a line."""
+    for file, prediction in answers:
+        print(json.dumps({"file": str(file)} | prediction.to_dict()), flush=True)
+
+
+def print_object(answer: Mapping[str, Any]) -> None:
+    """Print one JSON object."""
+    print(json.dumps(answer))
+
+
+def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
+    """Print one row a recording, under a line of column names."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "emotion", "confidence", "certain", *labels, "duration_s", "warnings"])
+    for file, prediction in answers:
+        shares = [f"{share:.4f}" for share in prediction.probabilities]
+        codes = " ".join(warning.code for warning in prediction.warnings)
+        certain = str(prediction.certain).lower()
+        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *shares]
+        writer.writerow([file, *answer, f"{prediction.duration_s:.2f}", codes])
+
+
+def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
+    """Print a table for people to read."""
+    table = Table(
+        Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    for file, prediction in answers:
+        following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
+        table.add_row(
+            str(file),
+            f"{find_emotion(prediction.emotion).sign} {prediction.emotion}",
+            f"{prediction.confidence:.0%}" + ("" if prediction.certain else ", uncertain"),
+            following,
+            f"{prediction.duration_s:.1f} s",
+            ", ".join(warning.code for warning in prediction.warnings),
+        )
+    if table.row_count:
+        Console().print(table)
+
+
+def print_scores(title: str, scores: "Scores") -> None:
+    """Print the figures of one set of clips, and a line for each emotion."""
+    low, high = scores.uar_interval
+    print(
+        f"{title}: {scores.n_clips} clips: "
+        f"UAR {scores.uar:.1%} (95% interval {low:.1%} to {high:.1%}), "
+        f"WAR {scores.war:.1%}, expected calibration error {scores.ece:.3f}"
+    )
+    _print_emotions(scores.per_emotion)
+
+
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """Print the figures of a system in a protocol, and a line for each emotion."""
+    print(f"{summary['protocol']}, {summary['recipe']}: {summary['n_clips']} clips")
+    for name in ("uar", "war", "ece"):
+        by_seed = [f"seed {seed}: {value:.3f}" for seed, value in summary[name]["by_seed"].items()]
+        print(f"{name.upper()} {summary[name]['mean']:.3f} ({', '.join(by_seed)})")
+    low, high = summary["uar"]["interval"]
+    print(f"95% interval of the UAR: {low:.3f} to {high:.3f}")
+    _print_emotions(summary["per_emotion"])
+
+
+def _print_emotions(per_emotion: Mapping[str, Mapping[str, float]]) -> None:
+    table = Table("emotion", "precision", "recall", "F1", "clips", box=None)
+    for label, row in per_emotion.items():
+        shares = [f"{row[key]:.1%}" for key in ("precision", "recall", "f1")]
+        table.add_row(label, *shares, f"{row['support']:.0f}")
+    Console().print(table)
+
+
+def print_states(states: "Sequence[CorpusState]") -> None:
+    """Print a line for each corpus: how much of it is there."""
+    table = Table("corpus", Column("clips", justify="right"), Column("of", justify="right"),
+                  Column("", overflow="fold"), box=None, pad_edge=False)  # fmt: skip
+    for state in states:
+        sign = "[green]✔[/]" if state.whole else "[red]✘[/]" if state.n_clips else "–"
+        counts = (f"{state.n_clips:,}", f"{state.corpus.n_clips:,}")
+        table.add_row(state.corpus.name, *counts, f"{sign} {state.tell()}")
+    Console().print(table)

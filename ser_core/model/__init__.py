@@ -1,0 +1,1 @@
+"""Model folders: their manifest, their layers, and how one becomes a callable."""

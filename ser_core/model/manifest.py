@@ -1,0 +1,276 @@
+"""What a model folder says of itself: `manifest.json`, read, written and verified."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ser_core.config import WHISPER_LOG_MEL, PipelineConfig, settings_from_json
+from ser_core.errors import ModelError
+from ser_core.labels import is_emotion_name
+from ser_core.whisper.spec import EncoderConfig
+
+
+def check_files(folder: Path, files: dict[str, str]) -> None:
+    """Hold files against their hashes.
+
+    Args:
+        folder: A folder.
+        files: SHA-256 by path in it.
+
+    Raises:
+        ModelError: A file is missing or another one.
+    """
+    for path, expected in files.items():
+        if not (folder / path).is_file():
+            raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
+        if sha256_of(folder / path) != expected:
+            raise ModelError(
+                f"{folder.name}/{path} is not the file that the manifest describes: its "
+                "SHA-256 differs. Fetch the whole model again."
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+FORMAT = 4
+"""Version of the manifest's own layout."""
+FILE_NAME = "manifest.json"
+HEAD = "head.keras"
+"""What a model folder holds in place of a SavedModel where Whisper's encoder goes before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A made-up input and the answer that a rightly assembled model gives to it.
+
+    Attributes:
+        seed: Seed of the input.
+        n_frames: Length of each clip of the input.
+        probabilities: One row a clip.
+    """
+
+    seed: int
+    n_frames: tuple[int, ...]
+    probabilities: tuple[tuple[float, ...], ...]
+
+    def batch(self, n_columns: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+        """Make the input: noise in the range of Whisper's log-mel, padding included.
+
+        Args:
+            n_columns: Features of a frame.
+
+        Returns:
+            (n_clips, max_frames, n_columns) float32, and (n_clips,) int32 lengths.
+        """
+        shape = (len(self.n_frames), max(self.n_frames), n_columns)
+        noise = np.random.default_rng(self.seed).random(shape, dtype=np.float32)
+        return 2.0 * noise - 1.0, np.array(self.n_frames, dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """How confident an answer must be to count on it, chosen on development speakers.
+
+    Attributes:
+        confidence: Least confidence of a certain answer.
+        precision: Share of right answers among the certain ones.
+        share: Share of the answers that are certain.
+    """
+
+    confidence: float
+    precision: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about a model that serving, a card or a stranger needs.
+
+    Attributes:
+        name: Short name, such as `lstm`.
+        version: Version of the package that made it.
+        labels: Emotions in the order of the output's columns.
+        columns: Feature names in the order of the input's columns.
+        pipeline: Settings of the path from file to features.
+        architecture: Network and training settings, for the reader.
+        n_parameters: Trainable weights.
+        temperature: What the logits are divided by, inside the SavedModel.
+        corpora: One entry a corpus: name, title, licence, citation, n_clips.
+        licence: Licence of the weights.
+        split: Speakers held out: `development` and `test` lists.
+        seed: Seed of the shipped run.
+        commit: Commit of the code that trained it.
+        metrics: Measured figures with the commands that repeat them.
+        files: SHA-256 of each file of the folder, by relative path.
+        encoder: Whisper's encoder before the head; None where the folder is complete.
+        probe: What an assembled model has to answer; None where nothing is assembled.
+        certainty: Which answers are certain; None where that was not measured.
+        calm_reference: Mean logarithm of the probabilities that it gives to neutral speech of
+            development speakers, one a label; empty where that was not measured.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    pipeline: PipelineConfig
+    architecture: dict[str, Any]
+    n_parameters: int
+    temperature: float
+    corpora: tuple[dict[str, Any], ...]
+    licence: str
+    split: dict[str, list[str]]
+    seed: int
+    commit: str
+    metrics: dict[str, Any]
+    files: dict[str, str]
+    encoder: EncoderConfig | None = None
+    probe: Probe | None = None
+    certainty: Certainty | None = None
+    calm_reference: tuple[float, ...] = ()
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Inputs and outputs of the SavedModel's `serving_default`; None is any size."""
+        return {
+            "name": "serving_default",
+            "inputs": {
+                "features": {"dtype": "float32", "shape": [None, None, len(self.columns)]},
+                "n_frames": {"dtype": "int32", "shape": [None]},
+            },
+            "outputs": {"probabilities": {"dtype": "float32", "shape": [None, len(self.labels)]}},
+        }
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of all that holds weights: the folder's files, the encoder, the temperature.
+
+        Figures, names and the encoder's address do not enter it.
+        """
+        encoder = self.encoder and (
+            self.encoder.tensors_sha256,
+            self.encoder.blocks,
+            self.encoder.pool,
+        )
+        parts = json.dumps([sorted(self.files.items()), encoder, self.temperature])
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into a model folder."""
+        stored = {"format": FORMAT} | asdict(self) | {"signature": self.signature}
+        text = json.dumps(stored, indent=2, ensure_ascii=False)
+        (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `manifest.json` and hold it against itself and the folder's files.
+
+        Args:
+            folder: A model folder.
+
+        Raises:
+            ModelError: No manifest, an unknown format, settings that contradict each
+                other, or files that are missing or not those of the manifest.
+        """
+        stored = read_json(folder)
+        if stored.get("format") != FORMAT:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} has format {stored.get('format')}; this version reads "
+                f"format {FORMAT}. Use the model that belongs to this version."
+            )
+        names = set(cls.__dataclass_fields__)
+        if missing := names - set(stored):
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} lacks {sorted(missing)}. Export the model again."
+            )
+        values = {name: stored[name] for name in names}
+        values |= {key: tuple(values[key]) for key in _TUPLES}
+        values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
+        for name, kind in _PARTS:
+            if values[name] is not None:
+                values[name] = settings_from_json(kind, values[name], name=name)
+        manifest = cls(**values)
+        manifest._check(folder, stored.get("signature"))
+        return manifest
+
+    def _check(self, folder: Path, signature: Any) -> None:
+        if odd := [label for label in self.labels if not is_emotion_name(label)]:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names the emotions {odd}; letters, digits, spaces and "
+                "hyphens are allowed, 40 at most. Train the model with other names."
+            )
+        if self.columns != self.pipeline.features.columns:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} lists the columns {list(self.columns)}, but its "
+                f"settings give {list(self.pipeline.features.columns)}. Export the model again."
+            )
+        if signature != self.signature:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} has a signature that does not fit its "
+                f"{len(self.columns)} columns and {len(self.labels)} labels. "
+                "Export the model again."
+            )
+        if self.encoder is not None:
+            self._check_head(folder, self.encoder)
+        check_files(folder, self.files)
+
+    def _check_head(self, folder: Path, encoder: EncoderConfig) -> None:
+        """A head behind an encoder needs its files, the encoder's features and a probe."""
+        needed = [HEAD] if encoder.deltas is None else [HEAD, encoder.deltas]
+        if absent := [file for file in needed if file not in self.files]:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names an encoder, but not the files {absent}. "
+                "Export the model again."
+            )
+        if self.pipeline.features.groups != (WHISPER_LOG_MEL,) or self.probe is None:
+            raise ModelError(
+                f"{folder.name}/{FILE_NAME} names an encoder, but not the features of "
+                f"{WHISPER_LOG_MEL} or no probe. Export the model again."
+            )
+
+
+_TUPLES = ("labels", "columns", "corpora", "calm_reference")
+"""Attributes of a manifest that JSON keeps as lists."""
+_PARTS: tuple[tuple[str, type[Any]], ...] = (
+    ("encoder", EncoderConfig),
+    ("probe", Probe),
+    ("certainty", Certainty),
+)
+"""Attributes of a manifest that are settings of their own, or None."""
+
+
+def read_json(folder: Path) -> dict[str, Any]:
+    """Read `manifest.json` as it stands.
+
+    Args:
+        folder: A model folder.
+
+    Raises:
+        ModelError: There is none, or it holds no JSON object.
+    """
+    path = folder / FILE_NAME
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder} contains no {FILE_NAME}, so it is not a model folder. Train one with "
+            '"python -m ser_core train" or name another folder.'
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{folder.name}/{FILE_NAME} cannot be read: {error}. Fetch the whole model again."
+        ) from error
+    if not isinstance(stored, dict):
+        raise ModelError(
+            f"{folder.name}/{FILE_NAME} is not a JSON object. Download the model again."
+        )
+    return stored

@@ -1,5 +1,0 @@
-"""What a folder of corpora holds, as tables, figures and one page that needs nothing else."""
-
-from ser_core.training.explore.survey import explore
-
-__all__ = ["explore"]

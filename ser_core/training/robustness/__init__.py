@@ -1,6 +1,0 @@
-"""How answers stand changed sound, sound that is no speech, calm reading, and different people."""
-
-from ser_core.training.robustness.measure import measure_robustness
-from ser_core.training.robustness.report import write_robustness
-
-__all__ = ["measure_robustness", "write_robustness"]

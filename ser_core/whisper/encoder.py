@@ -1,0 +1,227 @@
+"""The encoder of Whisper tiny.en in Keras: log-mel frames to 50 vectors a second.
+
+Written once for every Keras backend. Padding changes nothing: the convolutions see
+zeros after a clip's end, as they do at the end of a clip, and attention sees nothing
+there. Positions are cut to the length at hand, so a short clip costs little.
+
+Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
+tensor names as in the Hub repository `openai/whisper-tiny.en`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from ser_core.whisper.spec import MAX_VECTORS, N_BLOCKS, N_HEADS, N_MELS, WIDTH
+from ser_core.whisper.weights import Tensors
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
+    """Pre-norm self-attention and a GELU feed-forward layer, each with a residual."""
+
+    def __init__(self, **options: Any) -> None:
+        """Make the block's layers; `options` are Keras's own."""
+        super().__init__(**options)
+        dense = keras.layers.Dense
+        self.norm_attention = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.query, self.value, self.out = dense(WIDTH), dense(WIDTH), dense(WIDTH)
+        self.key = dense(WIDTH, use_bias=False)
+        self.norm_feed = keras.layers.LayerNormalization(epsilon=1e-5)
+        self.widen, self.narrow = dense(4 * WIDTH), dense(WIDTH)
+
+    def build(self, shape: Any) -> None:
+        """Make the weights; all shapes are fixed."""
+        for layer in (self.norm_attention, self.query, self.key, self.value, self.out):
+            layer.build((None, None, WIDTH))
+        self.norm_feed.build((None, None, WIDTH))
+        self.widen.build((None, None, WIDTH))
+        self.narrow.build((None, None, 4 * WIDTH))
+        super().build(shape)
+
+    def call(self, hidden: Any, mask: Any) -> Any:
+        """Transform (n_clips, n_vectors, 384), attending where `mask` is true.
+
+        Args:
+            hidden: (n_clips, n_vectors, 384).
+            mask: (n_clips, n_vectors) bool.
+        """
+        hidden = hidden + self._attend(self.norm_attention(hidden), mask)
+        wide = keras.activations.gelu(self.widen(self.norm_feed(hidden)), approximate=False)
+        return hidden + self.narrow(wide)
+
+    def _attend(self, hidden: Any, mask: Any) -> Any:
+        n_clips, n_vectors = ops.shape(hidden)[0], ops.shape(hidden)[1]
+
+        def by_head(vectors: Any) -> Any:  # (n_clips, n_heads, n_vectors, 64)
+            heads = ops.reshape(vectors, (n_clips, n_vectors, N_HEADS, WIDTH // N_HEADS))
+            return ops.transpose(heads, (0, 2, 1, 3))
+
+        query = by_head(self.query(hidden)) * (WIDTH // N_HEADS) ** -0.5
+        scores = ops.matmul(query, ops.transpose(by_head(self.key(hidden)), (0, 1, 3, 2)))
+        scores = scores + ops.where(mask, 0.0, -1e9)[:, None, None, :]
+        mixed = ops.matmul(ops.softmax(scores), by_head(self.value(hidden)))
+        return self.out(
+            ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (n_clips, n_vectors, WIDTH))
+        )
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
+    """Two convolutions and as many transformer blocks as are asked for."""
+
+    def __init__(self, n_blocks: int = N_BLOCKS, **options: Any) -> None:
+        """Make the encoder's layers.
+
+        Args:
+            n_blocks: How many of the four blocks are kept.
+            **options: Keras's own.
+        """
+        super().__init__(**options)
+        self.n_blocks = n_blocks
+        self.conv1 = keras.layers.Conv1D(WIDTH, 3)
+        self.conv2 = keras.layers.Conv1D(WIDTH, 3, strides=2)
+        self.blocks = [EncoderBlock(name=f"block_{i + 1}") for i in range(n_blocks)]
+
+    def build(self, log_mel_shape: Any = None, n_frames_shape: Any = None) -> None:  # noqa: ARG002
+        """Make the weights; all shapes are fixed."""
+        self.conv1.build((None, None, N_MELS))
+        self.conv2.build((None, None, WIDTH))
+        self.positions = self.add_weight(shape=(MAX_VECTORS, WIDTH), name="positions")
+        for block in self.blocks:
+            block.build((None, None, WIDTH))
+        super().build(log_mel_shape)
+
+    def call(self, log_mel: Any, n_frames: Any) -> list[Any]:
+        """Encode padded clips.
+
+        Args:
+            log_mel: (n_clips, n_frames, 80) in Whisper's scale, at most 3,000 frames.
+            n_frames: (n_clips,) int32 true lengths.
+
+        Returns:
+            The output of each block, (n_clips, (n_frames + 1) // 2, 384).
+        """
+        real = ops.arange(ops.shape(log_mel)[1])[None, :] < n_frames[:, None]
+        real = ops.cast(real, log_mel.dtype)[:, :, None]
+        edges = ((0, 0), (1, 1), (0, 0))
+        hidden = _gelu(self.conv1(ops.pad(log_mel * real, edges))) * real
+        hidden = _gelu(self.conv2(ops.pad(hidden, edges)))
+        hidden = hidden + self.positions[: ops.shape(hidden)[1]]
+        n_vectors = count_vectors(n_frames)
+        mask = ops.arange(ops.shape(hidden)[1])[None, :] < n_vectors[:, None]
+        outputs = []
+        for block in self.blocks:
+            hidden = block(hidden, mask)
+            outputs.append(hidden)
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return dict(super().get_config(), n_blocks=self.n_blocks)
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        """Take over the weights of a Whisper file.
+
+        Args:
+            tensors: By name, without the prefix `model.encoder.`.
+        """
+        if not self.built:
+            self.build()
+        for name in ("conv1", "conv2"):
+            kernel = tensors[f"{name}.weight"].transpose(2, 1, 0)
+            getattr(self, name).set_weights([kernel, tensors[f"{name}.bias"]])
+        self.positions.assign(tensors["embed_positions.weight"])
+        for i, block in enumerate(self.blocks):
+            for place, layer in _places(block).items():
+                _set_layer(layer, tensors, f"layers.{i}.{place}")
+
+
+def _gelu(values: Any) -> Any:
+    return keras.activations.gelu(values, approximate=False)
+
+
+def count_vectors(n_frames: Any) -> Any:
+    """How many vectors the second convolution makes of so many frames."""
+    return (n_frames + 1) // 2
+
+
+def _places(block: EncoderBlock) -> dict[str, keras.layers.Layer]:
+    """The layers of a block under their names in a Whisper file."""
+    return {
+        "self_attn_layer_norm": block.norm_attention,
+        "self_attn.q_proj": block.query,
+        "self_attn.k_proj": block.key,
+        "self_attn.v_proj": block.value,
+        "self_attn.out_proj": block.out,
+        "final_layer_norm": block.norm_feed,
+        "fc1": block.widen,
+        "fc2": block.narrow,
+    }
+
+
+def _set_layer(layer: keras.layers.Layer, tensors: Tensors, name: str) -> None:
+    weight = tensors[f"{name}.weight"].T  # a norm's scale is its own transpose
+    bias = [tensors[f"{name}.bias"]] if len(layer.weights) == 2 else []
+    layer.set_weights([weight, *bias])
+
+
+@keras.saving.register_keras_serializable("moodmirror")
+class PoolVectors(keras.layers.Layer):  # type: ignore[misc]
+    """Means over groups of neighbouring vectors, of the real ones alone."""
+
+    def __init__(self, size: int, **options: Any) -> None:
+        """Take the group's size.
+
+        Args:
+            size: Vectors in a group; 4 make 12.5 vectors a second of 50.
+            **options: Keras's own.
+        """
+        super().__init__(**options)
+        self.size = size
+
+    def call(self, vectors: Any, n_vectors: Any) -> tuple[Any, Any]:
+        """Average groups; the last of a clip may be smaller.
+
+        Args:
+            vectors: (n_clips, n_vectors, width).
+            n_vectors: (n_clips,) int32 true lengths.
+
+        Returns:
+            (n_clips, n_groups, width), zeros after each clip's end, and (n_clips,) int32.
+        """
+        n_clips, length, width = ops.shape(vectors)
+        n_groups = (length + self.size - 1) // self.size
+        real = ops.arange(n_groups * self.size)[None, :] < n_vectors[:, None]
+        real = ops.cast(real, vectors.dtype)[:, :, None]
+        vectors = ops.pad(vectors, ((0, 0), (0, n_groups * self.size - length), (0, 0))) * real
+        groups = (n_clips, n_groups, self.size, -1)
+        total = ops.sum(ops.reshape(vectors, (n_clips, n_groups, self.size, width)), axis=2)
+        n_real = ops.sum(ops.reshape(real, groups), axis=2)
+        return total / ops.maximum(n_real, 1.0), (n_vectors + self.size - 1) // self.size
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs."""
+        return dict(super().get_config(), size=self.size)
+
+
+def encode(
+    encoder: WhisperEncoder, log_mel: Any, n_frames: Any, *, blocks: Sequence[int], pool: int
+) -> tuple[Any, Any]:
+    """What a head is trained on and served with: pooled outputs of some blocks.
+
+    Args:
+        encoder: With at least as many blocks as the highest of `blocks`.
+        log_mel: (n_clips, n_frames, 80) in Whisper's scale.
+        n_frames: (n_clips,) int32 true lengths.
+        blocks: Which blocks, the first being 1; their outputs are joined in this order.
+        pool: How many vectors are averaged to one.
+
+    Returns:
+        (n_clips, n_pooled, 384 × len(blocks)), and (n_clips,) int32 lengths.
+    """
+    outputs = encoder(log_mel, n_frames)
+    vectors = ops.concatenate([outputs[block - 1] for block in blocks], axis=-1)
+    return PoolVectors(pool)(vectors, count_vectors(n_frames))  # type: ignore[no-any-return]

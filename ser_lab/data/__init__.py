@@ -1,0 +1,1 @@
+"""Tables of clips, protocols and splits, features and encoder vectors, augmentation."""

@@ -1,0 +1,236 @@
+"""Copies of a recording as other voices, rooms, microphones and codecs would give it.
+
+Own code, because the one library at hand (audiomentations) holds librosa below 0.12.
+Every draw comes from one generator, so that a clip's copy is the same on every machine.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from ser_core.audio.load import load_audio
+from ser_core.config import AudioConfig
+from ser_core.preprocess import Waveform
+
+Samples = npt.NDArray[np.floating[Any]]
+"""(n_samples,) at any precision."""
+NOISE = "noise"
+"""Folder with recordings of noise, beside those of the corpora."""
+EQ_POINTS_HZ = np.array([0.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0])
+"""Where the gain of a microphone is drawn; it is smooth in between."""
+MEL_BANDS = 128
+"""Of the spectrogram that `rebuild` goes through."""
+TELEPHONE_HZ = 8_000
+"""Sample rate of a telephone line."""
+MU = 255.0
+"""Of the telephone's companding. Source: ITU-T G.711."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How copies are made; pairs are the ends of what is drawn evenly.
+
+    Attributes:
+        copy: Number of the copy: beside the clip's name the seed of its draws.
+        rebuilt_share: Chance to be rebuilt from a spectrogram.
+        speed: Factor of tempo, pitch and formants together, as of a tape.
+        eq_share: Chance of another microphone.
+        eq_step_db: Standard deviation between the gains of two neighbours of
+            `EQ_POINTS_HZ`.
+        room_share: Chance of a room.
+        reverberation_s: Time in which its sound falls by 60 dB.
+        room_level_db: Power of its sound relative to the direct one.
+        noise_share: Chance of a recorded noise.
+        noise_snr_db: Level of the speech above it.
+        hiss_share: Chance of white noise, where there is no recorded one.
+        hiss_snr_db: Level of the speech above it.
+        low_pass_share: Chance of a narrow band.
+        low_pass_hz: Its end.
+        telephone_share: Chance of a telephone line.
+    """
+
+    copy: int = 0
+    rebuilt_share: float = 0.5
+    speed: tuple[float, float] = (0.88, 1.14)
+    eq_share: float = 0.8
+    eq_step_db: float = 2.5
+    room_share: float = 0.3
+    reverberation_s: tuple[float, float] = (0.15, 0.5)
+    room_level_db: tuple[float, float] = (-12.0, 0.0)
+    noise_share: float = 0.4
+    noise_snr_db: tuple[float, float] = (8.0, 30.0)
+    hiss_share: float = 0.2
+    hiss_snr_db: tuple[float, float] = (20.0, 45.0)
+    low_pass_share: float = 0.2
+    low_pass_hz: tuple[float, float] = (3_400.0, 7_000.0)
+    telephone_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What makes the copies of a store.
+
+    Attributes:
+        settings: What is drawn.
+        data: Folder of the corpora, with that of the noise.
+    """
+
+    settings: Augmentation
+    data: Path
+
+    def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:
+        """Change a clip; the same name gives the same change."""
+        random = np.random.default_rng([self.settings.copy, zlib.crc32(name.encode())])
+        noises = load_noises(self.data, sample_rate_hz)
+        return augment(samples, self.settings, random, sample_rate_hz=sample_rate_hz, noises=noises)
+
+
+def augment(
+    samples: Waveform,
+    settings: Augmentation,
+    random: np.random.Generator,
+    *,
+    sample_rate_hz: int,
+    noises: Sequence[Waveform] = (),
+) -> Waveform:
+    """Change a clip of speech at random.
+
+    Args:
+        samples: (n_samples,) float32 without silence around the speech.
+        settings: What is drawn.
+        random: Where the draws come from.
+        sample_rate_hz: Rate of the samples.
+        noises: Recordings at that rate, none of them silent; without any, no such
+            noise is added.
+
+    Returns:
+        (n_changed_samples,) float32 at no level in particular.
+    """
+    changed: Samples = samples
+    if random.random() < settings.rebuilt_share:
+        changed = rebuild(samples, random, sample_rate_hz=sample_rate_hz)
+    changed = signal.resample(changed, round(len(changed) / random.uniform(*settings.speed)))
+    if random.random() < settings.eq_share:
+        changed = _equalise(changed, settings.eq_step_db, random, sample_rate_hz)
+    if random.random() < settings.room_share:
+        changed = _reverberate(changed, settings, random, sample_rate_hz)
+    draw = random.random()
+    if noises and draw < settings.noise_share:
+        noise = noises[int(random.integers(len(noises)))]
+        noise = np.resize(np.roll(noise, -random.integers(len(noise))), len(changed))
+        changed = add_noise(changed, noise, random.uniform(*settings.noise_snr_db))
+    elif draw < settings.noise_share + settings.hiss_share:
+        hiss = random.normal(size=len(changed))
+        changed = add_noise(changed, hiss, random.uniform(*settings.hiss_snr_db))
+    if random.random() < settings.low_pass_share:
+        end_hz = random.uniform(*settings.low_pass_hz)
+        changed = signal.sosfilt(signal.butter(6, end_hz, fs=sample_rate_hz, output="sos"), changed)
+    if random.random() < settings.telephone_share:
+        changed = telephone(changed, sample_rate_hz=sample_rate_hz)
+    return np.asarray(changed, dtype=np.float32)
+
+
+def rebuild(samples: Waveform, random: np.random.Generator, *, sample_rate_hz: int) -> Waveform:
+    """Send a clip through a mel spectrogram and back; its phase is lost on the way.
+
+    Args:
+        samples: (n_samples,) float32.
+        random: Draws frame, hop and how hard the phase is looked for.
+        sample_rate_hz: Rate of the samples.
+
+    Returns:
+        (n_samples,) float32.
+
+    Source: Griffin and Lim 1984; Perraudin et al. 2013 for the momentum.
+    """
+    frame, hop = ((512, 128), (1_024, 256), (512, 160))[random.integers(3)]
+    bands = librosa.filters.mel(sr=sample_rate_hz, n_fft=frame, n_mels=MEL_BANDS)
+    power = np.abs(librosa.stft(samples, n_fft=frame, hop_length=hop)) ** 2
+    power = np.maximum(np.linalg.pinv(bands) @ (bands @ power), 1e-10)
+    rebuilt = librosa.griffinlim(
+        np.sqrt(power),
+        n_iter=int(random.integers(6, 20)),
+        n_fft=frame,
+        hop_length=hop,
+        length=len(samples),
+        random_state=int(random.integers(2**31)),
+    )
+    return np.asarray(rebuilt, dtype=np.float32)
+
+
+def telephone(samples: Samples, *, sample_rate_hz: int) -> Samples:
+    """Send a clip down a telephone line: 300 to 3,400 Hz, 8 kHz, 8 bits on a logarithmic scale.
+
+    Args:
+        samples: (n_samples,).
+        sample_rate_hz: Rate of the samples, a multiple of 8 kHz.
+
+    Returns:
+        (n_samples,), one more where halving the rate rounds up; its peak is 1.
+
+    Source: ITU-T G.711.
+    """
+    step = sample_rate_hz // TELEPHONE_HZ
+    band = signal.butter(4, (300, 3_400), "bandpass", fs=sample_rate_hz, output="sos")
+    narrow = signal.resample_poly(signal.sosfilt(band, samples), 1, step)
+    narrow = narrow / max(np.abs(narrow).max(), 1e-9)
+    pressed = np.sign(narrow) * np.log1p(MU * np.abs(narrow)) / np.log1p(MU)
+    stepped = np.round(pressed * 127.0) / 127.0
+    back = np.sign(stepped) * np.expm1(np.abs(stepped) * np.log1p(MU)) / MU
+    return np.asarray(signal.resample_poly(back, step, 1))
+
+
+@cache
+def load_noises(data: Path, sample_rate_hz: int) -> tuple[Waveform, ...]:
+    """Read the recordings of noise beside the corpora; none where there is no such folder."""
+    folder = data / NOISE
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    audio = AudioConfig(sample_rate_hz=sample_rate_hz)
+    noises = (load_audio(path, audio) for path in paths)
+    return tuple(noise for noise in noises if noise.std() > 1e-4)
+
+
+def _equalise(
+    samples: Samples, step_db: float, random: np.random.Generator, rate_hz: int
+) -> Samples:
+    gain_db = np.cumsum(random.normal(0.0, step_db, len(EQ_POINTS_HZ)))
+    frequency_hz = np.fft.rfftfreq(len(samples), 1.0 / rate_hz)
+    gain_db = np.interp(np.log(frequency_hz + 50.0), np.log(EQ_POINTS_HZ + 50.0), gain_db)
+    return np.fft.irfft(np.fft.rfft(samples) * 10.0 ** (gain_db / 20.0), len(samples))
+
+
+def _reverberate(
+    samples: Samples, settings: Augmentation, random: np.random.Generator, rate_hz: int
+) -> Samples:
+    """A direct sound and noise that dies away after it."""
+    n_tail = round(random.uniform(*settings.reverberation_s) * rate_hz)
+    tail = random.normal(size=n_tail) * 10.0 ** (-3.0 * np.arange(n_tail) / n_tail)
+    tail *= 10.0 ** (random.uniform(*settings.room_level_db) / 20.0) / np.linalg.norm(tail)
+    response = np.concatenate([[1.0], tail])
+    return np.asarray(signal.fftconvolve(samples, response)[: len(samples) + n_tail // 3])
+
+
+def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
+    """Lay noise under a clip.
+
+    Args:
+        samples: (n_samples,).
+        noise: (n_samples,); where it is silent, the clip stays as it is.
+        snr_db: Level of the clip above it.
+
+    Returns:
+        (n_samples,).
+    """
+    power = np.mean(noise**2)
+    if power == 0.0:  # a recording of noise may hold pauses
+        return samples
+    gain = np.sqrt(np.mean(samples**2) / power) * 10.0 ** (-snr_db / 20.0)
+    return np.asarray(samples + gain * noise)

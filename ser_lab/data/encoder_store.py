@@ -1,0 +1,107 @@
+"""An encoder's vectors of many clips, computed once per clip and setting."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from rich.progress import track
+
+from ser_core.config import PipelineConfig
+from ser_core.features import Features, pad_features
+from ser_core.whisper.encoder import WhisperEncoder, encode
+from ser_core.whisper.spec import N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.weights import Tensors
+from ser_lab.data.augment import Changes
+from ser_lab.data.feature_store import (
+    load_features,
+    open_store,
+    read_shard,
+    shard_key,
+    store_key,
+    write_shard,
+)
+
+logger = logging.getLogger(__name__)
+
+Vectors = npt.NDArray[np.float16]
+Clips = Sequence[Vectors | None]
+"""One array of (n_vectors, n_columns) a row of a table; None where nobody speaks."""
+SHARD_CLIPS = 256
+BATCH_CLIPS = 16
+
+
+def load_vectors(
+    paths: Sequence[Path],
+    pipeline: PipelineConfig,
+    config: EncoderConfig,
+    tensors: Tensors,
+    *,
+    changes: Changes | None = None,
+    cache: Path | None = None,
+) -> list[Vectors | None]:
+    """Pooled block outputs of each clip, from the store or computed now.
+
+    Args:
+        paths: The clips.
+        pipeline: Settings of the path from file to Whisper's log-mel frames.
+        config: Which blocks, and how many vectors are averaged.
+        tensors: The encoder's weights.
+        changes: Where set, a changed copy of each clip is what is encoded.
+        cache: Folder of all stores; `default_cache()` where None.
+
+    Returns:
+        For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
+        holds no speech.
+    """
+    store = open_store(cache, "vectors", _key(pipeline, config, changes))
+    shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
+    files = [store / f"{shard_key(shard)}.npz" for shard in shards]
+    missing = [i for i, file in enumerate(files) if not file.exists()]
+    if missing:
+        features = load_features(paths, pipeline, changes=changes, cache=cache)
+        run = _encoding(config, tensors)
+        for i in track(missing, "Encoding"):
+            clips = features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS]
+            vectors = _encode_clips(clips, run)
+            write_shard(files[i], vectors, n_columns=WIDTH * len(config.blocks))
+    return [clip for file in files for clip in read_shard(file)]
+
+
+def _key(pipeline: PipelineConfig, config: EncoderConfig, changes: Changes | None) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    digest.update(store_key(pipeline, changes).encode())
+    return digest.hexdigest()
+
+
+def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.PolymorphicFunction:
+    encoder = WhisperEncoder(config.n_blocks)
+    encoder.set_tensors(tensors)
+
+    def run(log_mel: tf.Tensor, n_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return encode(encoder, log_mel, n_frames, blocks=config.blocks, pool=config.pool)
+
+    signature = [tf.TensorSpec((None, None, N_MELS)), tf.TensorSpec((None,), tf.int32)]
+    return tf.function(run, input_signature=signature)
+
+
+def _encode_clips(
+    clips: Sequence[Features | None],
+    run: tf.types.experimental.PolymorphicFunction,
+) -> list[Vectors | None]:
+    vectors: list[Vectors | None] = [None] * len(clips)
+    spoken = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
+    by_length = [i for _, i in sorted(spoken)]
+    for start in range(0, len(by_length), BATCH_CLIPS):
+        rows = by_length[start : start + BATCH_CLIPS]
+        pooled, n_pooled = run(
+            *pad_features([clip for i in rows if (clip := clips[i]) is not None])
+        )
+        for row, clip, length in zip(rows, pooled.numpy(), n_pooled.numpy(), strict=True):
+            vectors[row] = clip[:length].astype(np.float16)
+    return vectors

@@ -1,0 +1,247 @@
+"""The protocols: who is trained on, developed on and tested on, in which classes.
+
+In all but `random-split` no speaker stands on two sides. Only classes of both the
+training and the test side are scored.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ser_core.errors import CorpusError, SerError
+from ser_core.labels import LABELS
+from ser_lab.data.crema_d import read_votes
+from ser_lab.data.splits import (
+    CREMA_D_SPLIT,
+    RAVDESS_5FOLDS,
+    RAVDESS_FOLDS,
+    SHIPPED_SPLIT,
+    ravdess_speakers,
+)
+
+Rows = npt.NDArray[np.intp]
+
+DEVELOPMENT_ACTORS_PER_SEX = 1
+"""RAVDESS actors of each sex that a fold takes out of its training side."""
+RANDOM_SIZES = (3_703, 368, 161)
+"""Clips trained on, developed on and tested on in the papers' random split."""
+CREMA_D_SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+ALL_BUT_CALM = tuple(label for label in LABELS if label != "calm")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """One training and its test, as row numbers of a table of clips.
+
+    Attributes:
+        name: Short name, part of a file name.
+        train: Rows to learn from.
+        development: Rows that choose the epoch and the temperature.
+        test: Rows to predict.
+        classes: Emotions that are scored: those on both sides, in the order of labels.
+    """
+
+    name: str
+    train: Rows
+    development: Rows
+    test: Rows
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A way of measuring that several systems share.
+
+    Attributes:
+        id: Its name on the command line and in records.
+        title: What is measured, for the reader of a report.
+        corpora: Corpora that it needs; those of a recipe may join the training side.
+        classes: Emotions that are scored, over all folds.
+        split: Table of clips and seed to folds.
+        figure: The headline, `uar` or `war`.
+        pooled: Whether figures are taken over all folds together; otherwise each fold
+            has its own and the headline is their mean.
+        speakers_shared: Whether the same speakers stand on both sides.
+        read_votes: Data folder to what listeners heard, where they were asked; the
+            answers are then held against their majority, too.
+    """
+
+    id: str
+    title: str
+    corpora: tuple[str, ...]
+    classes: tuple[str, ...]
+    split: Callable[[pd.DataFrame, int], list[Fold]]
+    figure: str = "uar"
+    pooled: bool = True
+    speakers_shared: bool = False
+    read_votes: Callable[[Path], pd.DataFrame] | None = None
+
+    def folds(self, table: pd.DataFrame, *, seed: int = 0) -> list[Fold]:
+        """Cut a table of clips.
+
+        Args:
+            table: Clips as `list_clips` gives them: this protocol's corpora, and others.
+            seed: Seed of the draw, where the protocol draws.
+
+        Raises:
+            CorpusError: A speaker of the protocol has no clip, a side would be empty,
+                or a speaker would stand on two sides.
+        """
+        folds = self.split(table, seed)
+        for fold in folds:
+            _check_sides(table, fold, speakers_shared=self.speakers_shared)
+        return folds
+
+
+def _ravdess(actor_folds: Sequence[Sequence[str]], table: pd.DataFrame, _seed: int) -> list[Fold]:
+    """Test RAVDESS speech by folds of actors; develop on actors of the folds that follow."""
+    folds = []
+    for i, actors in enumerate(actor_folds):
+        following = [a for fold in (*actor_folds[i + 1 :], *actor_folds[:i]) for a in fold]
+        development = _first_of_each_sex(table, ravdess_speakers(following))
+        test = ravdess_speakers(actors)
+        folds.append(_hold_out(table, f"fold-{i + 1}", "ravdess", test, development))
+    return folds
+
+
+def _crema_d(table: pd.DataFrame, _seed: int) -> list[Fold]:
+    """Test the fixed actors of CREMA-D."""
+    split = CREMA_D_SPLIT
+    return [_hold_out(table, "actors", "crema-d", split.test, split.development)]
+
+
+def _cross_corpus(table: pd.DataFrame, _seed: int) -> list[Fold]:
+    """Test each of three corpora, learn from the two others."""
+    three = ("tess", "ravdess", "crema-d")
+    return [_unseen_corpus(table, c, [o for o in three if o != c]) for c in three]
+
+
+def _leave_one_corpus_out(table: pd.DataFrame, _seed: int) -> list[Fold]:
+    """Test each corpus that there is, learn from all others."""
+    pools = _pools(table)
+    if pools.nunique() < 2:
+        raise CorpusError(
+            "leave-one-corpus-out needs a recipe of two corpora or more, RAVDESS speech and song "
+            f"counted as one; this has {' and '.join(table['corpus'].unique()) or 'none'}."
+        )
+    return [_unseen_corpus(table, c, set(pools) - {c}) for c in pools.unique()]
+
+
+def _random(table: pd.DataFrame, seed: int) -> list[Fold]:
+    """Draw clips at random, as the papers did: speakers stand on both sides."""
+    rows = np.flatnonzero(table["corpus"].isin(("ravdess", "tess")))
+    if len(rows) < sum(RANDOM_SIZES):
+        raise CorpusError(
+            f"random-split needs {sum(RANDOM_SIZES):,} clips of RAVDESS and TESS; "
+            f"{len(rows):,} were found. Download the complete corpora."
+        )
+    drawn = np.random.default_rng(seed).permutation(rows)[: sum(RANDOM_SIZES)]
+    train, development, test = np.split(drawn, np.cumsum(RANDOM_SIZES)[:2])
+    return [_fold(table, "random", np.sort(train), np.sort(development), np.sort(test))]
+
+
+def _hold_out(
+    table: pd.DataFrame, name: str, corpus: str, test: Iterable[str], development: Iterable[str]
+) -> Fold:
+    """Test and develop on speakers of one corpus, learn from everybody else."""
+    _require(table, [*test, *development])
+    of_corpus = table["corpus"] == corpus
+    tests, develops = table["speaker"].isin(test), table["speaker"].isin(development)
+    return _fold(
+        table,
+        name,
+        np.flatnonzero(~tests & ~develops),
+        np.flatnonzero(of_corpus & develops),
+        np.flatnonzero(of_corpus & tests),
+    )
+
+
+def _unseen_corpus(table: pd.DataFrame, tested: str, learned: Iterable[str]) -> Fold:
+    """Test one corpus, learn from others; song of the same actors counts as the corpus."""
+    pools = _pools(table)
+    learns = pools.isin(list(learned))
+    develops = table["speaker"].isin(_development_speakers(table[learns])) & learns
+    return _fold(
+        table,
+        tested,
+        np.flatnonzero(learns & ~develops),
+        np.flatnonzero(develops & (table["corpus"] == pools)),
+        np.flatnonzero(table["corpus"] == tested),
+    )
+
+
+def _fold(table: pd.DataFrame, name: str, train: Rows, development: Rows, test: Rows) -> Fold:
+    """Leave out of the test what the training side cannot know."""
+    emotions = table["emotion"].to_numpy()
+    known = set(emotions[train]) & set(emotions[test])
+    scored = np.isin(emotions[test], list(known))
+    classes = tuple(label for label in LABELS if label in known)
+    return Fold(name, train, development, test[scored], classes)
+
+
+def _pools(table: pd.DataFrame) -> "pd.Series[str]":
+    """Pool of each clip's speaker: `ravdess` for speech and for song."""
+    return table["speaker"].str.partition("/")[0]
+
+
+def _development_speakers(table: pd.DataFrame) -> list[str]:
+    """Those of the shipped models where they are here, else the first of each sex."""
+    speakers = sorted(table["speaker"].unique())
+    usual = {*SHIPPED_SPLIT.development, *CREMA_D_SPLIT.development}
+    return [s for s in speakers if s in usual] or _first_of_each_sex(table, speakers)
+
+
+def _first_of_each_sex(table: pd.DataFrame, speakers: Sequence[str]) -> list[str]:
+    _require(table, speakers)
+    sexes = table.drop_duplicates("speaker").set_index("speaker")["sex"][list(speakers)]
+    return sexes.groupby(sexes).head(DEVELOPMENT_ACTORS_PER_SEX).index.tolist()
+
+
+def _require(table: pd.DataFrame, speakers: Iterable[str]) -> None:
+    if absent := sorted({*speakers} - {*table["speaker"]}):
+        raise CorpusError(
+            f"There is no clip of {', '.join(absent)}, which the protocol needs. "
+            "Download the complete corpus."
+        )
+
+
+def _check_sides(table: pd.DataFrame, fold: Fold, *, speakers_shared: bool) -> None:
+    rows = {"train": fold.train, "development": fold.development, "test": fold.test}
+    sides = {side: set(table["speaker"].iloc[chosen]) for side, chosen in rows.items()}
+    if empty := [side for side, speakers in sides.items() if not speakers]:
+        raise CorpusError(f"{fold.name}: no clip for {' and '.join(empty)}. Name more corpora.")
+    for one, other in combinations(sides, 2):
+        if (both := sides[one] & sides[other]) and not speakers_shared:
+            raise CorpusError(f"{fold.name}: {sorted(both)} on the sides {one} and {other}.")
+
+
+_LISTED = (
+    Protocol("ravdess-6fold", "RAVDESS speech, six folds of unseen actors (those of EmoBox)",
+             ("ravdess",), LABELS, partial(_ravdess, RAVDESS_FOLDS)),
+    Protocol("ravdess-5fold", "RAVDESS speech, five folds of unseen actors (those of ResLSTM-SA)",
+             ("ravdess",), LABELS, partial(_ravdess, RAVDESS_5FOLDS)),
+    Protocol("crema-d", "CREMA-D, 19 unseen actors",
+             ("crema-d",), CREMA_D_SIX, _crema_d, read_votes=read_votes),
+    Protocol("cross-corpus", "An unseen corpus: RAVDESS, TESS and CREMA-D in turn",
+             ("ravdess", "tess", "crema-d"), ALL_BUT_CALM, _cross_corpus, pooled=False),
+    Protocol("leave-one-corpus-out", "Each corpus of the recipe in turn, unseen",
+             (), LABELS, _leave_one_corpus_out, pooled=False),
+    Protocol("random-split", "RAVDESS and TESS, clips drawn at random: speakers shared",
+             ("ravdess", "tess"), LABELS, _random, figure="war", speakers_shared=True),
+)  # fmt: skip
+
+PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for protocol in _LISTED}
+"""Every protocol by its name."""
+
+
+def find_protocol(name: str) -> Protocol:
+    """Look a protocol up; a `SerError` lists those known."""
+    if name not in PROTOCOLS:
+        raise SerError(f"{name!r} is not a protocol; known: {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]

@@ -1,0 +1,143 @@
+"""Tables of clips, and who is trained on, developed on and tested on."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ser_core.corpora import CORPORA, Clip
+from ser_core.errors import CorpusError
+from ser_lab.data.csv_corpus import clips_from_csv, corpus_of
+
+COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
+"""Columns of a table of clips; `split` is `train`, `development` or `test`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakerSplit:
+    """Speakers held out from training.
+
+    Attributes:
+        test: Speakers of the test, as `corpus/speaker`.
+        development: Speakers that choose the epoch and the temperature.
+    """
+
+    test: tuple[str, ...]
+    development: tuple[str, ...]
+
+
+def speakers_of(corpus: str, names: Iterable[str | int]) -> tuple[str, ...]:
+    """Speakers as tables name them, `corpus/speaker`."""
+    return tuple(f"{corpus}/{name}" for name in names)
+
+
+def ravdess_speakers(actors: Iterable[str]) -> tuple[str, ...]:
+    """Speaker names of RAVDESS actors, who speak and sing."""
+    return speakers_of("ravdess", actors)
+
+
+RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
+    ("01", "11", "20", "21"),
+    ("04", "10", "12", "14"),
+    ("08", "09", "19", "23"),
+    ("03", "05", "07", "24"),
+    ("02", "15", "16", "18"),
+    ("06", "13", "17", "22"),
+)
+"""The six actor folds of RAVDESS speech. Source: Ma et al. 2024, EmoBox."""
+
+RAVDESS_5FOLDS: tuple[tuple[str, ...], ...] = (
+    ("02", "05", "14", "15", "16"),
+    ("03", "06", "07", "13", "18"),
+    ("10", "11", "12", "19", "20"),
+    ("08", "17", "21", "23", "24"),
+    ("01", "04", "09", "22"),
+)
+"""Five actor folds of RAVDESS speech. Source: Krasnoproshin and Vashkevich 2026, ResLSTM-SA."""
+
+CREMA_D_SPLIT = SpeakerSplit(
+    test=speakers_of(
+        "crema-d",
+        (1004, 1006, 1007, 1011, 1016, 1018, 1029, 1045, 1049, 1050,
+         1055, 1056, 1058, 1061, 1066, 1070, 1074, 1077, 1091),
+    ),
+    development=speakers_of(
+        "crema-d",
+        (1005, 1009, 1013, 1026, 1030, 1032, 1036, 1038, 1041, 1048,
+         1051, 1052, 1069, 1088, 1089),
+    ),
+)  # fmt: skip
+"""Actors of CREMA-D that no model of this project is trained on."""
+
+SHIPPED_SPLIT = SpeakerSplit(
+    test=ravdess_speakers(RAVDESS_FOLDS[0]), development=ravdess_speakers(RAVDESS_FOLDS[2])
+)
+"""Held out from every model that this project ships and that learns from RAVDESS."""
+
+
+def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
+    """Speakers held out from a shipped model that learns from some corpora.
+
+    Args:
+        corpora: Names of the corpora it learns from.
+    """
+    parts = {"ravdess": SHIPPED_SPLIT, "crema-d": CREMA_D_SPLIT}
+    held_out = [split for corpus, split in parts.items() if corpus in corpora]
+    return SpeakerSplit(
+        test=tuple(speaker for split in held_out for speaker in split.test),
+        development=tuple(speaker for split in held_out for speaker in split.development),
+    )
+
+
+def is_table(data: Path) -> bool:
+    """Whether data are a user's own table, not a folder of corpora."""
+    return data.suffix.lower() == ".csv"
+
+
+def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
+    """List the clips of some corpora.
+
+    Args:
+        data: Folder that holds a folder for each corpus; or a user's own table, which is
+            one corpus, as `clips_from_csv` reads it and `corpus_of` names it.
+        corpora: Names of corpora.
+
+    Returns:
+        A table with `COLUMNS` but for `split`, in the order of corpora and file names.
+
+    Raises:
+        CorpusError: A corpus is unknown or not there.
+    """
+    clips: list[Clip] = []
+    for name in corpora:
+        if is_table(data) and name == corpus_of(data):
+            clips += clips_from_csv(data)
+            continue
+        if name not in CORPORA:
+            raise CorpusError(f"{name!r} is not a corpus; known: {', '.join(CORPORA)}.")
+        clips += CORPORA[name].find_clips(data)
+    return pd.DataFrame([asdict(clip) for clip in clips], columns=list(COLUMNS[:-1]))
+
+
+def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> pd.DataFrame:
+    """List the clips of some corpora and say which side each is on.
+
+    Args:
+        data: Folder that holds a folder for each corpus.
+        corpora: Names of corpora.
+        split: Speakers held out; everyone else is trained on.
+
+    Returns:
+        A table with `COLUMNS`, in the order of corpora and file names.
+
+    Raises:
+        CorpusError: A corpus is unknown or not there, or a speaker to be held out has
+            no clip.
+    """
+    table = list_clips(data, corpora)
+    if absent := set(split.test + split.development) - set(table["speaker"]):
+        raise CorpusError(f"No clip of {sorted(absent)} in {data}; the split holds them out.")
+    side = dict.fromkeys(split.development, "development") | dict.fromkeys(split.test, "test")
+    table["split"] = [side.get(speaker, "train") for speaker in table["speaker"]]
+    return table[list(COLUMNS)]

@@ -1,0 +1,1 @@
+"""Protocols run, recorded and summarised; figures of shipped models."""

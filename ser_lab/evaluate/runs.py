@@ -1,0 +1,359 @@
+"""Running a recipe through a protocol: train per fold and seed, record, sum up.
+
+A fold whose record is there, with the same key, is not trained again, so that an
+interrupted run goes on where it stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.progress import track
+
+from ser_core.corpora import CORPORA
+from ser_core.labels import LABELS
+from ser_lab.data.protocols import Fold, Protocol
+from ser_lab.data.splits import list_clips
+from ser_lab.evaluate.records import FORMAT, FoldRecord, describe_machine, read_json, write_text
+from ser_lab.metrics import (
+    Floats,
+    bootstrap,
+    calibration_bins,
+    calibration_gap,
+    count_confusions,
+    emotion_table,
+    interval,
+    narrow,
+    unweighted_recall,
+)
+
+if TYPE_CHECKING:
+    from ser_lab.train.recipes import TrainingRecipe
+
+
+DIGITS = 5
+"""Decimals of the figures in a summary."""
+UNHEARD = -1
+"""Stands for the majority where listeners were not asked or did not agree."""
+
+Figure = Callable[[pd.DataFrame], float]
+
+
+def summarise(
+    protocol: Protocol, records: Sequence[FoldRecord], *, votes: pd.DataFrame | None = None
+) -> dict[str, Any]:
+    """Compute every figure of a recipe in a protocol.
+
+    Args:
+        protocol: Says whether folds are pooled.
+        records: All folds of all seeds of one recipe.
+        votes: What listeners heard: index clip names, columns emotions, values counts.
+
+    Returns:
+        JSON types. Each of `uar`, `war` and `ece` has `mean`, `sd` (null for one seed)
+        and `by_seed`; `uar` and `war` have a 95 % bootstrap `interval` of the mean,
+        clips drawn with replacement. `listeners` is there where they agreed on a clip.
+    """
+    answers = pd.concat([score_answers(record) for record in records], ignore_index=True)
+    answers["part"] = "all" if protocol.pooled else answers["fold"]
+    known = {label for record in records for label in record.classes}
+    classes = tuple(label for label in LABELS if label in known)
+    first = records[0]
+    figures = {
+        "format": FORMAT,
+        "protocol": protocol.id,
+        "recipe": first.recipe,
+        "settings": first.settings,
+        "seeds": sorted({record.seed for record in records}),
+        "commits": sorted({record.commit for record in records}),
+        "wall_s": sum(record.wall_s for record in records),
+        "n_clips": int(answers["clip"].nunique()),
+        "n_speakers": int(answers["speaker"].nunique()),
+        "classes": classes,
+        **_headline(answers),
+        "per_emotion": _per_emotion(answers, classes),
+        "confusion": _confusion(answers, classes),
+        "calibration": [asdict(b) for b in _bins(answers)],
+        **{f"by_{group}": _by_group(answers, group) for group in ("fold", "corpus", "sex")},
+    }
+    if votes is not None and len(judged := _held_against_listeners(answers, votes)):
+        n_judged = int(judged["clip"].nunique())
+        figures["listeners"] = _over_seeds(judged, _uar) | {"n_clips": n_judged}
+    rounded: dict[str, Any] = _rounded(figures)
+    return rounded
+
+
+def score_answers(record: FoldRecord) -> pd.DataFrame:
+    """One row a test clip: who, what was acted, what was heard, how sure.
+
+    Returns:
+        A table with seed, fold, clip, speaker, sex, corpus, truth and predicted
+        (indices into `LABELS`), confidence and right.
+    """
+    answers = record.answers
+    probabilities = narrow(answers[list(LABELS)].to_numpy(), LABELS, record.classes)
+    columns = np.array([LABELS.index(name) for name in record.classes])
+    predicted = columns[probabilities.argmax(axis=1)]
+    truth = np.array([LABELS.index(emotion) for emotion in answers["truth"]])
+    return pd.DataFrame(
+        {
+            "seed": record.seed,
+            "fold": record.fold,
+            "clip": answers["clip"],
+            "speaker": answers["speaker"],
+            "sex": answers["sex"],
+            "corpus": answers["speaker"].str.partition("/")[0],
+            "truth": truth,
+            "predicted": predicted,
+            "confidence": probabilities.max(axis=1),
+            "right": predicted == truth,
+        }
+    )
+
+
+def _uar(rows: pd.DataFrame) -> float:
+    return unweighted_recall(rows["truth"].to_numpy(), rows["right"].to_numpy())
+
+
+def _war(rows: pd.DataFrame) -> float:
+    return float(rows["right"].mean())
+
+
+def _ece(rows: pd.DataFrame) -> float:
+    return calibration_gap(_bins(rows))
+
+
+def _bins(rows: pd.DataFrame) -> tuple[Any, ...]:
+    return calibration_bins(rows["confidence"].to_numpy(), rows["right"].to_numpy())
+
+
+def _headline(answers: pd.DataFrame) -> dict[str, Any]:
+    figures = {
+        name: _over_seeds(answers, figure)
+        for name, figure in (("uar", _uar), ("war", _war), ("ece", _ece))
+    }
+    draws = []
+    for _, part in answers.groupby("part"):
+        clips = part.groupby("clip").agg({"truth": "first", "right": "mean"})
+        draws.append(bootstrap(clips["truth"].to_numpy(), clips["right"].to_numpy()))
+    for name, resampled in zip(("uar", "war"), np.mean(draws, axis=0), strict=True):
+        figures[name]["interval"] = interval(resampled)
+    return figures
+
+
+def _over_seeds(answers: pd.DataFrame, figure: Figure) -> dict[str, Any]:
+    """Mean and spread over seeds of a figure, itself a mean over the parts."""
+    by_seed = {
+        str(seed): float(np.mean([figure(part) for _, part in rows.groupby("part")]))
+        for seed, rows in answers.groupby("seed")
+    }
+    values = list(by_seed.values())
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": sd, "by_seed": by_seed}
+
+
+def _by_group(answers: pd.DataFrame, group: str) -> dict[str, dict[str, float]]:
+    return {
+        str(name): {
+            "uar": _over_seeds(rows, _uar)["mean"],
+            "war": _over_seeds(rows, _war)["mean"],
+            "ece": _over_seeds(rows, _ece)["mean"],
+            "n_clips": int(rows["clip"].nunique()),
+        }
+        for name, rows in answers.groupby(group, sort=False)
+    }
+
+
+def _per_emotion(answers: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Over all seeds together; the support counts a clip once."""
+    table = emotion_table(answers["truth"].to_numpy(), answers["predicted"].to_numpy(), LABELS)
+    support = answers.drop_duplicates("clip")["truth"].value_counts()
+    return {
+        label: table[label] | {"support": int(support.get(LABELS.index(label), 0))}
+        for label in classes
+    }
+
+
+def _confusion(answers: pd.DataFrame, classes: tuple[str, ...]) -> list[list[int]]:
+    """Counts over all seeds together."""
+    counts = count_confusions(answers["truth"].to_numpy(), answers["predicted"].to_numpy(), LABELS)
+    kept = [LABELS.index(label) for label in classes]
+    return [[counts[row][column] for column in kept] for row in kept]
+
+
+def _held_against_listeners(answers: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
+    """The answers where listeners agreed, what most of them heard in place of the truth."""
+    heard = majority(votes).reindex(answers["clip"]).fillna(UNHEARD).astype(int).to_numpy()
+    judged = answers.assign(truth=heard, right=answers["predicted"] == heard)
+    return judged[judged["truth"] != UNHEARD]
+
+
+def majority(votes: pd.DataFrame) -> "pd.Series[int]":
+    """What most listeners heard in each clip.
+
+    Args:
+        votes: Index clip names, columns emotions, values counts; missing counts as none.
+
+    Returns:
+        Indices into `LABELS` by clip name; clips without a single favourite are left
+        out.
+    """
+    counts = votes.fillna(0)
+    agreed = counts[counts.eq(counts.max(axis=1), axis=0).sum(axis=1) == 1]
+    return agreed.idxmax(axis=1).map(LABELS.index)
+
+
+def _rounded(value: Any) -> Any:
+    """The same JSON with fewer decimals."""
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+LOGS = Path("runs")
+"""Folder of logs and checkpoints, unless another is named; git ignores it."""
+SUMMARY = "summary.json"
+"""Name of the file with the figures of a recipe in a protocol."""
+KEY_DIGITS = 16
+
+
+def run_protocol(
+    protocol: Protocol,
+    recipe: "TrainingRecipe",
+    data: Path,
+    *,
+    seeds: Sequence[int],
+    runs_folder: Path,
+    logs_folder: Path = LOGS,
+) -> dict[str, Any]:
+    """Train where no record stands yet, and write the summary.
+
+    Args:
+        protocol: How is measured.
+        recipe: What is measured.
+        data: Folder that holds a folder for each corpus.
+        seeds: One training a fold each.
+        runs_folder: Folder of all records; this recipe's are in `PROTOCOL/RECIPE`.
+        logs_folder: Folder of logs and checkpoints, laid out alike.
+
+    Returns:
+        The summary as `summarise` gives it.
+
+    Raises:
+        CorpusError: A corpus or a speaker of the protocol is not there.
+        SerError: A record that is there cannot be read.
+    """
+    votes = protocol.read_votes(data) if protocol.read_votes else None
+    table = list_clips(data, dict.fromkeys((*protocol.corpora, *recipe.corpora)))
+    jobs = [(seed, fold) for seed in seeds for fold in protocol.folds(table, seed=seed)]
+    records = []
+    for seed, fold in track(jobs, f"{recipe.name} by {protocol.id}"):
+        name = Path(protocol.id, recipe.name, f"seed-{seed}", fold.name)
+        path = runs_folder / name.with_suffix(".json")
+        if not _is_done(path, fold_key(protocol, recipe, table, fold, seed=seed)):
+            run_folder = logs_folder / name
+            _run_fold(
+                protocol, recipe, table, fold, data=data, seed=seed, run_folder=run_folder
+            ).write(path)
+        records.append(FoldRecord.read(path))
+    summary = summarise(protocol, records, votes=votes)
+    place = runs_folder / protocol.id / recipe.name / SUMMARY
+    write_text(place, json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def fold_key(
+    protocol: Protocol, recipe: "TrainingRecipe", table: pd.DataFrame, fold: Fold, *, seed: int
+) -> str:
+    """Hash of what decides the answers: settings, seed, and the clips on each side.
+
+    The code's commit is no part of it: a record is good until its settings change.
+    """
+    names = clip_names(table)
+    decided = {
+        "protocol": protocol.id,
+        "fold": fold.name,
+        "classes": fold.classes,
+        "sides": [
+            [names[row] for row in rows] for rows in (fold.train, fold.development, fold.test)
+        ],
+        "recipe": recipe.name,
+        "settings": recipe.settings,
+        "seed": seed,
+    }
+    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode())
+    return digest.hexdigest()[:KEY_DIGITS]
+
+
+def clip_names(table: pd.DataFrame) -> list[str]:
+    """The publishers' names of the clips, which every copy of a corpus shares."""
+    clips = zip(table["corpus"], table["path"], strict=True)
+    return [CORPORA[corpus].clip_name(Path(path)) for corpus, path in clips]
+
+
+def _is_done(path: Path, key: str) -> bool:
+    return path.exists() and read_json(path).get("key") == key
+
+
+def _run_fold(
+    protocol: Protocol,
+    recipe: "TrainingRecipe",
+    table: pd.DataFrame,
+    fold: Fold,
+    *,
+    data: Path,
+    seed: int,
+    run_folder: Path,
+) -> FoldRecord:
+    import keras
+
+    from ser_lab.train.export import current_commit  # loads TensorFlow
+
+    keras.utils.clear_session(free_memory=True)  # of the fold before
+
+    commit, start = current_commit(), time.perf_counter()
+    probabilities = recipe.fit_predict(table, fold, data=data, seed=seed, run_folder=run_folder)
+    wall_s = round(time.perf_counter() - start, 1)
+    _check_probabilities(probabilities, recipe.name, len(fold.test))
+    tested = table.iloc[fold.test].reset_index(drop=True)
+    known = pd.DataFrame(
+        {
+            "clip": clip_names(tested),
+            "speaker": tested["speaker"],
+            "sex": tested["sex"],
+            "truth": tested["emotion"],
+        }
+    )
+    return FoldRecord(
+        key=fold_key(protocol, recipe, table, fold, seed=seed),
+        protocol=protocol.id,
+        fold=fold.name,
+        recipe=recipe.name,
+        settings=recipe.settings,
+        seed=seed,
+        classes=fold.classes,
+        commit=commit,
+        machine=describe_machine(),
+        wall_s=wall_s,
+        n_train=len(fold.train),
+        n_development=len(fold.development),
+        answers=known.join(pd.DataFrame(probabilities, columns=list(LABELS))),
+    )
+
+
+def _check_probabilities(probabilities: Floats, recipe: str, n_test: int) -> None:
+    expected = (n_test, len(LABELS))
+    if probabilities.shape != expected:
+        raise ValueError(f"{recipe} answered {probabilities.shape}; {expected} is needed.")
+    if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3) or (probabilities < 0).any():
+        raise ValueError(f"{recipe} answered rows that are no probabilities.")

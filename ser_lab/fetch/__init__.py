@@ -1,0 +1,14 @@
+"""Corpora from their publishers into the data folder, and a check of what lies there."""
+
+from ser_lab.fetch.place import CorpusState, check_corpora, fetch_corpus, place_corpus
+from ser_lab.fetch.sources import SOURCES, Source, find_source
+
+__all__ = [
+    "SOURCES",
+    "CorpusState",
+    "Source",
+    "check_corpora",
+    "fetch_corpus",
+    "find_source",
+    "place_corpus",
+]

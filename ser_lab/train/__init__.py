@@ -1,0 +1,1 @@
+"""Networks, training loops, calibration and export."""

@@ -1,0 +1,64 @@
+"""Tables of clips, and that nobody stands on two sides."""
+
+from pathlib import Path
+
+import pytest
+
+from ser_core.errors import CorpusError
+from ser_lab.data.splits import (
+    COLUMNS,
+    CREMA_D_SPLIT,
+    RAVDESS_FOLDS,
+    SHIPPED_SPLIT,
+    SpeakerSplit,
+    list_clips,
+    shipped_split,
+    tabulate_clips,
+)
+
+SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02", "tess/YAF"))
+
+
+def test_no_speaker_stands_on_two_sides(miniature: Path) -> None:
+    table = tabulate_clips(miniature, ("ravdess", "tess"), SPLIT)
+    assert tuple(table.columns) == COLUMNS
+    assert (table.groupby("speaker")["split"].nunique() == 1).all()
+    sides = table.groupby("split")["speaker"].unique().map(sorted).to_dict()
+    assert sides == {
+        "test": ["ravdess/01"],
+        "development": ["ravdess/02", "tess/YAF"],
+        "train": ["ravdess/03", "ravdess/04", "tess/OAF"],
+    }
+
+
+def test_the_six_folds_hold_each_actor_once() -> None:
+    actors = [actor for fold in RAVDESS_FOLDS for actor in fold]
+    assert sorted(actors) == [f"{i:02d}" for i in range(1, 25)]
+
+
+def test_the_shipped_split_tests_fold_one_and_shares_nobody() -> None:
+    assert SHIPPED_SPLIT.test == ("ravdess/01", "ravdess/11", "ravdess/20", "ravdess/21")
+    assert not set(SHIPPED_SPLIT.test) & set(SHIPPED_SPLIT.development)
+
+
+def test_a_shipped_model_holds_out_actors_of_each_corpus_that_it_learns_from() -> None:
+    assert shipped_split(("ravdess", "tess")) == SHIPPED_SPLIT
+    assert shipped_split(("tess",)) == SpeakerSplit((), ())
+    both = shipped_split(("ravdess", "ravdess-song", "tess", "crema-d"))
+    assert both.test == SHIPPED_SPLIT.test + CREMA_D_SPLIT.test
+    assert both.development == SHIPPED_SPLIT.development + CREMA_D_SPLIT.development
+    assert not set(both.test) & set(both.development)
+
+
+def test_no_corpora_give_an_empty_table_of_the_same_columns(miniature: Path) -> None:
+    assert tuple(list_clips(miniature, ()).columns) == COLUMNS[:-1]
+
+
+def test_a_speaker_who_is_not_there_is_named(miniature: Path) -> None:
+    with pytest.raises(CorpusError, match="ravdess/24"):
+        tabulate_clips(miniature, ("ravdess",), SpeakerSplit(("ravdess/24",), ()))
+
+
+def test_an_unknown_corpus_is_named(miniature: Path) -> None:
+    with pytest.raises(CorpusError, match="'savoy' is not a corpus; known: ravdess, "):
+        tabulate_clips(miniature, ("savoy",), SPLIT)
