@@ -1,7 +1,7 @@
-"""What comes along beside the code: models and example clips.
+"""Where files lie: the cache, and the models and examples that come with the code.
 
-A wheel carries them in this package (see `package-dir` in pyproject.toml); a checkout has them
-in its root, where a Space and the people who work on them look.
+A wheel carries models and examples in `ser_core/bundled` (see `package-dir` in pyproject.toml); a
+checkout has them in its root.
 """
 
 import os
@@ -54,10 +54,11 @@ def remove_earlier_entries(
 
 
 def bundled(name: str) -> Path:
-    """Find a folder that comes along.
+    """Return a folder that comes with the code.
 
     Args:
         name: `model` or `examples`.
     """
-    inside = Path(__file__).resolve().parent / name
-    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / name
+    package = Path(__file__).resolve().parent
+    inside = package / "bundled" / name
+    return inside if inside.is_dir() else package.parent / name

@@ -54,7 +54,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_every_package_goes_into_the_wheel() -> None:
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for path in (ROOT / "ser_core").rglob("__init__.py")
+        for root in ("ser_core", "ser_lab")
+        for path in (ROOT / root).rglob("__init__.py")
     }
     mapped = set(PROJECT["tool"]["setuptools"]["package-dir"])
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == found | mapped
