@@ -2,4 +2,7 @@
 
 from ser_core.cli.common import app
 
-__all__ = ["app", "archive", "data", "lab", "listen", "publish", "reproduction", "serve"]
+# The help lists the commands in this order.
+from ser_core.cli import predict, serve, lab, publish  # isort: skip
+
+__all__ = ["app", "lab", "predict", "publish", "serve"]
