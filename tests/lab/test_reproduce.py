@@ -295,7 +295,7 @@ def test_unknown_names_are_told_with_those_known(tmp_path: Path) -> None:
         (["gmm"], "'gmm' is not a reproduction; known: lstm, bilstm"),
         (["mfcc-lstm", "--variant", "none"], "known: no-copies, copies-after"),
         (["svm", "--split", "sex"], "'sex' is not a split; known: random, speaker"),
-        (["svm", "--data", str(tmp_path)], "holds none of the corpora"),
+        (["svm", "--data", str(tmp_path)], "contains none of the corpora"),
     ):
         refused = CliRunner().invoke(app, ["reproduce", *arguments])
         assert (refused.exit_code, refused.stdout) == (2, "")

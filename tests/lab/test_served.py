@@ -72,7 +72,10 @@ def test_a_test_on_voices_that_a_model_knows_is_refused_by_name(tmp_path: Path) 
             NamePredictor("ravdess"), PROTOCOLS["ravdess-6fold"], tree, runs_folder=tmp_path
         )
     message = str(refused.value)
-    assert "small 1.2 knows 20 test speakers of ravdess-6fold: ravdess/02, ravdess/03" in message
+    assert (
+        "small 1.2 was trained on 20 test speakers of ravdess-6fold: ravdess/02, ravdess/03"
+        in message
+    )
     assert "ravdess/08" in message  # developed on is known, too
     assert all(speaker not in message for speaker in SHIPPED_SPLIT.test)
     assert "--recipe" in message
@@ -81,5 +84,5 @@ def test_a_test_on_voices_that_a_model_knows_is_refused_by_name(tmp_path: Path) 
 
 def test_who_was_heard_singing_is_known() -> None:
     check_unseen(manifest("tess"), ["ravdess/02"], "any")
-    with pytest.raises(ModelError, match="knows 1 test speakers of any: ravdess/02"):
+    with pytest.raises(ModelError, match="was trained on 1 test speakers of any: ravdess/02"):
         check_unseen(manifest("ravdess-song"), ["ravdess/01", "ravdess/02"], "any")
