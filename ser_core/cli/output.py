@@ -98,5 +98,5 @@ def print_states(states: "Sequence[CorpusState]") -> None:
     for state in states:
         sign = "[green]✔[/]" if state.whole else "[red]✘[/]" if state.n_clips else "–"
         counts = (f"{state.n_clips:,}", f"{state.corpus.n_clips:,}")
-        table.add_row(state.corpus.name, *counts, f"{sign} {state.tell()}")
+        table.add_row(state.corpus.name, *counts, f"{sign} {state.text}")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""Corpora from their publishers into the data folder, and a check of what lies there."""
+"""Corpora downloaded from their publishers and installed in the data folder."""
 
 from ser_lab.fetch.place import CorpusState, check_corpora, fetch_corpus, place_corpus
 from ser_lab.fetch.sources import SOURCES, Source, find_source

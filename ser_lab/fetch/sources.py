@@ -1,7 +1,7 @@
-"""Where each corpus is fetched from: the publishers' own files, with the hashes they publish.
+"""Where each corpus is downloaded from: the publishers' files, with the hashes they publish.
 
-Which address was seen in use elsewhere, and which follows from documentation alone, stands
-beside each; none was reached from where this was written.
+The comment beside each address says whether it is in use elsewhere or follows from documentation
+alone; none could be tried where this was written.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,68 +10,67 @@ from pathlib import PurePosixPath
 
 import requests
 
-from ser_core.corpora import AUDIO_SUFFIXES, CORPORA, Corpus
+from ser_core.corpora import AUDIO_SUFFIXES, CORPORA, CREMA_D, Corpus
 from ser_core.errors import CorpusError
 from ser_lab.fetch.transfer import Remote, read_json
 
 BOREALIS = "https://borealisdata.ca"
-"""The Dataverse that holds TESS. Its listing of files and its downloads are those of Dataverse's
-API guide, in use for other data sets of the same host; TESS by its DOI, too."""
+"""Dataverse that holds TESS. Listing and downloads follow Dataverse's API guide and are in use for
+other data sets of the same host, and for TESS by its DOI."""
 GITHUB_API = "https://api.github.com"
-"""Its listing of CREMA-D's tree is in wide use."""
+"""Lists CREMA-D's tree; in wide use."""
 GITHUB_RAW = "https://raw.githubusercontent.com"
-"""Serves what is no LFS object: CREMA-D's tables. VideoDemographics.csv was seen in use; that
-tabulatedVotes.csv lies beside it in the repository was seen, too."""
+"""Serves files outside LFS, CREMA-D's tables; VideoDemographics.csv is in use, and
+tabulatedVotes.csv lies beside it in the repository."""
 GITHUB_MEDIA = "https://media.githubusercontent.com/media"
-"""Serves LFS objects: CREMA-D's clips, in wide use."""
+"""Serves LFS objects, CREMA-D's clips; in wide use."""
 KAGGLE = "https://www.kaggle.com"
-"""Its download of JL-Corpus without an account was seen in use; Kaggle may ask for one."""
+"""Serves JL-Corpus; in use without an account, which Kaggle may come to require."""
 
 TESS_DOI = "doi:10.5683/SP2/E8H2MF"
 CREMA_D_REPOSITORY, CREMA_D_BRANCH = "CheyneyComputerScience/CREMA-D", "master"
 CREMA_D_TABLES = ("VideoDemographics.csv", "processedResults/tabulatedVotes.csv")
-"""What `ser_lab.data.crema_d` reads beside the clips."""
+"""Tables that `ser_lab.data.crema_d` reads beside the clips."""
 _KINDS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
-"""Checksums that a Dataverse may state."""
+"""Names of hashes in a Dataverse's listing, as hashlib has them."""
+
+ListFiles = Callable[[requests.Session], list[Remote]]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How one corpus is had.
+    """Where one corpus comes from.
 
     Attributes:
-        corpus: Which.
-        folder: Where it is put, below the data folder.
-        list_files: Asks what files there are; None where the publisher gives them out on
-            request only.
-        checksums: What is known of the files' hashes, in words.
-        about_bytes: Size of the download, roughly, where the listing does not tell.
+        corpus: The corpus.
+        list_files: Lists the publisher's files; None where they are available on request only.
+        checksums: Which hashes of the files are published, in words.
+        about_bytes: Rough size of the download, where the listing has no sizes.
     """
 
     corpus: Corpus
-    folder: str
-    list_files: Callable[[requests.Session], list[Remote]] | None
+    list_files: ListFiles | None
     checksums: str
     about_bytes: int = 0
 
+    @property
+    def folder(self) -> str:
+        """Name of the folder, below the data folder, that it is installed in."""
+        return PurePosixPath(self.corpus.folders[0]).parts[0]
+
     def describe(self) -> str:
-        """Title, source, licence, whom to cite and what is known of checksums, a line each."""
-        return "\n".join(
-            (
-                f"{self.corpus.name}: {self.corpus.title}",
-                f"  source    {self.corpus.source}",
-                f"  licence   {self.corpus.licence}",
-                f"  cite      {self.corpus.citation}",
-                f"  checksums {self.checksums}",
-            )
+        """Return title, source, licence, citation and published checksums, a line each."""
+        return (
+            f"{self.corpus.name}: {self.corpus.title}\n"
+            f"  source    {self.corpus.source}\n"
+            f"  licence   {self.corpus.licence}\n"
+            f"  cite      {self.corpus.citation}\n"
+            f"  checksums {self.checksums}"
         )
 
 
 def find_source(name: str) -> Source:
-    """How a corpus is had.
-
-    Args:
-        name: Its name.
+    """Return the source of a corpus.
 
     Raises:
         CorpusError: There is no corpus of that name.
@@ -81,33 +80,17 @@ def find_source(name: str) -> Source:
     return SOURCES[name]
 
 
-def _archives(corpus: Corpus) -> Callable[[requests.Session], list[Remote]]:
-    """The archives that a corpus itself names. Zenodo's addresses, in wide use, and its MD5."""
-
-    def list_files(_: requests.Session) -> list[Remote]:
-        return [
-            Remote(archive.url, PurePosixPath(archive.url).name, f"md5:{archive.md5}")
-            for archive in corpus.archives
-        ]
-
-    return list_files
-
-
 def list_tess(session: requests.Session) -> list[Remote]:
-    """Ask the Dataverse for TESS's files.
-
-    Args:
-        session: Who asks.
+    """List TESS's clips, as its Dataverse has them.
 
     Raises:
-        CorpusError: It cannot be reached, or answers otherwise than expected.
+        CorpusError: The Dataverse cannot be reached, or answers otherwise than documented.
 
     Source: Dataverse's guides to its Native API, files of a dataset, and its Data Access API.
     """
     url = f"{BOREALIS}/api/datasets/:persistentId/versions/:latest/files?persistentId={TESS_DOI}"
     answer = read_json(session, url)
     try:
-        files = [row["dataFile"] for row in answer["data"]]
         remotes = [
             Remote(
                 url=f"{BOREALIS}/api/access/datafile/{file['id']}",
@@ -115,24 +98,21 @@ def list_tess(session: requests.Session) -> list[Remote]:
                 checksum=f"{_KINDS[file['checksum']['type']]}:{file['checksum']['value']}",
                 n_bytes=file["filesize"],
             )
-            for file in files
+            for file in (row["dataFile"] for row in answer["data"])
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise _unexpected(url, error) from error
-    wanted = AUDIO_SUFFIXES | {".zip"}
-    return [r for r in remotes if PurePosixPath(r.name).suffix.lower() in wanted]
+    suffixes = AUDIO_SUFFIXES | {".zip"}
+    return [r for r in remotes if PurePosixPath(r.name).suffix.lower() in suffixes]
 
 
 def list_crema_d(session: requests.Session) -> list[Remote]:
-    """Ask GitHub for CREMA-D's clips and tables.
+    """List CREMA-D's clips and tables, as GitHub has them.
 
-    Git knows a clip by the hash of its LFS pointer, which follows from the clip itself.
-
-    Args:
-        session: Who asks.
+    Git identifies a clip by the hash of its LFS pointer, which follows from the clip itself.
 
     Raises:
-        CorpusError: It cannot be reached, or answers otherwise than expected.
+        CorpusError: GitHub cannot be reached, or answers otherwise than documented.
 
     Source: GitHub's REST API, trees; the specification of Git LFS pointers.
     """
@@ -148,15 +128,15 @@ def list_crema_d(session: requests.Session) -> list[Remote]:
 
 def _crema_d_files(tree: Iterator[tuple[str, str]]) -> Iterator[Remote]:
     for path, sha1 in tree:
-        place = f"{CREMA_D_REPOSITORY}/{CREMA_D_BRANCH}/{path}"
+        location = f"{CREMA_D_REPOSITORY}/{CREMA_D_BRANCH}/{path}"
         if path.startswith("AudioWAV/") and path.endswith(".wav"):
-            yield Remote(f"{GITHUB_MEDIA}/{place}", path, f"lfs:{sha1}")
+            yield Remote(f"{GITHUB_MEDIA}/{location}", path, f"lfs:{sha1}")
         elif path in CREMA_D_TABLES:
-            yield Remote(f"{GITHUB_RAW}/{place}", path, f"git:{sha1}")
+            yield Remote(f"{GITHUB_RAW}/{location}", path, f"git:{sha1}")
 
 
 def list_jl_corpus(_: requests.Session) -> list[Remote]:
-    """Kaggle's one archive; no hash of it is published."""
+    """Return Kaggle's one archive, of which no hash is published."""
     return [Remote(f"{KAGGLE}/api/v1/datasets/download/tli725/jl-corpus", "jl-corpus.zip")]
 
 
@@ -167,25 +147,27 @@ def _unexpected(url: str, error: Exception) -> CorpusError:
     )
 
 
-CREMA_D = CORPORA["crema-d"]
-_ZENODO = "MD5, stated by Zenodo"
+def _zenodo(name: str) -> Source:
+    """Return a corpus that names its archives; Zenodo's addresses are in wide use."""
+    corpus = CORPORA[name]
+    remotes = [Remote(a.url, PurePosixPath(a.url).name, f"md5:{a.md5}") for a in corpus.archives]
+    return Source(corpus, lambda _: remotes, "MD5, stated by Zenodo")
+
+
 SOURCES: dict[str, Source] = {
     source.corpus.name: source
     for source in (
-        Source(CORPORA["ravdess"], "ravdess", _archives(CORPORA["ravdess"]), _ZENODO),
-        Source(
-            CORPORA["ravdess-song"], "ravdess_song", _archives(CORPORA["ravdess-song"]), _ZENODO
-        ),
-        Source(CORPORA["tess"], "tess", list_tess, "of each file, stated by the Dataverse"),
-        Source(CREMA_D, "crema_d", list_crema_d, "of each file, from Git", about_bytes=650_000_000),
-        Source(CORPORA["savee"], "savee", None, "none published"),
+        _zenodo("ravdess"),
+        _zenodo("ravdess-song"),
+        Source(CORPORA["tess"], list_tess, "of each file, stated by the Dataverse"),
+        Source(CREMA_D, list_crema_d, "of each file, from Git", about_bytes=650_000_000),
+        Source(CORPORA["savee"], None, "none published"),
         Source(
             CORPORA["jl-corpus"],
-            "jl_corpus",
             list_jl_corpus,
             "none published; the archive's own CRC of each file is checked",
         ),
-        Source(CORPORA["emo-db"], "emo_db", _archives(CORPORA["emo-db"]), _ZENODO),
+        _zenodo("emo-db"),
     )
 }
 """By corpus."""
