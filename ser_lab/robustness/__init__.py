@@ -1,5 +1,6 @@
-"""How answers stand changed sound, sound that is no speech, calm reading, and different people."""
+"""Answers under changed audio, on sounds without speech, on calm reading and across people."""
 
-from ser_lab.robustness.measure import measure_robustness, write_robustness
+from ser_lab.robustness.measure import measure_robustness
+from ser_lab.robustness.report import write_robustness
 
 __all__ = ["measure_robustness", "write_robustness"]

@@ -1,4 +1,4 @@
-"""Changes of a clip that an answer should stand, and sounds that are no speech."""
+"""Changes of a clip under which answers should stay the same, and sounds without speech."""
 
 import io
 import subprocess
@@ -16,7 +16,6 @@ from ser_core.preprocess import Waveform
 from ser_lab.data.augment import add_noise, telephone
 
 RATE_HZ = 16_000
-"""Rate at which clips are changed."""
 
 Random = np.random.Generator
 Apply = Callable[[Waveform, Random], npt.NDArray[np.floating]]
@@ -24,13 +23,13 @@ Apply = Callable[[Waveform, Random], npt.NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change and what is asked of the answers under it.
+    """One change of a clip and the targets for the answers under it.
 
     Attributes:
-        name: What the report calls it.
-        apply: From (n_samples,) and a generator to the changed clip.
-        unchanged: Least share of answers that stay the same; None where that is not asked.
-        loss: Most points of UAR that may be lost, as a share; None where that is not asked.
+        name: Its name in the report.
+        apply: Turns (n_samples,) and a random generator into the changed clip.
+        unchanged: Least share of answers that stay the same; None for no target.
+        loss: Most points of UAR that may be lost, as a share; None for no target.
     """
 
     name: str
@@ -40,11 +39,7 @@ class Change:
 
 
 def list_changes(noises: Sequence[Waveform]) -> list[Change]:
-    """Every change of the protocol.
-
-    Args:
-        noises: Recordings of noise at `RATE_HZ`; without any, none is added.
-    """
+    """Return every change of the protocol; `noises` are at `RATE_HZ` and may be none."""
     small = partial(Change, unchanged=0.95)
     changes = [small(f"gain {db:+d} dB", partial(_gain, db=db)) for db in (-12, -2, 2, 12)]
     changes += [small(f"{n} samples cropped", partial(_crop, n=n)) for n in (100, 1_000)]
@@ -128,7 +123,7 @@ def _opus(clip: Waveform, _random: Random) -> Waveform:
 
 
 def _room(clip: Waveform, random: Random) -> Waveform:
-    """Noise that falls by 60 dB in 0.4 s after the direct sound, as loud as that in all."""
+    """Add noise that decays by 60 dB in 0.4 s, with the energy of the direct sound."""
     n = round(0.4 * RATE_HZ)
     tail = random.normal(size=n) * 10.0 ** (-3.0 * np.arange(n) / n)
     response = np.concatenate([[1.0], tail / np.linalg.norm(tail)])
@@ -136,7 +131,7 @@ def _room(clip: Waveform, random: Random) -> Waveform:
 
 
 def list_silences() -> Iterator[tuple[str, Waveform]]:
-    """Made-up sounds that are no speech: silence, hum, tones, chords, clicks and hiss."""
+    """Generate sounds without speech, by kind: silence, hiss, tones, chords, clicks, a sweep."""
     random = np.random.default_rng(0)
     t = np.arange(3 * RATE_HZ) / RATE_HZ
     yield "digital silence", np.zeros_like(t, np.float32)

@@ -1,4 +1,4 @@
-"""What answers have to stand."""
+"""Robustness: every check is measured, and the page is of its record."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,8 @@ from ser_core.model.manifest import Manifest
 from ser_core.prediction import Prediction
 from ser_lab.robustness import measure_robustness, write_robustness
 from ser_lab.robustness.changes import RATE_HZ, list_changes, list_silences
-from tests.conftest import make_babble, needs_ffmpeg
+from ser_lab.robustness.report import render_page
+from tests.conftest import ROOT, make_babble, needs_ffmpeg
 
 N = len(LABELS)
 MEASURE = "ser_lab.robustness.measure"
@@ -68,7 +69,7 @@ def test_sounds_without_speech_are_of_many_kinds() -> None:
 
 
 class Loud:
-    """Hears anger in what is loud at its end, calm elsewhere, and refuses silence."""
+    """Predicts angry for loud clips and calm for others, and rejects silence."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -107,7 +108,18 @@ def test_every_check_is_measured_and_written(
     assert by_name["ravdess: women and men"]["figures"] == {"female": 1.0, "male": 1.0, "gap": 0.0}
     assert by_name["calibration error, unseen speakers"]["figures"]["ECE"] == pytest.approx(0.3)
     path = write_robustness({"loud": rows}, tmp_path)
-    told = path.read_text(encoding="utf-8")
-    assert "| gain -2 dB | ≥ 95% unchanged | **missed**: unchanged 50.0%" in told
+    page = path.read_text(encoding="utf-8")
+    assert "| gain -2 dB | ≥ 95% unchanged | **missed**: unchanged 50.0%" in page
     stored = json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8"))
     assert stored["models"]["loud"] == rows
+
+
+def test_the_committed_page_is_of_the_committed_record() -> None:
+    docs = ROOT / "docs"
+    record, detector = (
+        json.loads((docs / name).read_text(encoding="utf-8"))
+        for name in ("robustness.json", "speech.json")
+    )
+    page = (docs / "robustness.md").read_text(encoding="utf-8")
+    assert render_page(record, detector) == page
+    assert "Speech or not, unseen" not in render_page(record, {})
