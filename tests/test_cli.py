@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from ser_core import __version__
-from ser_core.cli import common as names
+from ser_core.cli import lab as names
+from ser_core.cli.common import MODELS
 from ser_core.labels import LABELS
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_lab.data.protocols import PROTOCOLS
@@ -155,8 +156,8 @@ def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
     assert done.stderr.startswith(f"moodmirror: Port {port} on 127.0.0.1 is not available: ")
 
 
-def test_names_that_the_shell_completes_are_those_that_the_rooms_know() -> None:
-    assert names.MODELS == (AUTO, ACCURATE, COMPACT)
+def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:
+    assert MODELS == (AUTO, ACCURATE, COMPACT)
     assert set(names.PROTOCOLS) == set(PROTOCOLS)
     assert set(names.RECIPES) == set(RECIPES)
     assert set(names.SYSTEMS) == set(REPRODUCTIONS)

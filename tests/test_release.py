@@ -92,7 +92,7 @@ def test_the_wheels_metadata_says_what_the_package_says(wheel: zipfile.ZipFile) 
 @needs_checkout
 def test_a_wheel_without_a_checkout_finds_its_model(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    code = "from ser_core.registry import BUNDLED, settle; print(BUNDLED); settle('compact')"
+    code = "from ser_core.registry import BUNDLED, resolve; print(BUNDLED); resolve('compact')"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
         env={"PYTHONPATH": str(tmp_path)},
@@ -170,7 +170,7 @@ def test_live_says_what_it_hears_until_it_is_interrupted(monkeypatch: pytest.Mon
     assert [float(line.split()[0]) for line in answers] == [0.5, 1.0, 1.5, 2.0]
     assert answers[0].endswith("…")
     assert answers[-1].split()[2] in LABELS
-    assert summary.startswith("2 s heard. ")
+    assert summary.startswith("2 s analysed. ")
     assert summary.endswith("%")
 
 

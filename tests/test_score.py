@@ -1,4 +1,4 @@
-"""Archives: every kind of input, bad clips, and what is done once."""
+"""Archives: every kind of input, bad clips, and resuming."""
 
 import io
 import os
@@ -18,11 +18,11 @@ from pyarrow import dataset
 from ser_core.predictor import Predictor
 from ser_core.score import (
     Output,
-    Report,
     ScoreConfig,
     ScoreError,
     Summary,
     Task,
+    TaskResult,
     Worker,
     list_clips,
     open_output,
@@ -35,8 +35,8 @@ from tests.conftest import RATE_HZ, make_babble
 CONFIG = ScoreConfig(clips_per_part=3, batch_windows=4)
 
 
-class Here:
-    """A crew of one, in this process; it can die over a clip."""
+class LocalPool:
+    """A pool of one worker in this process; it can die over a clip."""
 
     n_workers = 1
 
@@ -53,12 +53,12 @@ class Here:
         self._deadly, self._n_tasks = deadly, n_tasks
         self.n_done = 0
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Report]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
         for task in tasks:
             if self.n_done == self._n_tasks:
                 raise KeyboardInterrupt
-            if not any(self._deadly in name for name in task.source.names()):
-                yield self._worker.do(task)
+            if not any(self._deadly in name for name in task.source.names):
+                yield self._worker.run(task)
                 self.n_done += 1
 
 
@@ -96,7 +96,7 @@ def run(
     source: str | Path, folder: Path, predictor: Predictor, config: ScoreConfig = CONFIG, **how: Any
 ) -> tuple[Summary, list[dict[str, Any]]]:
     output = open_output(str(folder), predictor.manifest, config)
-    summary = score(str(source), output, Here(predictor, output, config, **how), config)
+    summary = score(str(source), output, LocalPool(predictor, output, config, **how), config)
     return summary, rows_in(output)
 
 
@@ -147,7 +147,7 @@ def test_every_kind_of_input_gives_the_answers_of_predict(
 ) -> None:
     source = kind_of_input(kind, clips, tmp_path)
     summary, rows = run(source, tmp_path / "out", predictor)
-    assert (summary.n_clips, summary.n_refused, summary.n_before) == (10, 0, 0)
+    assert (summary.n_clips, summary.n_errors, summary.n_before) == (10, 0, 0)
     heard = {Path(row["clip"].split("::")[-1]).name: row for row in rows if not row["error"]}
     if kind == "zip":  # zip://a/0.FLAC::clips.zip
         heard = {Path(row["clip"].split("::")[0]).name: row for row in rows}
@@ -188,13 +188,13 @@ def test_bad_clips_are_rows_with_their_reason(predictor: Predictor, tmp_path: Pa
     assert reasons["text.wav"].startswith("We couldn't read text.wav")
     assert "60,000,000 bytes; at most 50,000,000" in reasons["huge.wav"]
     assert summary.n_clips == len({row["clip"] for row in rows}) == len(rows)
-    assert summary.n_refused == sum(row["error"] is not None for row in rows) == 6
+    assert summary.n_errors == sum(row["error"] is not None for row in rows) == 6
     assert {row["emotion"] is None for row in rows if row["error"]} == {True}
     assert any("::x/good.wav" in row["clip"] for row in rows)
     assert not [row for row in rows if sources.FETCHED in (row["error"] or "")]
 
 
-def test_a_shard_that_is_cut_off_is_a_row_and_its_clips_are_judged(
+def test_a_shard_that_is_cut_off_is_a_row_and_its_clips_are_analysed(
     clips: Path, predictor: Predictor, tmp_path: Path
 ) -> None:
     shard = pack(tmp_path / "cut.tar", clips)
@@ -253,13 +253,13 @@ def test_a_clip_that_kills_its_worker_is_a_row_in_the_end(
     assert len({row["clip"] for row in rows}) == len(rows) == summary.n_clips == 10
 
 
-def test_workers_that_die_over_everything_end_the_run(
+def test_workers_that_die_on_every_task_end_the_run(
     clips: Path, predictor: Predictor, tmp_path: Path
 ) -> None:
     for i in range(20):
         os.link(clips / "a" / "2.wav", clips / f"more-{i}.wav")
     config = replace(CONFIG, clips_per_part=1)
-    with pytest.raises(ScoreError, match="Workers died over each of 30 tasks"):
+    with pytest.raises(ScoreError, match="Workers died on each of 30 tasks"):
         run(clips, tmp_path / "out", predictor, config, deadly="")
     for i in range(20):
         (clips / f"more-{i}.wav").unlink()
@@ -280,13 +280,13 @@ def test_what_cannot_be_fetched_now_is_left_for_another_run(
 
     monkeypatch.setattr(memory, "cat_file", lose_one)
     summary, rows = run(source, tmp_path / "out", predictor)
-    assert (summary.n_clips, summary.n_postponed, len(rows)) == (9, 1, 9)
+    assert (summary.n_clips, summary.n_retryable, len(rows)) == (9, 1, 9)
     monkeypatch.setattr(memory, "cat_file", true_cat)
     summary, rows = run(source, tmp_path / "out", predictor)
     assert (summary.n_before, summary.n_clips, len(rows)) == (9, 1, 10)
 
 
-def test_a_damaged_part_is_judged_anew(clips: Path, predictor: Predictor, tmp_path: Path) -> None:
+def test_a_damaged_part_is_analysed_again(clips: Path, predictor: Predictor, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(clips, out, predictor)
     part = next(out.glob("*.parquet"))
@@ -296,7 +296,7 @@ def test_a_damaged_part_is_judged_anew(clips: Path, predictor: Predictor, tmp_pa
     assert len({row["clip"] for row in rows}) == len(rows) == 10
 
 
-def test_names_that_are_no_unicode_are_told(predictor: Predictor, tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_written_in_hexadecimal(predictor: Predictor, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     soundfile.write(folder / "good.wav", make_babble(), RATE_HZ)
@@ -311,7 +311,7 @@ def test_a_folder_of_other_settings_or_other_things_is_refused(
     clips: Path, predictor: Predictor, tmp_path: Path
 ) -> None:
     open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
-    with pytest.raises(ScoreError, match="begun with rows 'clips', not 'windows'"):
+    with pytest.raises(ScoreError, match="was started with rows 'clips', not 'windows'"):
         open_output(str(tmp_path / "out"), predictor.manifest, replace(CONFIG, rows="windows"))
     with pytest.raises(ScoreError, match="files that this command did not write"):
         open_output(str(clips), predictor.manifest, CONFIG)
@@ -323,8 +323,8 @@ def test_a_run_that_another_one_follows_writes_no_more(
 ) -> None:
     first = open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
     open_output(str(tmp_path / "out"), predictor.manifest, CONFIG)
-    with pytest.raises(SupersededError, match="Another run writes"):
-        score(str(clips), first, Here(predictor, first), CONFIG)
+    with pytest.raises(SupersededError, match="Another run is writing"):
+        score(str(clips), first, LocalPool(predictor, first), CONFIG)
     assert not list((tmp_path / "out").glob("*.parquet"))
 
 

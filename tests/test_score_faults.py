@@ -12,14 +12,14 @@ from pyarrow import dataset
 from benchmarks.scoring import begin, kill, parts, wait_for, workers_of
 from ser_core.predictor import Predictor
 from ser_core.score import ScoreConfig, ScoreError, Task, list_clips, open_output
-from ser_core.score.pool import OPENING_TRIES, Processes
+from ser_core.score.pool import OPENING_TRIES, ProcessPool
 from ser_core.score.sources import Files
 from tests.conftest import RATE_HZ, make_babble
 
 N_CLIPS = 400
 PATIENCE_S = 300.0
 OPTIONS = ("--model", "compact", "--workers", "2", "--part", "20")
-CREWS = [
+POOLS = [
     (),
     pytest.param(
         ("--ray",),
@@ -56,26 +56,26 @@ def check_whole(out: Path, archive: Path, model: Path) -> None:
             assert found == pytest.approx(expected.probabilities, abs=1e-5)
 
 
-@pytest.mark.parametrize("crew", CREWS)
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_killed_worker_loses_no_clip_and_doubles_none(
-    crew: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
+    pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    doing = begin(archive, out, *OPTIONS, *crew)
+    doing = begin(archive, out, *OPTIONS, *pool)
     wait_for(lambda: parts(out), doing, patience_s=PATIENCE_S)
     kill(workers_of(doing.pid)[0])
-    told, complaint = doing.communicate(timeout=PATIENCE_S)
-    assert doing.returncode == 0, complaint
-    assert "400 clips analysed, 0 with an error, 0.89 h of audio; 0 were already done." in told
+    text, errors = doing.communicate(timeout=PATIENCE_S)
+    assert doing.returncode == 0, errors
+    assert "400 clips analysed, 0 with an error, 0.89 h of audio; 0 were already done." in text
     check_whole(out, archive, bundled_model)
 
 
-@pytest.mark.parametrize("crew", CREWS)
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
-    crew: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
+    pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    doing = begin(archive, out, *OPTIONS, *crew)
+    doing = begin(archive, out, *OPTIONS, *pool)
     wait_for(lambda: parts(out) >= 2, doing, patience_s=PATIENCE_S)
     workers = workers_of(doing.pid)
     assert len(workers) == 2
@@ -85,11 +85,11 @@ def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     n_before = len(dataset.dataset(out).to_table())
     assert 0 < n_before < N_CLIPS
-    resumed = begin(archive, out, *OPTIONS, *crew)
-    told, complaint = resumed.communicate(timeout=PATIENCE_S)
-    assert resumed.returncode == 0, complaint
-    assert f"{N_CLIPS - n_before} clips analysed" in told
-    assert f"{n_before} were there before" in told
+    resumed = begin(archive, out, *OPTIONS, *pool)
+    text, errors = resumed.communicate(timeout=PATIENCE_S)
+    assert resumed.returncode == 0, errors
+    assert f"{N_CLIPS - n_before} clips analysed" in text
+    assert f"{n_before} were already done" in text
     check_whole(out, archive, bundled_model)
     assert before.items() <= {p.name: p.stat().st_mtime_ns for p in out.glob("part-*")}.items()
 
@@ -112,14 +112,14 @@ def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
         str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
     )
     clips, _ = list_clips(str(archive))
-    task = Task(0, Files(tuple(clips[:2])), 2)
+    task = Task(Files(tuple(clips[:2])), 2)
     opening = partial(open_after_deaths, bundled_model, deaths, n_deaths)
-    with Processes(1, opening, output, ScoreConfig()) as crew:
+    with ProcessPool(1, opening, output, ScoreConfig()) as pool:
         if n_deaths < OPENING_TRIES:
-            assert [report.n_clips for report in crew.run([task])] == [2]
+            assert [result.n_clips for result in pool.run([task])] == [2]
         else:
             with pytest.raises(ScoreError, match="2 workers in a row died"):
-                list(crew.run([task]))
+                list(pool.run([task]))
 
 
 def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
@@ -129,13 +129,13 @@ def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
         str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
     )
     clips, _ = list_clips(str(archive))
-    tasks = [Task(number, Files((clips[number],)), 1) for number in range(3)]
-    with Processes(1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()) as crew:
-        (first,) = crew.run(tasks[:1])
+    tasks = [Task(Files((clips[number],)), 1, number=number) for number in range(3)]
+    with ProcessPool(1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()) as pool:
+        (first,) = pool.run(tasks[:1])
         kill(first.process)
-        (idle,) = crew._idle
+        (idle,) = pool._idle
         wait_for(lambda: idle.pool._broken, patience_s=PATIENCE_S)
-        assert [report.number for report in crew.run(tasks[1:])] == [2]  # it died over 1
+        assert [result.number for result in pool.run(tasks[1:])] == [2]  # it died over 1
 
 
 def is_running(process: int) -> bool:

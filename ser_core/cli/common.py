@@ -1,54 +1,37 @@
-"""What all commands share: the app itself, options, errors, and how a model is opened."""
+"""The app, the registration of its commands, shared options, and how a model is opened."""
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec
 
 import typer
 
-from ser_core import __version__, corpora
+from ser_core import __version__
 from ser_core.errors import SerError
 
 if TYPE_CHECKING:
     from ser_core.predictor import Predictor
 
+P = ParamSpec("P")
 
+BAD_INPUT = 2
+"""Exit code for errors that the user can correct."""
+MODEL = "auto"
 MODELS = ("auto", "accurate", "compact")
-RECIPES = ("lstm", "accurate", "compact")
-PROTOCOLS = (
-    "ravdess-6fold",
-    "ravdess-5fold",
-    "crema-d",
-    "cross-corpus",
-    "leave-one-corpus-out",
-    "random-split",
-)
-SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
-SPLITS = ("random", "speaker")
-CORPORA = tuple(corpora.CORPORA)
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:
-    """For `autocompletion=`: those of the names that go on as what is typed begins.
+    """Return a function for `autocompletion=` that completes these names.
 
-    Where there are none the shell offers files, which is right for a model folder.
+    Where it returns no name the shell completes files, which suits model folders.
     """
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names if name.startswith(incomplete)]
-
-    return complete
-
-
-BAD_INPUT = 2
-"""Exit code where the caller can mend something."""
-
-app = typer.Typer(
-    help="Speech emotion recognition.", no_args_is_help=True, pretty_exceptions_enable=False
-)
 
 ModelOption = Annotated[
     str,
@@ -59,13 +42,61 @@ ModelOption = Annotated[
         autocompletion=one_of(*MODELS),
     ),
 ]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Can be repeated.", autocompletion=one_of(*MODELS)),
+]
 DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
+FileArgument = Annotated[Path, typer.Argument(help="A recording.")]
 
-MODEL = "auto"
+app = typer.Typer(
+    help="Speech emotion recognition.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def command(
+    group: typer.Typer = app, *, extra: str = ""
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command, in which a SerError is one line on stderr and exit code 2.
+
+    Args:
+        group: The app or a group of it.
+        extra: Extra to install where a package is missing.
+    """
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except SerError as error:
+                fail(str(error))
+            except ModuleNotFoundError as error:
+                if not extra:
+                    raise
+                fail(
+                    f"{error.name} is not installed, and this command needs it. "
+                    f"Install it with: pip install '.[{extra}]'"
+                )
+
+        return group.command()(run)
+
+    return register
+
+
+def complain(message: str) -> None:
+    """Print a message to stderr."""
+    typer.echo(f"moodmirror: {message}", err=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Print a message to stderr and exit with code 2."""
+    complain(message)
+    raise typer.Exit(BAD_INPUT)
+
+
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"moodmirror {__version__}")
         raise typer.Exit
 
@@ -79,48 +110,27 @@ def main(
     ] = False,
 ) -> None:
     """Recognise emotions in speech: a recording in, eight probabilities out."""
-    # A handle of its own, which `quiet_native_code` leaves open.
+    # A descriptor of its own, which `quiet_native_code` leaves open.
     log = os.fdopen(os.dup(2), "w")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=log)
 
 
 def open_model(choice: str) -> "Predictor":
-    """Open what `--model` names; a download shows its progress."""
-    from ser_core.registry import download_weights, open_predictor
+    """Open the model of `--model`; a download shows its progress."""
+    from ser_core.registry import resolve
 
-    download_weights(choice)
+    resolved = resolve(choice)
+    resolved.model.download_weights()
     with quiet_native_code():
-        return open_predictor(choice)
-
-
-@contextmanager
-def errors_as_one_line() -> Iterator[None]:
-    """Turn a SerError into one line on stderr and exit code 2."""
-    try:
-        yield
-    except SerError as error:
-        typer.echo(f"moodmirror: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from error
-
-
-@contextmanager
-def needs_extra(extra: str) -> Iterator[None]:
-    """Name the extra to install where one of its packages is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise SerError(
-            f"{error.name} is not installed, and this command needs it. "
-            f"Install it with: pip install '.[{extra}]'"
-        ) from error
+        return resolved.open()
 
 
 @contextmanager
 def quiet_native_code() -> Iterator[None]:
-    """Keep TensorFlow's C++ greetings off stderr, where only our own lines belong.
+    """Keep TensorFlow's C++ messages off stderr.
 
-    They are printed before any setting of TensorFlow's is heeded. Python's own errors
-    leave this context as exceptions, and so are not lost.
+    Some are printed before any of TensorFlow's settings takes effect. Python's own errors leave
+    this context as exceptions, and so are not lost.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,43 +1,61 @@
-"""The commands that bring corpora into the data folder and look after them."""
+"""The commands of `ser_lab`: train, evaluate, report, explore, reproduce, and fetch corpora."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ser_core.cli.common import (
     BAD_INPUT,
-    CORPORA,
     MODEL,
-    MODELS,
-    PROTOCOLS,
-    RECIPES,
-    SPLITS,
-    SYSTEMS,
     ModelOption,
+    ModelsOption,
     app,
-    errors_as_one_line,
-    needs_extra,
+    command,
     one_of,
     open_model,
     quiet_native_code,
 )
 from ser_core.cli.output import print_scores, print_states, print_summary
+from ser_core.corpora import CORPORA
 
-DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
-OwnOption = Annotated[
-    Path,
-    typer.Option(help="Folder with one folder per corpus, or a .csv table of your own recordings."),
-]
-RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
+if TYPE_CHECKING:
+    from ser_lab.fetch import CorpusState
 
 DATA = Path("../shared/data")
 RUNS = Path("docs/runs")
 
+# Names for help and completion, written out so that the command line starts without ser_lab.
+RECIPES = ("lstm", "accurate", "compact")
+PROTOCOLS = (
+    "ravdess-6fold",
+    "ravdess-5fold",
+    "crema-d",
+    "cross-corpus",
+    "leave-one-corpus-out",
+    "random-split",
+)
+SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
+SPLITS = ("random", "speaker")
+one_of_corpora = one_of(*CORPORA)
 
-@app.command()
+DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
+CustomDataOption = Annotated[
+    Path,
+    typer.Option(help="Folder with one folder per corpus, or a .csv table of your own recordings."),
+]
+RunsOption = Annotated[Path, typer.Option(help="Folder of the run records.")]
+SeedsOption = Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")]
+
+data_app = typer.Typer(
+    help="Download the corpora from their publishers, and check them.", no_args_is_help=True
+)
+app.add_typer(data_app, name="data")
+
+
+@command(extra="train")
 def train(
     recipe: Annotated[
         str,
@@ -45,32 +63,31 @@ def train(
             help="accurate, compact, or lstm (the baseline).", autocompletion=one_of(*RECIPES)
         ),
     ] = "lstm",
-    data: OwnOption = DATA,
+    data: CustomDataOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder for logs and checkpoints.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")] = 3,
+    seeds: SeedsOption = 3,
 ) -> None:
     """Train a model and write a model folder with its figures and model card.
 
     With --data recordings.csv, train on your own recordings: the columns are path, label and
     speaker, and sex where known. Some speakers are held out for validation and testing.
     """
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.data.splits import is_table
-        from ser_lab.ship import ship
-        from ser_lab.train.recipes import custom_recipe, find_recipe
+    from ser_lab.data.splits import is_table
+    from ser_lab.ship import ship
+    from ser_lab.train.recipes import custom_recipe, find_recipe
 
-        chosen = find_recipe(recipe)
-        runs = runs or Path("runs") / recipe
-        out = out or runs / "model"
-        if is_table(data):
-            chosen = custom_recipe(chosen, data)
-        manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
+    chosen = find_recipe(recipe)
+    runs = runs or Path("runs") / recipe
+    out = out or runs / "model"
+    if is_table(data):
+        chosen = custom_recipe(chosen, data)
+    manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
 
-@app.command()
+@command(extra="train")
 def train_detector(
     data: DataOption = DATA,
     out: Annotated[Path, typer.Option(help="Weights to write.")] = Path(
@@ -81,16 +98,15 @@ def train_detector(
     ),
 ) -> None:
     """Train the detector of speech against noise and music, and record how much it rejects."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.train.speech_detector import train_detector
+    from ser_lab.train.speech_detector import train_detector
 
-        refused = train_detector(data, out)
-        record.write_text(json.dumps(refused, indent=1) + "\n")
-    for name, share in refused.items():
-        typer.echo(f"{name}: {share:.1%} rejected.")
+    rejection_rates = train_detector(data, out)
+    record.write_text(json.dumps(rejection_rates, indent=1) + "\n")
+    for name, rate in rejection_rates.items():
+        typer.echo(f"{name}: {rate:.1%} rejected.")
 
 
-@app.command()
+@command(extra="train")
 def evaluate(
     protocol: Annotated[
         str,
@@ -107,8 +123,8 @@ def evaluate(
         ),
     ] = None,
     model: ModelOption = MODEL,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings per fold, with seeds 0, 1, …")] = 3,
-    data: OwnOption = DATA,
+    seeds: SeedsOption = 3,
+    data: CustomDataOption = DATA,
     runs: RunsOption = RUNS,
     record: Annotated[bool, typer.Option(help="With test: update the model card.")] = False,
 ) -> None:
@@ -116,82 +132,21 @@ def evaluate(
 
     An interrupted run resumes: a fold that already has its record is not trained again.
     """
-    with errors_as_one_line(), needs_extra("train"):
-        if protocol == "test" and recipe is None:
-            _evaluate_test(model, data, record=record)
-        else:
-            _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
-
-
-@app.command()
-def report(
-    runs: RunsOption = RUNS,
-    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
-) -> None:
-    """Write figures.md, reproduction.md and their charts from the run records."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.report.figures import write_report
-        from ser_lab.reproduce.report import write_reproduction
-
-        for page in (write_report(runs, out), write_reproduction(runs, out)):
-            if page is not None:
-                typer.echo(f"{page} written.")
-
-
-@app.command()
-def explore(
-    data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Output folder: index.html, figures, tables.")] = (
-        Path("runs/explore")
-    ),
-    corpora: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--corpus", help="Only this corpus; can be repeated.", autocompletion=one_of(*CORPORA)
-        ),
-    ] = None,
-    speakers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--speaker", help="Plot this speaker's clips, such as ravdess/12; can be repeated."
-        ),
-    ] = None,
-) -> None:
-    """Explore a folder of corpora: one page with figures, and tables of paths and labels."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.explore import explore as explore_data
-
-        page = explore_data(data, out, corpora=corpora or (), speakers=speakers or ())
-        typer.echo(f"{page} written.")
-
-
-@app.command()
-def robustness(
-    models: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="Can be repeated.", autocompletion=one_of(*MODELS)),
-    ] = None,
-    data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Folder of the document.")] = Path("docs"),
-) -> None:
-    """Measure how well models cope with altered audio, and write robustness.md."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.robustness import measure_robustness, write_robustness
-
-        predictors = [open_model(name) for name in models or ["accurate", "compact"]]
-        rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
-        typer.echo(f"{write_robustness(rows, out)} written.")
+    if protocol == "test" and recipe is None:
+        _evaluate_test(model, data, record=record)
+    else:
+        _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
 
 
 def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
-    """Repeat the figures of a model card, corpus by corpus, or write them anew."""
+    """Print the metrics of a model card's test by corpus, or measure and record them again."""
     from ser_lab.evaluate.shipped import evaluate_test, score_by_corpus
 
     if record:
-        from ser_core.registry import find_folder
+        from ser_core.registry import resolve
         from ser_lab.ship import measure_again
 
-        manifest = measure_again(find_folder(model), data)
+        manifest = measure_again(resolve(model).model.path, data)
         typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
         return
     predictor = open_model(model)
@@ -221,7 +176,61 @@ def _evaluate_protocol(
     print_summary(summary)
 
 
-@app.command()
+@command(extra="train")
+def report(
+    runs: RunsOption = RUNS,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
+) -> None:
+    """Write figures.md, reproduction.md and their charts from the run records."""
+    from ser_lab.report.figures import write_report
+    from ser_lab.reproduce.report import write_reproduction
+
+    for page in (write_report(runs, out), write_reproduction(runs, out)):
+        if page is not None:
+            typer.echo(f"{page} written.")
+
+
+@command(extra="train")
+def explore(
+    data: DataOption = DATA,
+    out: Annotated[Path, typer.Option(help="Output folder: index.html, figures, tables.")] = (
+        Path("runs/explore")
+    ),
+    corpora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corpus", help="Only this corpus; can be repeated.", autocompletion=one_of_corpora
+        ),
+    ] = None,
+    speakers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--speaker", help="Plot this speaker's clips, such as ravdess/12; can be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Explore a folder of corpora: one page with figures, and tables of paths and labels."""
+    from ser_lab.explore import explore as explore_data
+
+    page = explore_data(data, out, corpora=corpora or (), speakers=speakers or ())
+    typer.echo(f"{page} written.")
+
+
+@command(extra="train")
+def robustness(
+    models: ModelsOption = None,
+    data: DataOption = DATA,
+    out: Annotated[Path, typer.Option(help="Folder of the document.")] = Path("docs"),
+) -> None:
+    """Measure how well models cope with altered audio, and write robustness.md."""
+    from ser_lab.robustness import measure_robustness, write_robustness
+
+    predictors = [open_model(name) for name in models or ["accurate", "compact"]]
+    rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
+    typer.echo(f"{write_robustness(rows, out)} written.")
+
+
+@command(extra="train")
 def reproduce(
     name: Annotated[
         str,
@@ -235,7 +244,7 @@ def reproduce(
         ),
     ] = None,
     variant: Annotated[str | None, typer.Option(help="One variant; default: all.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of runs, with seeds 0, 1, …")] = 1,
+    seeds: SeedsOption = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")] = None,
     data: DataOption = DATA,
     runs: RunsOption = RUNS,
@@ -248,25 +257,16 @@ def reproduce(
     Missing corpora are reported, and the others are used. Each run writes a record; the
     report command turns all records into docs/reproduction.md.
     """
-    with errors_as_one_line(), needs_extra("train"):
-        with quiet_native_code():
-            from ser_lab.reproduce.run import find_jobs, run_job
-        for job in find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs):
-            typer.echo(run_job(job, data, runs_folder=runs, out=out))
+    with quiet_native_code():
+        from ser_lab.reproduce.run import find_jobs, run_job
+    for job in find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs):
+        typer.echo(run_job(job, data, runs_folder=runs, out=out))
 
 
-COMPLETED = one_of(*CORPORA)
-
-data_app = typer.Typer(
-    help="Download the corpora from their publishers, and check them.", no_args_is_help=True
-)
-app.add_typer(data_app, name="data")
-
-
-@data_app.command()
+@command(data_app, extra="train")
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(help=f"{', '.join(CORPORA)}.", autocompletion=COMPLETED)
+        list[str], typer.Argument(help=f"{', '.join(CORPORA)}.", autocompletion=one_of_corpora)
     ],
     data: DataOption = DATA,
 ) -> None:
@@ -274,44 +274,36 @@ def fetch(
 
     The licence and citation are shown before anything is downloaded.
     """
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.fetch import fetch_corpus, find_source
+    from ser_lab.fetch import fetch_corpus, find_source
 
-        sources = [find_source(name) for name in names]
-        for source in sources:
-            typer.echo(source.describe())
-        states = [fetch_corpus(source, data) for source in sources]
-    print_states(states)
-    if not all(state.whole for state in states):
-        raise typer.Exit(BAD_INPUT)
+    sources = [find_source(name) for name in names]
+    for source in sources:
+        typer.echo(source.describe())
+    _show_states([fetch_corpus(source, data) for source in sources], must_be_complete=True)
 
 
-@data_app.command()
+@command(data_app, extra="train")
 def place(
     name: Annotated[
-        str, typer.Argument(help="The corpus, such as savee.", autocompletion=COMPLETED)
+        str, typer.Argument(help="The corpus, such as savee.", autocompletion=one_of_corpora)
     ],
     path: Annotated[Path, typer.Argument(help="The zip or folder that you downloaded.")],
     data: DataOption = DATA,
 ) -> None:
     """Install a corpus that you downloaded yourself."""
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.fetch import find_source, place_corpus
+    from ser_lab.fetch import find_source, place_corpus
 
-        source = find_source(name)
-        typer.echo(source.describe())
-        state = place_corpus(source, path, data)
-    print_states([state])
-    if not state.whole:
-        raise typer.Exit(BAD_INPUT)
+    source = find_source(name)
+    typer.echo(source.describe())
+    _show_states([place_corpus(source, path, data)], must_be_complete=True)
 
 
-@data_app.command()
+@command(data_app, extra="train")
 def check(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Corpora that must be complete; default: show all.", autocompletion=COMPLETED
+            help="Corpora that must be complete; default: show all.", autocompletion=one_of_corpora
         ),
     ] = None,
     data: DataOption = DATA,
@@ -320,10 +312,12 @@ def check(
 
     The exit code is 2 if a named corpus is incomplete.
     """
-    with errors_as_one_line(), needs_extra("train"):
-        from ser_lab.fetch import check_corpora
+    from ser_lab.fetch import check_corpora
 
-        states = check_corpora(data, names or ())
+    _show_states(check_corpora(data, names or ()), must_be_complete=bool(names))
+
+
+def _show_states(states: "Sequence[CorpusState]", *, must_be_complete: bool) -> None:
     print_states(states)
-    if names and not all(state.whole for state in states):
+    if must_be_complete and not all(state.whole for state in states):
         raise typer.Exit(BAD_INPUT)

@@ -1,4 +1,4 @@
-"""Answers and figures as the command line prints them."""
+"""Results and figures as the command line prints them."""
 
 import csv
 import json
@@ -19,30 +19,25 @@ if TYPE_CHECKING:
 
 
 def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    """Print one JSON object a line."""
+    """Print one JSON object per recording and line."""
     for file, prediction in answers:
         print(json.dumps({"file": str(file)} | prediction.to_dict()), flush=True)
 
 
-def print_object(answer: Mapping[str, Any]) -> None:
-    """Print one JSON object."""
-    print(json.dumps(answer))
-
-
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
-    """Print one row a recording, under a line of column names."""
+    """Print one CSV row per recording, below a header."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["file", "emotion", "confidence", "certain", *labels, "duration_s", "warnings"])
     for file, prediction in answers:
-        shares = [f"{share:.4f}" for share in prediction.probabilities]
+        probabilities = [f"{p:.4f}" for p in prediction.probabilities]
         codes = " ".join(warning.code for warning in prediction.warnings)
         certain = str(prediction.certain).lower()
-        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *shares]
+        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *probabilities]
         writer.writerow([file, *answer, f"{prediction.duration_s:.2f}", codes])
 
 
 def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    """Print a table for people to read."""
+    """Print a table for the terminal."""
     table = Table(
         Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
         box=None, pad_edge=False,
@@ -62,7 +57,7 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
 
 
 def print_scores(title: str, scores: "Scores") -> None:
-    """Print the figures of one set of clips, and a line for each emotion."""
+    """Print the metrics of a set of clips, and a row per emotion."""
     low, high = scores.uar_interval
     print(
         f"{title}: {scores.n_clips} clips: "
@@ -73,7 +68,7 @@ def print_scores(title: str, scores: "Scores") -> None:
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the figures of a system in a protocol, and a line for each emotion."""
+    """Print the metrics of a system in a protocol, and a row per emotion."""
     print(f"{summary['protocol']}, {summary['recipe']}: {summary['n_clips']} clips")
     for name in ("uar", "war", "ece"):
         by_seed = [f"seed {seed}: {value:.3f}" for seed, value in summary[name]["by_seed"].items()]
@@ -92,7 +87,7 @@ def _print_emotions(per_emotion: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def print_states(states: "Sequence[CorpusState]") -> None:
-    """Print a line for each corpus: how much of it is there."""
+    """Print a row per corpus: how complete it is."""
     table = Table("corpus", Column("clips", justify="right"), Column("of", justify="right"),
                   Column("", overflow="fold"), box=None, pad_edge=False)  # fmt: skip
     for state in states:

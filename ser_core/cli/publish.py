@@ -1,4 +1,4 @@
-"""The commands that bring things to the Hugging Face Hub."""
+"""The commands that upload to the Hugging Face Hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser_core.cli.common import app, errors_as_one_line
+from ser_core.cli.common import command
 from ser_core.errors import HubError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ DryRunOption = Annotated[
 PrivateOption = Annotated[bool, typer.Option(help="Make the repository private.")]
 
 
-@app.command()
+@command()
 def deploy(
     space: Annotated[
         str, typer.Option(help="OWNER/NAME of the Space; created if it does not exist.")
@@ -42,34 +42,32 @@ def deploy(
     dry_run: DryRunOption = False,
 ) -> None:
     """Deploy the app to a Space: check, upload, wait for the build, and query it once."""
-    with errors_as_one_line(), TemporaryDirectory(prefix="moodmirror-space-") as place:
-        from ser_core.deploy.folder import check_folder, copy_files, space_files
-        from ser_core.deploy.repository import check_name, open_hub
-        from ser_core.deploy.space import SpacePlan, fresh_environment, smoke_test
-        from ser_core.deploy.space import deploy as deploy_space
+    from ser_core.deploy.folder import check_folder, copy_files, space_files
+    from ser_core.deploy.repository import check_name, open_hub
+    from ser_core.deploy.space import SpacePlan, fresh_environment, smoke_test
+    from ser_core.deploy.space import deploy as deploy_space
 
-        check_name(space)
-        pairs = dict(_pair(variable) for variable in variables or [])
-        plan = SpacePlan(space, hardware, tuple(secrets or []), pairs, private)
-        plan.secret_values()
-        names = space_files(source)
-        folder = copy_files(names, Path(place))
-        files = {name: folder / name for name in names}
-        for line in check_folder(folder):
+    check_name(space)
+    pairs = dict(_split_pair(variable) for variable in variables or [])
+    plan = SpacePlan(space, hardware, tuple(secrets or []), pairs, private)
+    plan.secret_values()
+    with TemporaryDirectory(prefix="moodmirror-space-") as place:
+        files = copy_files(space_files(source), Path(place))
+        for line in check_folder(Path(place)):
             typer.echo(line)
         api = None if dry_run else open_hub()
         if skip_smoke_test:
             typer.echo("smoke test: skipped; this folder has not been shown to run")
         else:
             typer.echo("smoke test: installing requirements.txt into a fresh environment …")
-            typer.echo(smoke_test(folder, prepare=fresh_environment))
+            typer.echo(smoke_test(Path(place), prepare=fresh_environment))
         if api is None:
-            _show(files)
+            _print_files(files)
         for line in plan.steps(files) if api is None else deploy_space(api, plan, files):
             typer.echo(line)
 
 
-@app.command()
+@command()
 def publish_model(
     folder: Annotated[Path, typer.Argument(help="Model folder with its model card.")],
     repo: Annotated[str, typer.Argument(help="OWNER/NAME of the repository.")],
@@ -77,29 +75,26 @@ def publish_model(
     dry_run: DryRunOption = False,
 ) -> None:
     """Upload a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
-    with errors_as_one_line():
-        from ser_core.deploy.repository import check_name, open_hub, publishable
-        from ser_core.deploy.repository import publish_model as publish
+    from ser_core.deploy.repository import check_name, open_hub, publishable
+    from ser_core.deploy.repository import publish_model as publish
 
-        check_name(repo)
-        files = publishable(folder)
-        if dry_run:
-            _show(files)
-            typer.echo(f"would create the repository {repo} if needed, and upload these files")
-            return
-        for line in publish(open_hub(), files, repo, private=private):
-            typer.echo(line)
+    check_name(repo)
+    files = publishable(folder)
+    if dry_run:
+        _print_files(files)
+        typer.echo(f"would create the repository {repo} if needed, and upload these files")
+        return
+    for line in publish(open_hub(), files, repo, private=private):
+        typer.echo(line)
 
 
-def _pair(variable: str) -> tuple[str, str]:
-    """Name and value of `--variable`."""
+def _split_pair(variable: str) -> tuple[str, str]:
     name, sign, value = variable.partition("=")
     if not (name and sign):
         raise HubError(f"--variable {variable} has no value; expected NAME=VALUE.")
     return name, value
 
 
-def _show(files: "Files") -> None:
-    """Print size and name of each file."""
+def _print_files(files: "Files") -> None:
     for name, path in files.items():
         typer.echo(f"{path.stat().st_size:>12,}  {name}")

@@ -1,4 +1,4 @@
-"""The commands that go on until they are interrupted: the page, and the microphone."""
+"""The commands that run until they are interrupted: the page, and the microphone."""
 
 import os
 import queue
@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ser_core.cli.common import MODEL, ModelOption, app, errors_as_one_line, open_model
+from ser_core.cli.common import MODEL, ModelOption, command, open_model
 from ser_core.errors import SerError
 
 CHUNK_S = 0.25
 
 
-@app.command()
+@command()
 def serve(
     model: ModelOption = MODEL,
     host: Annotated[
@@ -31,16 +31,15 @@ def serve(
 ) -> None:
     """Serve the web page until interrupted."""
     os.environ["GRADIO_SERVER_NAME"] = host
-    with errors_as_one_line():
-        if port is not None:
-            _check_free(host, port)
-            os.environ["GRADIO_SERVER_PORT"] = str(port)
-        from ser_core.web.page import serve as serve_page
+    if port is not None:
+        _check_free(host, port)
+        os.environ["GRADIO_SERVER_PORT"] = str(port)
+    from ser_core.web.page import serve as serve_page
 
-        serve_page(model)
+    serve_page(model)
 
 
-@app.command()
+@command()
 def live(
     model: ModelOption = MODEL,
     device: Annotated[
@@ -48,28 +47,27 @@ def live(
     ] = None,
 ) -> None:
     """Analyse the microphone live, with a result every half second, until interrupted."""
-    with errors_as_one_line():
-        from ser_core.live import LiveSession
+    from ser_core.live import LiveSession
 
-        microphone = _import_sounddevice()
-        session, predictor = LiveSession(), open_model(model)
-        rate_hz = predictor.config.audio.sample_rate_hz
-        try:
-            for chunk in _listen(microphone, device, rate_hz):
-                if answer := session.process(rate_hz, chunk, predictor):
-                    heard = answer.prediction
-                    told = f"{heard.emotion} {heard.confidence:.0%}" if heard else "…"
-                    typer.echo(f"{answer.at_s:6.1f} s  {told}")
-                if session.is_over:
-                    break
-        except KeyboardInterrupt:
-            pass
-        shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
+    microphone = _import_sounddevice()
+    session, predictor = LiveSession(), open_model(model)
+    rate_hz = predictor.config.audio.sample_rate_hz
+    try:
+        for chunk in _record(microphone, device, rate_hz):
+            if answer := session.process(rate_hz, chunk, predictor):
+                result = answer.prediction
+                text = f"{result.emotion} {result.confidence:.0%}" if result else "…"
+                typer.echo(f"{answer.at_s:6.1f} s  {text}")
+            if session.is_over:
+                break
+    except KeyboardInterrupt:
+        pass
+    shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
     typer.echo(f"{session.heard_s:.0f} s analysed. {shares or 'No speech.'}")
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise where the port that was asked for is taken: Gradio would quietly take another."""
+    """Raise where the port is taken, for which Gradio would silently use another."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -80,7 +78,6 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _import_sounddevice() -> Any:
-    """The library for microphones; it needs PortAudio on the machine."""
     try:
         import sounddevice
     except ModuleNotFoundError as error:
@@ -95,15 +92,14 @@ def _import_sounddevice() -> Any:
     return sounddevice
 
 
-def _listen(microphone: Any, device: str | None, rate_hz: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Chunks of (n_samples,) float32 from the microphone, as they come."""
+def _record(microphone: Any, device: str | None, rate_hz: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield chunks of the microphone's audio, (n_samples,) float32, until interrupted."""
     chunks: queue.Queue[np.ndarray[Any, Any]] = queue.Queue()
-    chosen = int(device) if device is not None and device.isdecimal() else device
     try:
         with microphone.InputStream(
             samplerate=rate_hz,
             blocksize=round(CHUNK_S * rate_hz),
-            device=chosen,
+            device=int(device) if device is not None and device.isdecimal() else device,
             channels=1,
             dtype="float32",
             callback=lambda block, *_: chunks.put(block[:, 0].copy()),

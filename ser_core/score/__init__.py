@@ -1,25 +1,27 @@
-"""Archives of any size: clips in, Parquet out, by as many processes or machines as wished.
+"""Archives of any size: clips in, Parquet out, on several processes or machines.
 
     folder, glob, tar shards → tasks → workers, each with a model → parts of rows
 
-The driver lists the clips, cuts the list into tasks, and hands them to a crew: local processes,
-or Ray Data's actors. A worker judges a task and writes its rows as one part, which appears whole
-or not at all. What is done is what the parts say, so that a run killed anywhere is taken up by
-starting it again.
+The driver lists the clips, splits the list into tasks, and runs them on a pool of workers. A worker
+writes the rows of a task as parts, which appear whole or not at all. The parts are the record of
+the work done, so an interrupted job resumes when it is started again.
 """
 
-from ser_core.score.parts import Output
-from ser_core.score.run import Summary, open_output, score
+from ser_core.score.parts import Output, ScoreConfig, open_output
+from ser_core.score.pool import ProcessPool, RayPool
+from ser_core.score.run import Summary, score
 from ser_core.score.sources import ScoreError, list_clips
-from ser_core.score.worker import Report, ScoreConfig, Task, Worker
+from ser_core.score.worker import Task, TaskResult, Worker
 
 __all__ = [
     "Output",
-    "Report",
+    "ProcessPool",
+    "RayPool",
     "ScoreConfig",
     "ScoreError",
     "Summary",
     "Task",
+    "TaskResult",
     "Worker",
     "list_clips",
     "open_output",

@@ -20,7 +20,9 @@ PLACE = f"spaces/{SPACE}"
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that becomes a Space."""
-    return copy_files(space_files(ROOT), tmp_path_factory.mktemp("space"))
+    folder = tmp_path_factory.mktemp("space")
+    copy_files(space_files(ROOT), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,8 @@ def files(folder: Path) -> Files:
 def copy(folder: Path, tmp_path: Path) -> Path:
     """The folder, to be spoilt."""
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
-    return copy_files({n: p for n, p in names.items() if p.is_file()}, tmp_path / "copy")
+    copy_files({n: p for n, p in names.items() if p.is_file()}, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def test_this_project_passes_its_checks(folder: Path) -> None:
         ("README.md", "^sdk_version: .*", "sdk_version: 5.0.0", "pins gradio to 6"),
         ("requirements.txt", "^gradio==", "gradio>=", "pins gradio to nothing"),
         ("README.md", "^title: .*", "title: [", "metadata of README.md cannot be read"),
-        ("README.md", "^---$", "", "begins with no metadata"),
+        ("README.md", "^---$", "", "has no metadata"),
         ("model/compact/README.md", "^license: .*", "license: mit", "have license: mit; expected"),
         ("model/accurate/README.md", "^pipeline_tag: .*\n", "", "pipeline_tag: None; expected"),
     ],

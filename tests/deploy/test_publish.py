@@ -27,7 +27,7 @@ def test_a_published_model_can_be_run_by_its_address(
     assert address == f"hf://tester/voice@{repo.commit}"
     assert {"README.md", "manifest.json", "figures/calibration.png"} <= set(repo.files)
     fetch_model.cache_clear()
-    assert (fetch_model(address) / "manifest.json").is_file()
+    assert (fetch_model(address).path / "manifest.json").is_file()
 
 
 def test_what_the_manifest_does_not_name_is_not_published(copy: Path) -> None:
@@ -39,7 +39,7 @@ def test_what_the_manifest_does_not_name_is_not_published(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda model: (model / "README.md").unlink(), r"holds no README\.md"),
+        (lambda model: (model / "README.md").unlink(), r"contains no README\.md"),
         (
             lambda model: replace_in(model / "README.md", "^license: .*", "license: mit"),
             "have license: mit; expected cc-by-nc-sa-4.0",
@@ -106,7 +106,7 @@ def test_the_command_stops_before_the_hub_where_there_is_no_token(
 ) -> None:
     done = run(hub.url, tmp_path, "deploy", "--space", SPACE)
     assert done.returncode == 2
-    assert done.stderr.startswith("moodmirror: No token of the Hub is on this machine.")
+    assert done.stderr.startswith("moodmirror: There is no Hub token on this machine.")
     assert hub.requests == []
 
 

@@ -41,7 +41,7 @@ def test_a_space_that_is_there_is_brought_up_to_date(
     old = Repo({".gitattributes": b"*.bin", "old.py": b"pass", "README.md": b"old"}, host=live)
     hub.repos.repos[PLACE] = old
     lines = list(deploy(api, SpacePlan(SPACE, "cpu-basic"), files))
-    assert lines[0] == f"{SPACE} is there; asked for cpu-basic"
+    assert lines[0] == f"{SPACE} exists; requested cpu-basic"
     assert old.files == contents(files) | {".gitattributes": b"*.bin"}
     assert old.settings["hardware"] == "cpu-basic"
 
@@ -163,7 +163,7 @@ def test_a_failure_is_told_whichever_commit_the_hub_names(
     commit: str,
     seen: list[str],
 ) -> None:
-    monkeypatch.setattr(space_module, "BEGINS_WITHIN_S", 0.1)
+    monkeypatch.setattr(space_module, "STALE_S", 0.1)
     hub.repos.new.stages = [*seen, f"RUNTIME_ERROR{commit}"]
     hub.repos.new.log = ["MoodMirror cannot start.\n"]
     with pytest.raises(HubError, match=r"(?s)ends in RUNTIME_ERROR.*MoodMirror cannot start\."):
