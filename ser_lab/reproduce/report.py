@@ -1,7 +1,7 @@
 """The page about the papers' figures, written from the committed records alone."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,15 @@ from ser_lab.reproduce.record import (
     share_of,
 )
 
+PAGE = "reproduction.md"
+CHART = "reproduction.png"
+BESIDE_PROTOCOLS = ("ravdess-6fold", "crema-d")
+"""Protocols whose figures, ours and published, end the page."""
+PRINTED, SHARED, UNSEEN = "0.45", "#d99a00", "#3f78c9"
+_TEMPLATE, _LESSON, _COPIES = (
+    Path(__file__).with_name(name) for name in ("page.md", "lesson.md", "copies.md")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Paper:
@@ -31,18 +40,18 @@ class Paper:
     Attributes:
         title: The system in a few words.
         accuracies: Printed of one and the same system, shares between 0 and 1; may be empty.
-        told: The same with what belongs to it, for a reader.
+        text: The same, with their context, for a reader.
         epochs: How long it was trained, as far as is known.
-        differs: What ours does otherwise, and why.
-        stands: Likely reason where ours lies above or below the paper; may be empty.
+        differs: Differences of ours, and why.
+        reason: Likely reason where ours lies above or below the paper; may be empty.
     """
 
     title: str
     accuracies: tuple[float, ...]
-    told: str
+    text: str
     epochs: str
     differs: str
-    stands: str = ""
+    reason: str = ""
 
 
 _RATE = (
@@ -149,112 +158,6 @@ PAPERS: dict[str, Paper] = {
 """By the name of the recipe."""
 
 
-INTRODUCTION = """\
-# The papers' figures, reproduced
-
-Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never by hand. This
-project grew out of five student systems for speech emotion recognition. Each of them can be trained
-here with one command, `python -m ser_core reproduce NAME`, in two ways:
-
-- **speakers shared**, as in the papers: clips are split at random, so the same people speak in the
-  training and the test clips;
-- **unseen speakers**: nobody who speaks in a test clip was used for training or for choosing the
-  epoch. This is the situation of an app, whose visitors are new to it.
-
-The corpora, features, network and optimiser are the same in both.
-"""
-
-LESSON = """\
-## How to read a high figure
-
-Take `{name}`, {title}.
-Its paper reports up to {paper}. Ours, after {epochs} epochs, reaches {shared} with shared
-speakers and {unseen} with unseen ones: {points} points less, where guessing gives {chance}.
-Nothing is wrong with the network, and nobody cheated: the two tests answer different questions.
-
-RAVDESS repeats each sentence twice with each emotion, and TESS consists of two women who say one
-phrase two hundred times. When clips are split at random, almost every test clip has a twin in the
-training set: the same woman, the same phrase, the same day. A network can score well by recognising
-how these people sound, without generalising to new voices.
-
-The two tests contain different clips, so compare them on RAVDESS alone, which is in both:
-{known} with shared speakers, {strange} with unseen ones. TESS can only be
-tested with shared speakers, and it is the source of the high figures.
-
-Three questions to ask of any figure: Are the test speakers unseen? Were augmented copies made only
-after the test clips were set aside? Was the epoch chosen without looking at the test set?
-"""
-
-TABLE = """\
-## Results
-
-Accuracy is the share of correct test clips, as in the papers; UAR is the mean of the per-emotion
-recalls. The gap is the accuracy lost on unseen speakers; the next column gives the same on RAVDESS
-clips alone, because TESS is in no test of unseen speakers. With several seeds: the mean ± its
-standard deviation; each seed makes its own split and tests other RAVDESS actors.
-"""
-
-HOW = """\
-Reproduce a row with `python -m ser_core reproduce NAME --split random|speaker --seeds N`. Training
-time excludes features and was measured on a core shared with other work, so it does not compare
-networks.
-
-The epoch with the best development result is kept; with unseen speakers, the development speakers
-are unseen too. Each run also writes curves, confusion matrices, classification reports, a table of
-random clips with their predictions, and the model, which `python -m ser_core predict --model`
-opens. These files are not part of the repository.
-
-Unseen speakers are four RAVDESS actors per seed (EmoBox's folds) and, where CREMA-D is used, its 19
-test actors. TESS's two women are always in the training set: there are too few to hold out. The
-recordings used were copies at 16 kHz; those of CREMA-D were reconstructed from mel spectrograms.
-"""
-
-CORPORA = """\
-## By corpus
-
-Accuracy on the test clips of each corpus. TESS is the source of the high figures; RAVDESS and
-CREMA-D can be compared between rows.
-"""
-
-COPIES = """\
-## Copies made before and after the split
-
-`mfcc-lstm` uses three augmented copies of each clip: with noise, at another pitch, at another
-speed. When they are made before the split, as in the paper, copies of most test clips are in the
-training set.
-
-| copies | speakers shared | unseen speakers |
-| --- | --- | --- |
-| none | {none_shared} | {none_unseen} |
-| of training clips, after the split | {after_shared} | {after_unseen} |
-| of all clips, before the split | {before_shared} | {before_unseen} |
-"""
-
-UNHEARD = """\
-## An unseen corpus
-
-The paper of `cnn`, `dual-rnn` and `svm` also tried JL-Corpus, which none of them was trained on,
-but reported no figure. Only emotions that both label sets share are scored.
-"""
-
-DIFFERENT = """\
-## Differences from the papers
-
-No reproduction was tuned to match its paper. Where a paper leaves something open, we made the
-simple choice, once.
-"""
-
-BESIDE = """\
-## Results on unseen speakers
-
-Our two models and published results, with unseen speakers unless the source says otherwise;
-[figures.md](figures.md) has the details.
-"""
-
-
-PRINTED, SHARED, UNSEEN = "0.45", "#d99a00", "#3f78c9"
-
-
 @dataclass(frozen=True, slots=True)
 class Gap:
     """One system's accuracies, shares between 0 and 1.
@@ -306,12 +209,6 @@ def plot_gaps(gaps: Sequence[Gap], path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-PAGE = "reproduction.md"
-CHART = "reproduction.png"
-BESIDE_PROTOCOLS = ("ravdess-6fold", "crema-d")
-"""Protocols whose figures of ours, and of others, stand at the end of the page."""
-
-
 def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     """Write `reproduction.md` and its chart.
 
@@ -330,26 +227,21 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
         return None
     (out / PICTURES).mkdir(parents=True, exist_ok=True)
     plot_gaps([_gap(pair) for pair in pairs], out / PICTURES / CHART)
-    runs = Path(os.path.relpath(runs_folder, out)).as_posix()
-    parts = [
-        INTRODUCTION.format(runs=f"{runs}/{FOLDER}"),
-        *_lesson(pairs),
-        f"![Accuracy in the papers, and ours with shared and with unseen speakers]"
-        f"({PICTURES}/{CHART})\n",
-        TABLE,
-        _table(pairs, f"{runs}/{FOLDER}") + "\n",
-        *_without_record(pairs),
-        HOW,
-        CORPORA,
-        _corpora(pairs) + "\n",
-        *_copies(pairs),
-        *_unheard(pairs),
-        DIFFERENT,
-        _differences(pairs) + "\n",
-        BESIDE,
-        _beside(runs_folder) + "\n",
-    ]
-    write_text(out / PAGE, "\n".join(parts))
+    records = f"{Path(os.path.relpath(runs_folder, out)).as_posix()}/{FOLDER}"
+    page = _TEMPLATE.read_text(encoding="utf-8").format(
+        records=records,
+        pictures=PICTURES,
+        chart=CHART,
+        lesson=_lesson(pairs),
+        results=_results(pairs, records),
+        not_run=_not_run(pairs),
+        corpora=_corpora(pairs),
+        copies=_copies(pairs),
+        unseen_corpora=_unseen_corpora(pairs),
+        differences=_differences(pairs),
+        beside=_beside(runs_folder),
+    )
+    write_text(out / PAGE, page)
     return out / PAGE
 
 
@@ -358,8 +250,8 @@ def _gap(pair: Pair) -> Gap:
     return Gap(pair.name, PAPERS[pair.name].accuracies, shared, unseen)
 
 
-def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
-    """The first system's story in its own figures, where both splits were run."""
+def _lesson(pairs: Sequence[Pair]) -> str:
+    """Return the gap of the first system that was run by both splits, explained."""
     for pair in pairs:
         on_ravdess = [share_of(runs, "ravdess") for runs in (pair.shared, pair.unseen)]
         if pair.gap is None or None in on_ravdess or not PAPERS[pair.name].accuracies:
@@ -370,7 +262,7 @@ def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
             for share, runs in zip(on_ravdess, (pair.shared, pair.unseen), strict=True)
             if share is not None
         )
-        yield LESSON.format(
+        return _LESSON.read_text(encoding="utf-8").format(
             name=pair.name,
             title=PAPERS[pair.name].title,
             epochs=_range([run.epochs["run"] for run in pair.runs]),
@@ -382,10 +274,10 @@ def _lesson(pairs: Sequence[Pair]) -> Iterator[str]:
             strange=strange,
             chance=percent(1 / len(first.settings["labels"])),
         )
-        return
+    return ""
 
 
-def _table(pairs: Sequence[Pair], records: str) -> str:
+def _results(pairs: Sequence[Pair], records: str) -> str:
     heads = [
         "system", "paper", "ours, speakers shared", "ours, unseen speakers", "unseen, UAR",
         "gap in points", "gap on RAVDESS", "parameters", "epochs", "paper's epochs", "training",
@@ -394,11 +286,9 @@ def _table(pairs: Sequence[Pair], records: str) -> str:
     return markdown_table(heads, [_line(pair, records) for pair in pairs])
 
 
-def _without_record(pairs: Sequence[Pair]) -> Iterator[str]:
-    """The recipes that still have to be run."""
-    done = {pair.name for pair in pairs}
-    if waiting := [name for name in PAPERS if name not in done]:
-        yield f"Not run to completion yet: {', '.join(waiting)}.\n"
+def _not_run(pairs: Sequence[Pair]) -> str:
+    missing = [name for name in PAPERS if name not in {pair.name for pair in pairs}]
+    return f"Not run to completion yet: {', '.join(missing)}.\n\n" if missing else ""
 
 
 def _line(pair: Pair, records: str) -> list[str]:
@@ -406,7 +296,7 @@ def _line(pair: Pair, records: str) -> list[str]:
     seeds = [len(runs) for runs in (pair.shared, pair.unseen)]
     return [
         f"[{pair.name}]({records}/{pair.name}): {paper.title}",
-        paper.told,
+        paper.text,
         _spread(pair.shared, "war"),
         _spread(pair.unseen, "war"),
         _spread(pair.unseen, "uar"),
@@ -421,7 +311,6 @@ def _line(pair: Pair, records: str) -> list[str]:
 
 
 def _corpora(pairs: Sequence[Pair]) -> str:
-    """Accuracy on each tested corpus, by split."""
     names = list(dict.fromkeys(name for pair in pairs for r in pair.runs for name in r.by_corpus))
     lines = []
     for pair in pairs:
@@ -433,24 +322,23 @@ def _corpora(pairs: Sequence[Pair]) -> str:
     return markdown_table(["system", "speakers", *names], lines)
 
 
-def _copies(pairs: Sequence[Pair]) -> Iterator[str]:
-    """What copies made before the draw do, where that was run."""
+def _copies(pairs: Sequence[Pair]) -> str:
     by_name = {pair.name: pair for pair in pairs}
     none, after, before = (
         by_name.get(f"mfcc-lstm-{variant}")
         for variant in ("no-copies", "copies-after", "copies-before")
     )
-    if none and after and before and all(p.gap is not None for p in (none, after, before)):
-        shares = {
-            f"{place}_{kind}": percent(mean_of(runs, "war"))
-            for place, pair in (("none", none), ("after", after), ("before", before))
-            for kind, runs in (("shared", pair.shared), ("unseen", pair.unseen))
-        }
-        yield COPIES.format(**shares)
+    if not (none and after and before) or any(p.gap is None for p in (none, after, before)):
+        return ""
+    shares = {
+        f"{place}_{kind}": percent(mean_of(runs, "war"))
+        for place, pair in (("none", none), ("after", after), ("before", before))
+        for kind, runs in (("shared", pair.shared), ("unseen", pair.unseen))
+    }
+    return _COPIES.read_text(encoding="utf-8").format(**shares)
 
 
-def _unheard(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Figures on corpora never learned from, or which of them were missing."""
+def _unseen_corpora(pairs: Sequence[Pair]) -> str:
     lines = [
         [pair.name, corpus, percent(float(np.mean([run.unseen[corpus]["uar"] for run in runs])))]
         for pair in pairs
@@ -458,14 +346,13 @@ def _unheard(pairs: Sequence[Pair]) -> Iterator[str]:
         if (runs := [run for run in pair.runs if corpus in run.unseen])
     ]
     missing = {c for pair in pairs for run in pair.runs for c in run.corpora["unseen_missing"]}
-    yield UNHEARD
-    if lines:
-        yield markdown_table(["system", "corpus", "UAR"], lines) + "\n"
+    text = markdown_table(["system", "corpus", "UAR"], lines) + "\n\n" if lines else ""
     if missing:
-        yield (
+        text += (
             f"Not available when these records were made: {', '.join(sorted(missing))}. Once the\n"
-            "corpus is in the data folder, the same commands include it on this page.\n"
+            "corpus is in the data folder, the same commands include it on this page.\n\n"
         )
+    return text
 
 
 def _differences(pairs: Sequence[Pair]) -> str:
@@ -474,12 +361,11 @@ def _differences(pairs: Sequence[Pair]) -> str:
         paper = PAPERS[pair.name]
         absent = {corpus for run in pair.runs for corpus in run.corpora["missing"]}
         gone = f"Without {', '.join(sorted(absent))}, which was not available. " if absent else ""
-        lines.append([pair.name, f"{gone}{paper.differs}", paper.stands])
+        lines.append([pair.name, f"{gone}{paper.differs}", paper.reason])
     return markdown_table(["system", "difference", "compared with the paper"], lines)
 
 
 def _beside(runs_folder: Path) -> str:
-    """Our models and published anchors, speakers unseen, best first."""
     lines = []
     for protocol in BESIDE_PROTOCOLS:
         tested = PROTOCOLS[protocol].title
@@ -497,7 +383,6 @@ def _beside(runs_folder: Path) -> str:
 
 
 def _spread(runs: Sequence[Record], figure: str) -> str:
-    """Mean over seeds, with its deviation over them where there are several."""
     if not runs:
         return "not run"
     shares = [run.test[figure] for run in runs]
