@@ -1,11 +1,11 @@
-"""Every setting of the path from file to features, frozen, and to and from JSON.
+"""Settings of the pipeline from file to features, and their JSON form.
 
-Units are in the names. A model's manifest carries one `PipelineConfig`, so that
-serving does what training did.
+Units are in the names. A model's manifest contains a `PipelineConfig`, so that serving does
+what training did.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self, TypeVar
 
 from ser_core.errors import ModelError
@@ -18,22 +18,22 @@ FeatureGroup = Literal["rms", "zcr", "mfcc", "log_mel", "whisper_log_mel"]
 FEATURE_GROUPS: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc", "log_mel")
 """Groups that share frames and go together in any choice and order."""
 WHISPER_LOG_MEL: FeatureGroup = "whisper_log_mel"
-"""What Whisper's encoder hears: a group that stands alone, on frames of its own."""
+"""Input of Whisper's encoder: a group that stands alone, on frames of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
-    """What `load_audio` accepts and returns.
+    """Limits and sample rate of `load_audio`.
 
     Attributes:
-        sample_rate_hz: Rate of the waveform that comes out.
-        min_duration_s: Shorter recordings are refused.
-        max_duration_s: Longer recordings are refused, while decoding.
-        max_bytes: Larger files are refused before they are opened.
+        sample_rate_hz: Rate of the returned waveform.
+        min_duration_s: Shortest recording accepted.
+        max_duration_s: Longest recording accepted; checked while decoding.
+        max_bytes: Largest file accepted; checked before it is opened.
         min_sample_rate_hz: Lowest rate accepted.
         max_sample_rate_hz: Highest rate accepted.
         max_channels: Most channels accepted.
-        ffmpeg_timeout_s: ffmpeg is stopped after this long.
+        ffmpeg_timeout_s: Time limit of ffmpeg.
     """
 
     sample_rate_hz: int = 16_000
@@ -48,21 +48,21 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True)
 class PreprocessConfig:
-    """From a waveform at one rate to the speech in it, in the papers' order.
+    """Steps from a waveform to the speech in it, in the papers' order.
 
     Attributes:
-        remove_dc: Whether a constant offset of the sound card is taken off first.
+        remove_dc: Whether to subtract a constant offset of the sound card first.
         level: `peak` scales the highest sample to `-headroom_db` dBFS in NumPy;
             `pydub` does it with pydub.effects.normalize, as the papers did;
-            `none` leaves the level alone.
+            `none` leaves the level unchanged.
         headroom_db: Distance of the peak from full scale.
-        trim: Whether leading and trailing silence is cut off.
+        trim: Whether to cut off leading and trailing silence.
         trim_top_db: Frames this far below the loudest count as silence.
         trim_frame_length: Frame of the trim in samples.
         trim_hop_length: Hop of the trim in samples.
-        noise_reduction: Whether noisereduce runs, after the trim.
-        silence_dbfs: Recordings whose peak stays below this hold no speech.
-        min_speech_s: Less than this after the trim is no speech.
+        noise_reduction: Whether to run noisereduce, after the trim.
+        silence_dbfs: Recordings with a peak below this contain no speech.
+        min_speech_s: Least speech after the trim.
     """
 
     remove_dc: bool = True
@@ -83,20 +83,20 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, slots=True)
 class FeatureConfig:
-    """Which columns describe a frame, and how frames are cut.
+    """Columns of a frame, and how frames are cut.
 
     Attributes:
         groups: Column groups in order, each of `FEATURE_GROUPS`, none twice; or
-            `WHISPER_LOG_MEL` alone, which only `WHISPER_FEATURES` has.
+            `WHISPER_LOG_MEL` alone, as in `WHISPER_FEATURES`.
         frame_length: Frame in samples (2,048 at 16 kHz are 128 ms).
         hop_length: Step between frames in samples (512 at 16 kHz are 32 ms).
-        n_mfcc: How many MFCC.
-        n_mels: How many bands the log-mel group has.
-        fmin_hz: Where the mel bands begin; rumble lies below.
-        fmax_hz: Where they end: below 8 kHz, so that no resampler's or codec's edge
-            shows in the highest band.
-        margin_s: Silence put before and after the speech. Whisper learned on clips
-            that end in it.
+        n_mfcc: Number of MFCC.
+        n_mels: Number of bands of the log-mel group.
+        fmin_hz: Lower edge of the mel bands; rumble lies below.
+        fmax_hz: Upper edge: below 8 kHz, so that the band limit of a resampler or codec does
+            not show in the highest band.
+        margin_s: Silence added before and after the speech. Whisper was trained on clips that
+            end in silence.
     """
 
     groups: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc")
@@ -128,20 +128,11 @@ class FeatureConfig:
     @property
     def columns(self) -> tuple[str, ...]:
         """Column names in order, such as `("rms", "zcr", "mfcc_0", …)`."""
-        widths = {
-            "rms": 0,
-            "zcr": 0,
-            "mfcc": self.n_mfcc,
-            "log_mel": self.n_mels,
-            WHISPER_LOG_MEL: whisper.N_MELS,
-        }
-        return tuple(
-            name
-            for group in self.groups
-            for name in (
-                [f"{group}_{i}" for i in range(widths[group])] if widths[group] else [group]
-            )
-        )
+        widths = {"mfcc": self.n_mfcc, "log_mel": self.n_mels, WHISPER_LOG_MEL: whisper.N_MELS}
+        names: list[str] = []
+        for group in self.groups:
+            names += [f"{group}_{i}" for i in range(widths.get(group, 0))] or [group]
+        return tuple(names)
 
 
 WHISPER_FEATURES = FeatureConfig(
@@ -150,15 +141,15 @@ WHISPER_FEATURES = FeatureConfig(
     hop_length=whisper.HOP_LENGTH,
     margin_s=0.5,
 )
-"""The features of every model that begins with Whisper's encoder."""
+"""Features of the models with Whisper's encoder."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowConfig:
-    """How a recording longer than a training clip is cut for the network.
+    """Windows over a recording that is longer than a training clip.
 
     Attributes:
-        window_s: Longest stretch that the network sees at once.
+        window_s: Length of a window.
         hop_s: Step between the starts of two windows.
     """
 
@@ -168,7 +159,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True)
 class PipelineConfig:
-    """The settings of the whole path; what the manifest stores as `pipeline`."""
+    """Settings of the whole pipeline; the field `pipeline` of a manifest."""
 
     audio: AudioConfig = field(default_factory=AudioConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -182,36 +173,28 @@ class PipelineConfig:
                 f"sample_rate_hz is {rate_hz}; {WHISPER_LOG_MEL} needs {whisper.SAMPLE_RATE_HZ}."
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is the way back."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Self:
-        """Rebuild the settings from JSON.
-
-        Args:
-            stored: What `to_dict` gave, lists standing for tuples.
+        """Build the settings from JSON, the form of `dataclasses.asdict` with lists for tuples.
 
         Raises:
-            ModelError: A section or setting is missing or unknown, or has a value
-                that this version does not know.
+            ModelError: A section or setting is missing, unknown or has an unknown value.
         """
-        sections: dict[str, Any] = {}
-        for section in fields(cls):
-            kind: Any = section.default_factory
-            values = stored.get(section.name)
-            sections[section.name] = settings_from_json(kind, values, name=section.name)
+        kinds: dict[str, Any] = {f.name: f.default_factory for f in fields(cls)}
+        sections = {
+            name: settings_from_json(kind, stored.get(name), name=name)
+            for name, kind in kinds.items()
+        }
         return settings_from_json(cls, sections, name="pipeline")
 
 
 def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str) -> Settings:
-    """Rebuild one frozen dataclass of settings from JSON.
+    """Build a frozen dataclass of settings from JSON.
 
     Args:
         kind: The dataclass.
-        values: Every field of it and nothing else, lists standing for tuples.
-        name: What an error calls it.
+        values: Exactly its fields, with lists for tuples.
+        name: Its name in error messages.
 
     Raises:
         ModelError: A field is missing or unknown, or has a value that is not allowed.
@@ -230,5 +213,4 @@ def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str)
 
 
 def _frozen(value: Any) -> Any:
-    """Tuples for lists, all the way down."""
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -1,8 +1,8 @@
-"""Everything that can go wrong for a reason that the caller can act on.
+"""Errors that the caller can act on.
 
-Each message says what was found, what was expected and what to do. The command
-line prints it as one line and exits with 2; the page shows it as a sentence.
-Any other exception is a bug and keeps its trace.
+Each message says what was found, what was expected and what to do. The command line prints it
+as one line and exits with 2; the page shows it as a sentence. Any other exception is a bug and
+keeps its traceback.
 """
 
 
@@ -15,7 +15,7 @@ class AudioError(SerError):
 
 
 class NoSpeechError(SerError):
-    """A recording was read, and nobody speaks in it."""
+    """A recording was read, but contains no speech."""
 
 
 class ModelError(SerError):
@@ -31,4 +31,4 @@ class MissingCorpusError(CorpusError):
 
 
 class HubError(SerError):
-    """The Hub refuses something or cannot be reached, or a folder is not fit for it."""
+    """The Hub rejects a request or cannot be reached, or a folder is not ready for it."""

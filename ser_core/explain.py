@@ -1,4 +1,4 @@
-"""Which moments of a recording spoke for the answer."""
+"""Contribution of each moment of a recording to its prediction."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,29 +6,28 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ser_core.features import Features, cut_windows, pad_features
+from ser_core.features import cut_windows, pad_features
 from ser_core.model.emotion_model import EmotionModel
 from ser_core.prediction import Analysis
 
 MOMENT_S = 0.3
-"""Length of a moment, about a syllable and a half."""
+"""Length of a moment, about one and a half syllables."""
 METHOD = "occlusion"
-"""How the weights were found: by leaving each moment out."""
+"""Name of the method: each moment is left out in turn."""
 MIN_MOMENTS = 4
-"""Fewer moments than these say nothing about where in a clip the answer lies."""
+"""Least number of moments of a clip that is explained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One short stretch of a recording and what it did for the answer.
+    """Contribution of a short part of a recording.
 
     Attributes:
-        start_s: Where it begins in the recording.
-        end_s: Where it ends.
-        weight: How much lower the emotion's probability is without it; negative where the
-            moment spoke against the answer.
+        start_s: Start in the recording.
+        end_s: End in the recording.
+        weight: Decrease of the emotion's probability without it; negative where the
+            probability increases.
     """
 
     start_s: float
@@ -37,17 +36,17 @@ class Moment:
 
 
 def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
-    """Leave out moment after moment, and see how the answer changes.
+    """Leave out one moment after another, and measure the change of the prediction.
 
-    Of a recording longer than a window, the window that is most like the answer is
-    explained: it spoke the loudest.
+    Of a recording longer than a window, the window with the highest probability of the
+    predicted emotion is explained.
 
     Args:
-        analysis: What `Predictor.analyse` gave.
-        model: The model that answered.
+        analysis: Result of `Predictor.analyse`.
+        model: The model that it came from.
 
     Returns:
-        Moments in order, side by side; none for a clip too short to be divided.
+        Adjacent moments in order; none for a clip that is too short.
 
     Source: Zeiler and Fergus 2014, occlusion, over time.
     """
@@ -60,11 +59,14 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
     if n_moments < MIN_MOMENTS:
         return ()
     edges_s = np.linspace(window.start_s, window.end_s, n_moments + 1)
-    # The window may begin before the speech and end after it, in silence put around it.
+    # The window may begin before the speech and end after it, in the margins of silence.
     frames_per_s = config.audio.sample_rate_hz / config.features.hop_length
     frames = (edges_s - prediction.speech_start_s - cut.start_s) * frames_per_s
     edges = np.clip(np.round(frames).astype(np.intp), 0, len(cut.features))
-    clips = [cut.features, *_without_each(cut.features, edges)]
+    without_each = [
+        np.concatenate([cut.features[:a], cut.features[b:]]) for a, b in pairwise(edges)
+    ]
+    clips = [cut.features, *without_each]
     answers = model(*pad_features(clips))[:, top]  # (1 + n_moments,)
     return tuple(
         Moment(round(float(a), 3), round(float(b), 3), float(answers[0] - without))
@@ -73,12 +75,7 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
 
 
 def to_dict(analysis: Analysis, moments: Sequence[Moment]) -> dict[str, Any]:
-    """Plain JSON types, the answer of the API and the command line.
-
-    Args:
-        analysis: What was explained.
-        moments: What `explain` gave.
-    """
+    """Return an explanation in plain JSON types, as the API and the command line show it."""
     prediction = analysis.prediction
     return {
         "emotion": prediction.emotion,
@@ -86,8 +83,3 @@ def to_dict(analysis: Analysis, moments: Sequence[Moment]) -> dict[str, Any]:
         "method": METHOD,
         "moments": [asdict(moment) for moment in moments],
     }
-
-
-def _without_each(features: Features, edges: npt.NDArray[np.intp]) -> list[Features]:
-    pairs = pairwise(edges)
-    return [np.concatenate([features[:a], features[b:]]) for a, b in pairs]

@@ -1,7 +1,6 @@
 """From speech to frames: RMS, zero-crossing rate, MFCC and log-mel, all by librosa.
 
-One column order, named by `FeatureConfig.columns` and carried by the manifest,
-holds for training and serving alike.
+The order of the columns is that of `FeatureConfig.columns`, in training and in serving.
 """
 
 from collections.abc import Sequence
@@ -26,46 +25,41 @@ N_MFCC_MELS = 128
 TOP_DB = 80.0
 """Decibels below a clip's loudest band that log-mel and MFCC keep."""
 WHISPER_FLOOR, WHISPER_RANGE = 1e-10, 8.0
-"""Whisper's floor of a band's power, and how far below the loudest it looks, in log10."""
+"""Least power of a band, and range of the levels below the highest, in log10."""
 
 
 def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
-    """Describe every frame of a clip.
+    """Compute the features of every frame of a clip.
 
     Args:
         samples: (n_samples,) float32 speech from `preprocess`.
         config: Settings; `config.features` names the columns.
 
     Returns:
-        (n_frames, n_features) float32 with n_frames = 1 + n_samples // hop_length,
-        margins counted in, one less for Whisper's log-mel, columns in the order of
-        `config.features.columns`, not standardised.
+        (n_frames, n_features) float32, not standardised, where n_frames is
+        1 + n_samples // hop_length with the margins, and one less for Whisper's log-mel.
 
     Source: librosa.feature; McFee et al. 2015.
     """
     margin = round(config.features.margin_s * config.audio.sample_rate_hz)
     samples = np.pad(samples, margin)
-    # The matrices are small: threads of BLAS would gain nothing, and wait busily on the
-    # cores that the network is about to need.
+    # The matrices are small: threads of BLAS would gain nothing, and spin on the cores that the
+    # network needs next.
     with _BLAS.limit(limits=1):
         if config.features.groups == (WHISPER_LOG_MEL,):
             return _whisper_log_mel(samples)
-        power = _power_spectrogram(samples, config)  # (1 + frame_length // 2, n_frames)
+        frames = librosa.stft(
+            samples, n_fft=config.features.frame_length, hop_length=config.features.hop_length
+        )
+        power = np.asarray(np.abs(frames) ** 2, np.float32)  # (1 + frame_length // 2, n_frames)
         rows = [_group(group, samples, power, config) for group in config.features.groups]
         return np.ascontiguousarray(np.concatenate(rows).T, dtype=np.float32)
-
-
-def _power_spectrogram(samples: Waveform, config: PipelineConfig) -> Features:
-    frames = librosa.stft(
-        samples, n_fft=config.features.frame_length, hop_length=config.features.hop_length
-    )
-    return np.asarray(np.abs(frames) ** 2, dtype=np.float32)
 
 
 def _group(
     group: FeatureGroup, samples: Waveform, power: Features, config: PipelineConfig
 ) -> Features:
-    """One column group, as (n_columns, n_frames)."""
+    """Return one column group, as (n_columns, n_frames)."""
     settings = config.features
     length, hop = settings.frame_length, settings.hop_length
     match group:
@@ -83,31 +77,25 @@ def _group(
 
 
 def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
-    """Mel bands in decibels, as (n_mels, n_frames)."""
-    settings = config.features
-    bank = _mel_bank(
-        config.audio.sample_rate_hz,
-        settings.frame_length,
-        n_mels,
-        settings.fmin_hz,
-        settings.fmax_hz,
-    )
+    """Return mel bands in decibels, as (n_mels, n_frames)."""
+    settings, rate_hz = config.features, config.audio.sample_rate_hz
+    edges_hz = (settings.fmin_hz, settings.fmax_hz)
+    bank = _mel_bank(rate_hz, settings.frame_length, n_mels, edges_hz)
     return np.asarray(librosa.power_to_db(bank @ power, top_db=TOP_DB), dtype=np.float32)
 
 
 @cache
 def _mel_bank(
-    rate_hz: int, frame_length: int, n_mels: int, fmin_hz: float, fmax_hz: float
+    rate_hz: int, frame_length: int, n_mels: int, edges_hz: tuple[float, float]
 ) -> Features:
-    """Filters of (n_mels, 1 + frame_length // 2), which take longer to make than to use."""
-    bank = librosa.filters.mel(
-        sr=rate_hz, n_fft=frame_length, n_mels=n_mels, fmin=fmin_hz, fmax=fmax_hz
-    )
+    """Return filters of (n_mels, 1 + frame_length // 2), which are slower to make than to use."""
+    low, high = edges_hz
+    bank = librosa.filters.mel(sr=rate_hz, n_fft=frame_length, n_mels=n_mels, fmin=low, fmax=high)
     return np.asarray(bank, dtype=np.float32)
 
 
 def _whisper_log_mel(samples: Waveform) -> Features:
-    """Mel bands on the scale that Whisper learned on, as (n_frames, 80).
+    """Return mel bands on the scale of Whisper's training, as (n_frames, 80).
 
     Source: openai/whisper, `log_mel_spectrogram`.
     """
@@ -115,17 +103,17 @@ def _whisper_log_mel(samples: Waveform) -> Features:
         samples, n_fft=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH, pad_mode="reflect"
     )
     rate_hz = whisper.SAMPLE_RATE_HZ
-    bank = _mel_bank(rate_hz, whisper.FRAME_LENGTH, whisper.N_MELS, 0.0, rate_hz / 2)
+    bank = _mel_bank(rate_hz, whisper.FRAME_LENGTH, whisper.N_MELS, (0.0, rate_hz / 2))
     level = np.log10(np.maximum(bank @ np.abs(frames[:, :-1]) ** 2, WHISPER_FLOOR))
     level = np.maximum(level, level.max() - WHISPER_RANGE)
     return np.ascontiguousarray((level.T + 4.0) / 4.0, dtype=np.float32)
 
 
 def pad_features(clips: Sequence[Features]) -> tuple[Features, npt.NDArray[np.int32]]:
-    """Stack clips of different length; the frame counts are the mask.
+    """Stack clips of different lengths.
 
     Args:
-        clips: Arrays of shape (n_frames, n_features) with n_features alike.
+        clips: (n_frames, n_features) each.
 
     Returns:
         (n_clips, max_frames, n_features) float32, zeros after each clip's end, and
@@ -140,13 +128,13 @@ def pad_features(clips: Sequence[Features]) -> tuple[Features, npt.NDArray[np.in
 
 @dataclass(frozen=True, slots=True)
 class FeatureWindow:
-    """A stretch of a clip's features, and where it lies.
+    """A window over a clip's features.
 
     Attributes:
         features: (n_window_frames, n_features), a view.
         start_s: Time of its first frame, from the start of the speech; negative in the margin
             before it.
-        end_s: Time of the frame that would come after its last one.
+        end_s: Time of the frame after its last one.
     """
 
     features: Features
@@ -155,16 +143,15 @@ class FeatureWindow:
 
 
 def cut_windows(features: Features, config: PipelineConfig) -> list[FeatureWindow]:
-    """Cut a long clip into overlapping windows; a short one is its own window.
+    """Cut a long clip into overlapping windows; a short one is a single window.
 
     Args:
         features: (n_frames, n_features) from `extract_features`.
-        config: Settings; `config.windows` gives length and step in seconds, which are
-            rounded to whole frames.
+        config: Settings; length and step in `config.windows` are rounded to whole frames.
 
     Returns:
-        Windows of equal length, in order. The last one ends with the clip, so that it
-        overlaps its neighbour more.
+        Windows of equal length, in order. The last one ends with the clip and may therefore
+        overlap its neighbour more.
     """
     frames_per_s = config.audio.sample_rate_hz / config.features.hop_length
     length = round(config.windows.window_s * frames_per_s)

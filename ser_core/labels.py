@@ -1,8 +1,7 @@
 """The eight emotions: their order, names, colours and signs.
 
-The order is RAVDESS's own (codes 01 to 08) and is the column order of every
-probability of the models that ship. A model trained on somebody's own recordings may name
-other emotions.
+The order is that of RAVDESS (codes 01 to 08) and of the columns of the bundled models' output. A
+model trained on other recordings may have other emotions.
 """
 
 import re
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Emotion:
-    """One emotion as the model names it and the page shows it.
+    """One emotion, by the model's name and with the page's sign and colour.
 
     Attributes:
         name: Lower-case English name, the key in every table and JSON answer.
@@ -44,22 +43,22 @@ BY_NAME: dict[str, Emotion] = {emotion.name: emotion for emotion in EMOTIONS}
 """Emotion by name."""
 
 _NAME = re.compile(r"\w[\w -]{0,39}")
-"""What an emotion may be called: letters, digits, spaces and hyphens, at most 40."""
+"""Names that an emotion may have: letters, digits, spaces and hyphens, at most 40."""
 
 
 def find_emotion(name: str) -> Emotion:
-    """An emotion by its name; one that is none of ours has a sign and a colour, too."""
+    """Return an emotion by its name, with a sign and a colour also where it is not of the eight."""
     return BY_NAME.get(name) or Emotion(
         name, "🔹", f"hsl({zlib.crc32(name.encode()) % 360} 45% 50%)"
     )
 
 
 def is_emotion_name(name: str) -> bool:
-    """Whether an emotion may be called so, on the page, in tables and in files."""
+    """Return whether an emotion may have this name, on the page, in tables and in files."""
     return _NAME.fullmatch(name) is not None
 
 
 def order_labels(names: Sequence[str]) -> tuple[str, ...]:
-    """Each name once, ours first in their order, then the others by the alphabet."""
+    """Return each name once, the eight first in their order, then the others alphabetically."""
     others = sorted(set(names) - set(LABELS))
     return (*(label for label in LABELS if label in names), *others)

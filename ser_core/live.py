@@ -1,4 +1,4 @@
-"""Answers over a stream of chunks: a rolling window of the newest sound, smoothed."""
+"""Predictions over a stream of chunks: a rolling window of the newest audio, smoothed."""
 
 import time
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ Chunk = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """How a stream is judged.
+    """Settings of a stream.
 
     Attributes:
-        window_s: The newest sound that an answer is made from.
-        every_s: Sound between two answers.
-        first_s: Sound before the first answer.
-        smoothing: Share of an answer that the one before it gives.
-        pause_s: Quiet after which the talk is over and the next begins anew.
-        quiet_dbfs: Peak below which a stretch is quiet.
+        window_s: Newest audio that a prediction is computed from.
+        every_s: Audio between two predictions.
+        first_s: Audio before the first prediction.
+        smoothing: Weight of the previous prediction in the next one.
+        pause_s: Silence that resets window and smoothing.
+        quiet_dbfs: Peak below which audio counts as silence.
         limit_s: Longest session.
-        absent_s: Time without a chunk after which nobody is taken to be there.
+        absent_s: Time without a chunk after which a session counts as inactive.
     """
 
     window_s: float = 3.0
@@ -42,13 +42,12 @@ class LiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class LiveAnswer:
-    """One answer of a session.
+    """One prediction of a session.
 
     Attributes:
-        at_s: How much of the stream had been heard.
-        prediction: Smoothed over the answers before it; None through silence.
-        lag_s: How far the sound that was heard lay behind the clock since the first chunk; what
-            was lost on the way counts, too.
+        at_s: Audio received until then.
+        prediction: Smoothed over the previous ones; None during silence.
+        lag_s: Time since the first chunk minus the audio received; lost audio counts, too.
     """
 
     at_s: float
@@ -58,82 +57,77 @@ class LiveAnswer:
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class LiveSession:
-    """What one visitor's stream has given so far. It keeps no sound but the newest window.
+    """State of one stream: its predictions and the newest window of audio.
 
     Attributes:
-        config: How the stream is judged.
-        answers: All answers, the oldest first.
+        config: Settings.
+        answers: All predictions, the oldest first.
+        received_s: Audio received.
     """
 
     config: LiveConfig = field(default_factory=LiveConfig)
     answers: list[LiveAnswer] = field(default_factory=list)
+    received_s: float = 0.0
     _rate_hz: int = 0
     _window: Chunk | None = None
-    _heard_s: float = 0.0
     _smoothed: npt.NDArray[np.float64] | None = None
-    _begun: float | None = None
+    _started: float = 0.0
     _last_chunk: float | None = None
-
-    @property
-    def heard_s(self) -> float:
-        """How much of the stream has been heard."""
-        return self._heard_s
 
     @property
     def is_over(self) -> bool:
         """Whether the longest session has been reached."""
-        return self._heard_s >= self.config.limit_s
+        return self.received_s >= self.config.limit_s
 
     @property
-    def is_talking(self) -> bool:
-        """Whether chunks are coming."""
+    def is_active(self) -> bool:
+        """Whether chunks are arriving."""
         last = self._last_chunk
         return last is not None and time.monotonic() - last < self.config.absent_s
 
     def process(self, rate_hz: int, chunk: Chunk, predictor: PredictorLike) -> LiveAnswer | None:
-        """Take the next stretch of the stream, of any length.
+        """Process the next chunk of the stream, of any length.
 
-        A chunk longer than the window, as comes after the server was busy, is answered
-        once, for its end: an answer is never older than its chunk.
+        A chunk longer than the window, as after the server was busy, gives a single prediction,
+        for its end: a prediction is never older than its chunk.
 
         Args:
-            rate_hz: Rate of the chunk; another than before begins a new window.
+            rate_hz: Rate of the chunk; a change starts a new window.
             chunk: (n_samples,) or (n_samples, n_channels), integers or floats.
-            predictor: Who answers.
+            predictor: Predictor of the window.
 
         Returns:
-            The newest answer, None where none is due.
+            The new prediction, None where none is due.
 
         Raises:
-            AudioError: The chunk is no sound.
+            AudioError: The chunk cannot be read as audio.
         """
         if self.is_over or chunk.size == 0:
             return None
-        self._take(rate_hz, chunk)
+        self._append(rate_hz, chunk)
         last_s = self.answers[-1].at_s if self.answers else 0.0
-        if self._heard_s - last_s < self.config.every_s - 1e-6:
+        if self.received_s - last_s < self.config.every_s - 1e-6:
             return None
-        prediction = self._answer(predictor)
-        lag_s = round(self._elapsed_s() - self._heard_s, 3)
-        answer = LiveAnswer(round(self._heard_s, 3), prediction, lag_s)
+        prediction = self._predict(predictor)
+        lag_s = time.monotonic() - self._started - self.received_s
+        answer = LiveAnswer(round(self.received_s, 3), prediction, round(lag_s, 3))
         self.answers.append(answer)
         return answer
 
-    def forget_sound(self) -> None:
-        """Let go of the newest window; the answers stay."""
+    def discard_audio(self) -> None:
+        """Discard the window of audio; the predictions stay."""
         self._window = None
 
     def shares(self) -> dict[str, float]:
-        """Share of each emotion in the time that somebody spoke, the largest first."""
-        spoken = [answer.prediction for answer in self.answers if answer.prediction]
-        if not spoken:
+        """Return the mean probability of each emotion during speech, the largest first."""
+        speech = [answer.prediction for answer in self.answers if answer.prediction]
+        if not speech:
             return {}
-        mean = np.mean([prediction.probabilities for prediction in spoken], axis=0)
-        pairs = zip(spoken[0].labels, map(float, mean), strict=True)
-        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+        mean = np.mean([prediction.probabilities for prediction in speech], axis=0)
+        return dict(speech[0].with_probabilities(mean).ranked())
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an answer, for a table: when, what, and all probabilities."""
+        """Return one row for each prediction: time, emotion and all probabilities."""
         return [
             {
                 "at_s": answer.at_s,
@@ -146,7 +140,7 @@ class LiveSession:
             if (p := answer.prediction)
         ]
 
-    def _take(self, rate_hz: int, chunk: Chunk) -> None:
+    def _append(self, rate_hz: int, chunk: Chunk) -> None:
         known = self._window
         fits = (
             known is not None
@@ -158,20 +152,16 @@ class LiveSession:
         self._rate_hz = rate_hz
         self._window = joined[-round(self.config.window_s * rate_hz) :].copy()
         self._last_chunk = time.monotonic()
-        if self._begun is None:
-            self._begun = self._last_chunk - len(chunk) / rate_hz
-        self._heard_s += len(chunk) / rate_hz
+        if not self.received_s:
+            self._started = self._last_chunk - len(chunk) / rate_hz
+        self.received_s += len(chunk) / rate_hz
 
-    def _elapsed_s(self) -> float:
-        """How long the speaker has been speaking, by the clock."""
-        return 0.0 if self._begun is None else time.monotonic() - self._begun
-
-    def _answer(self, predictor: PredictorLike) -> Prediction | None:
+    def _predict(self, predictor: PredictorLike) -> Prediction | None:
         window = self._window
         if window is None or len(window) < self.config.first_s * self._rate_hz:
             return None
         if self._is_quiet(window[-round(self.config.pause_s * self._rate_hz) :]):
-            # What was said before the pause must not be judged again after it.
+            # Speech from before the pause must not count again after it.
             self._window, self._smoothed = None, None
             return None
         try:

@@ -1,7 +1,7 @@
-"""Where files lie: the cache, and the models and examples that come with the code.
+"""Folders: the cache, and the models and examples that come with the code.
 
-A wheel carries models and examples in `ser_core/bundled` (see `package-dir` in pyproject.toml); a
-checkout has them in its root.
+A wheel contains models and examples in `ser_core/bundled` (see `package-dir` in pyproject.toml);
+a checkout has them in its root.
 """
 
 import os
@@ -13,19 +13,19 @@ from pathlib import Path
 
 
 def default_cache() -> Path:
-    """`MOODMIRROR_CACHE`, or `moodmirror` in the user's cache."""
+    """Return `MOODMIRROR_CACHE`, or `moodmirror` in the user's cache."""
     if configured := os.environ.get("MOODMIRROR_CACHE"):
         return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "moodmirror"
 
 
 def entry_name(format_number: int, key: str, *, prefix: str = "") -> str:
-    """Return the name of an entry.
+    """Return the name of a cache entry.
 
     Args:
-        format_number: Format of what it holds.
+        format_number: Format of its content.
         key: Hash of its settings, in hexadecimal digits, of which 16 are used.
-        prefix: What the name begins with.
+        prefix: Start of the name.
     """
     return f"{prefix}format{format_number}-{key[:16]}"
 
@@ -40,8 +40,8 @@ def remove_earlier_entries(
     Args:
         folder: Holds the entries.
         format_number: The current format.
-        is_ours: Whether a folder holds only what this program wrote; any other stays.
-        prefix: What the names of the entries begin with.
+        is_ours: Whether a folder holds only what this program wrote; others stay.
+        prefix: Start of the names.
     """
     pattern = re.compile(re.escape(prefix) + r"(?:format(\d+)-)?[0-9a-f]{16}")
     for path in folder.iterdir():

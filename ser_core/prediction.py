@@ -1,4 +1,4 @@
-"""What a model heard in a recording, for whoever shows, stores or compares it."""
+"""Results of a model: the emotions of a recording, of its windows, and what they came from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,18 +13,18 @@ from ser_core.quality import QualityWarning
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model heard in one recording.
+    """Emotions of one recording.
 
     Attributes:
         labels: Emotions in the model's order.
         probabilities: One a label, in the same order; they sum to 1.
         duration_s: Length of the whole recording.
-        speech_start_s: Where the part that was judged begins.
-        speech_end_s: Where it ends.
-        warnings: What makes the answer less sure.
+        speech_start_s: Start of the analysed part.
+        speech_end_s: End of the analysed part.
+        warnings: Faults of the recording.
         timings_ms: Milliseconds of each stage, and of all as `total`.
-        model: Name and version of the model that answered.
-        weights: SHA-256 of that model's weights, see `Manifest.weights_sha256`.
+        model: Name and version of the model.
+        weights: SHA-256 of the model's weights, see `Manifest.weights_sha256`.
         certain_from: Least confidence of a certain answer.
     """
 
@@ -43,7 +43,7 @@ class Prediction:
     def from_probabilities(
         cls, probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str], **rest: Any
     ) -> Self:
-        """Build a prediction from a model's output row.
+        """Build a prediction from a row of a model's output.
 
         Args:
             probabilities: (n_emotions,) in the order of `labels`.
@@ -51,19 +51,19 @@ class Prediction:
             **rest: The other attributes.
 
         Raises:
-            ValueError: There are not as many probabilities as labels.
+            ValueError: The numbers of probabilities and labels differ.
         """
         _check_width(probabilities, labels)
         return cls(tuple(labels), tuple(map(float, probabilities)), **rest)
 
     @property
     def emotion(self) -> str:
-        """The likeliest emotion."""
+        """The most probable emotion."""
         return self.ranked()[0][0]
 
     @property
     def confidence(self) -> float:
-        """The probability of the likeliest emotion."""
+        """The probability of the most probable emotion."""
         return self.ranked()[0][1]
 
     @property
@@ -78,18 +78,18 @@ class Prediction:
             probabilities: (n_emotions,) in the order of `labels`.
 
         Raises:
-            ValueError: There are not as many probabilities as labels.
+            ValueError: The numbers of probabilities and labels differ.
         """
         _check_width(probabilities, self.labels)
         return replace(self, probabilities=tuple(map(float, probabilities)))
 
     def ranked(self) -> tuple[tuple[str, float], ...]:
-        """Pairs of label and probability, the likeliest first."""
+        """Return pairs of label and probability, the most probable first."""
         pairs = zip(self.labels, self.probabilities, strict=True)
         return tuple(sorted(pairs, key=lambda pair: -pair[1]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the answer of the API and the command line."""
+        """Return plain JSON types, as the API and the command line show them."""
         return {
             "emotion": self.emotion,
             "confidence": self.confidence,
@@ -111,11 +111,11 @@ def _check_width(probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequ
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One stretch of a recording and what the model heard in it.
+    """Emotions of one window of a recording.
 
     Attributes:
-        start_s: Where it begins in the recording.
-        end_s: Where it ends.
+        start_s: Start in the recording.
+        end_s: End in the recording.
         probabilities: One a label, in the model's order.
     """
 
@@ -126,15 +126,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A prediction with what it was made from, for drawing and explaining.
+    """A prediction with what it was computed from, for drawing and explaining.
 
     Attributes:
         waveform: (n_samples,) float32, mono, as recorded.
         sample_rate_hz: Its rate.
-        features: (n_frames, n_features) of the part that was judged.
-        windows: The stretches that were judged, whose mean is the answer; one for a
-            recording that is no longer than a window.
-        prediction: What the model heard.
+        features: (n_frames, n_features) of the analysed part.
+        windows: Its windows, whose mean is the prediction; a short recording has one.
+        prediction: Emotions of the whole recording.
     """
 
     waveform: Waveform
@@ -144,14 +143,10 @@ class Analysis:
     prediction: Prediction
 
     def timeline(self) -> dict[str, Any]:
-        """Plain JSON types, a list of moments an emotion; the answer of the API."""
-        labels = self.prediction.labels
-        rows = [window.probabilities for window in self.windows]
+        """Return plain JSON types, for each emotion a list over the windows."""
+        columns = zip(*(window.probabilities for window in self.windows), strict=True)
         return {
             "start_s": [window.start_s for window in self.windows],
             "end_s": [window.end_s for window in self.windows],
-            "probabilities": {
-                label: list(column)
-                for label, column in zip(labels, zip(*rows, strict=True), strict=True)
-            },
+            "probabilities": dict(zip(self.prediction.labels, map(list, columns), strict=True)),
         }

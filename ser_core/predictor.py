@@ -1,7 +1,7 @@
-"""A recording after each stage of the path, to be prepared and seen."""
+"""From a recording to its emotions: load, preprocess, extract features, run the model."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,57 +16,55 @@ from ser_core.features import Features, FeatureWindow, cut_windows, extract_feat
 from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
 from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction, Window
-from ser_core.preprocess import Speech, Waveform, normalise_level, preprocess, reduce_noise
+from ser_core.preprocess import Speech, Waveform, preprocess, preprocess_stages
 from ser_core.quality import QualityWarning, assess_quality
 from ser_core.speech_detector import check_speech
 
 OnResult = Callable[[Prediction | Exception], None]
-"""Learns what became of each recording."""
+"""Function of the outcome of a recording."""
 AT_ONCE = 16
-"""Windows that go through the model at once, so that ten minutes take no more memory than one."""
+"""Windows in a batch, so that ten minutes take no more memory than one."""
 
 
 class PredictorLike(Protocol):
-    """Whoever answers: a `Predictor`, or what passes from one to another."""
+    """A `Predictor`, or several as one."""
 
     def predict(self, source: AudioSource) -> Prediction:
         """See `Predictor.predict`."""
 
 
 class Predictor:
-    """Judges recordings with one model: loaded once, warmed, safe from several threads.
+    """Emotions of recordings by one model: loaded once, warmed, safe from several threads.
 
     Attributes:
-        model: The model that answers.
-        watch: Is told of each answer, and of each error in its place, once that is set.
+        model: The model.
+        on_result: Called with each prediction, or with the exception in its place; None for
+            no call.
     """
 
     def __init__(self, model: EmotionModel) -> None:
-        """Take a model and warm the whole path, so that the first visitor need not wait."""
+        """Load a model and warm the whole pipeline, so that the first request is fast."""
         self.model = model
         self.on_result: OnResult | None = None
         self._warm_up()
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Self:
-        """Open a model folder.
-
-        Args:
-            folder: A model folder, such as `model`.
+        """Open a model folder, see `load_model`.
 
         Raises:
-            ModelError: The folder does not match its manifest.
+            ModelError: The folder does not match its manifest, or cannot be loaded.
         """
         return cls(load_model(folder))
 
     @property
     def manifest(self) -> Manifest:
-        """What the model says of itself."""
+        """Manifest of the model."""
         return self.model.manifest
 
     @property
     def config(self) -> PipelineConfig:
-        """Settings of the path from file to features."""
+        """Settings of the pipeline from file to features."""
         return self.manifest.pipeline
 
     @property
@@ -75,64 +73,45 @@ class Predictor:
         return self.model.labels
 
     def predict(self, source: AudioSource) -> Prediction:
-        """Say what is prepared in a recording.
+        """Return the emotions of a recording.
 
         Args:
             source: Path of a recording, or a pair of sample rate in Hz and samples.
 
         Raises:
             AudioError: The recording cannot be read or breaks a limit.
-            NoSpeechError: Nobody speaks in it.
+            NoSpeechError: It contains no speech.
         """
         return self.analyse(source).prediction
 
     def analyse(self, source: AudioSource, *, denoise: bool = False) -> Analysis:
-        """Like `predict`, and keep the waveform for drawing.
+        """Return the emotions of a recording, with what they were computed from.
 
         Args:
             source: As in `predict`.
-            denoise: Whether steady noise is taken off the speech first, even where the
-                model learnt without that.
-        """
-        watch = self.on_result or _look_away
-        try:
-            analysis = self._analyse(source, denoise=denoise)
-        except Exception as error:
-            watch(error)
-            raise
-        watch(analysis.prediction)
-        return analysis
-
-    def _analyse(self, source: AudioSource, *, denoise: bool) -> Analysis:
-        prepared = self.prepare(source, denoise=denoise)
-        with prepared.stopwatch.stage("model"):
-            answers = self.infer([window.features for window in prepared.windows])
-        return self.postprocess(prepared, answers)
-
-    def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
-        """Let the model answer for windows, those of like length together.
-
-        Args:
-            windows: (n_frames, n_features) each.
-            at_once: How many go through the model at once, which bounds the memory.
-
-        Returns:
-            (n_windows, n_emotions) in the order given.
-        """
-        return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
-
-    def prepare(self, source: AudioSource, *, denoise: bool = False) -> "PreparedClip":
-        """All of `analyse` before the model, so that a model can answer for many clips at once.
-
-        Args:
-            source: As in `predict`.
-            denoise: As in `analyse`.
+            denoise: Whether to reduce background noise, even where the model was trained
+                without that.
 
         Raises:
             AudioError: As in `predict`.
             NoSpeechError: As in `predict`.
         """
-        config, stopwatch = self.path(denoise=denoise), _Stopwatch()
+        try:
+            clip = self.prepare(source, denoise=denoise)
+            with clip.stopwatch.stage("model"):
+                answers = self.infer([window.features for window in clip.windows])
+            analysis = self.postprocess(clip, answers)
+        except Exception as error:
+            if self.on_result:
+                self.on_result(error)
+            raise
+        if self.on_result:
+            self.on_result(analysis.prediction)
+        return analysis
+
+    def prepare(self, source: AudioSource, *, denoise: bool = False) -> "PreparedClip":
+        """Do all of `analyse` before the model, so that clips can share a batch."""
+        config, stopwatch = self.pipeline(denoise=denoise), Stopwatch()
         with stopwatch.stage("load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
         with stopwatch.stage("preprocess"):
@@ -145,23 +124,35 @@ class Predictor:
         windows = tuple(cut_windows(features, config))
         return PreparedClip(waveform, speech, warnings, features, windows, stopwatch)
 
-    def postprocess(self, prepared: "PreparedClip", answers: Probabilities) -> Analysis:
-        """All of `analyse` after the model.
+    def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
+        """Run the model over windows, those of similar length together.
 
         Args:
-            prepared: What `prepare` gave.
-            answers: (n_windows, n_emotions), what the model said to its windows.
+            windows: (n_frames, n_features) each.
+            at_once: Windows in a batch, which bounds the memory.
+
+        Returns:
+            (n_windows, n_emotions) in the order given.
         """
-        speech, manifest = prepared.speech, self.manifest
+        return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
+
+    def postprocess(self, clip: "PreparedClip", answers: Probabilities) -> Analysis:
+        """Do all of `analyse` after the model.
+
+        Args:
+            clip: Result of `prepare`.
+            answers: (n_windows, n_emotions), result of `infer` for its windows.
+        """
+        speech, manifest = clip.speech, self.manifest
         rate_hz = self.config.audio.sample_rate_hz
         prediction = Prediction.from_probabilities(
             answers.mean(axis=0),
             self.labels,
-            duration_s=len(prepared.waveform) / rate_hz,
+            duration_s=len(clip.waveform) / rate_hz,
             speech_start_s=speech.start_s,
             speech_end_s=speech.end_s,
-            warnings=prepared.warnings,
-            timings_ms=prepared.stopwatch.timings_ms(),
+            warnings=clip.warnings,
+            timings_ms=clip.stopwatch.timings_ms(),
             model=f"{manifest.name} {manifest.version}",
             weights=manifest.weights_sha256,
             certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
@@ -172,12 +163,12 @@ class Predictor:
                 round(min(speech.start_s + window.end_s, speech.end_s), 3),
                 tuple(map(float, row)),
             )
-            for window, row in zip(prepared.windows, answers, strict=True)
+            for window, row in zip(clip.windows, answers, strict=True)
         )
-        return Analysis(prepared.waveform, rate_hz, prepared.features, windows, prediction)
+        return Analysis(clip.waveform, rate_hz, clip.features, windows, prediction)
 
-    def path(self, *, denoise: bool = False) -> PipelineConfig:
-        """Settings of the path from file to features, with noise reduction where asked for."""
+    def pipeline(self, *, denoise: bool = False) -> PipelineConfig:
+        """Return the settings of the pipeline, with noise reduction if `denoise`."""
         if not denoise:
             return self.config
         return replace(
@@ -185,46 +176,45 @@ class Predictor:
         )
 
     def _warm_up(self) -> None:
-        """Compile librosa's kernels and the model's graph on a made-up second."""
+        """Compile librosa's kernels and the model's graph on a synthetic second."""
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
-        with suppress(NoSpeechError):  # a tone is none; the stages before are warm then
+        with suppress(NoSpeechError):  # a tone is none; the steps before are warm then
             self.predict((rate_hz, tone))
         n_frames = rate_hz // self.config.features.hop_length
         self.model(np.zeros((1, n_frames, len(self.manifest.columns)), np.float32))
 
 
-def _look_away(_outcome: Prediction | Exception) -> None:
-    """Watch nothing."""
-
-
-class _Stopwatch:
-    """Milliseconds of each stage, in the order they ran."""
+class Stopwatch:
+    """Milliseconds of each stage, in the order in which they ran."""
 
     def __init__(self) -> None:
+        """Start without a stage."""
         self._stages: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Measure the body of a `with` statement."""
         start = time.perf_counter()
         yield
         self._stages[name] = round((time.perf_counter() - start) * 1_000, 3)
 
     def timings_ms(self) -> dict[str, float]:
+        """Return the milliseconds of each stage, and their sum as `total`."""
         return self._stages | {"total": round(sum(self._stages.values()), 3)}
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """A recording on its way, from the file to just before the model.
+    """A recording prepared for the model.
 
     Attributes:
         waveform: (n_samples,) float32, mono, as recorded.
-        speech: The part of it that is judged.
-        warnings: What will make the answer less sure.
-        features: (n_frames, n_features) of that part.
-        windows: The stretches of the features that the model is to judge.
-        stopwatch: Holds the milliseconds of each stage so far.
+        speech: The part of it that contains speech.
+        warnings: Faults of the recording.
+        features: (n_frames, n_features) of the speech.
+        windows: Windows over the features, the input of the model.
+        stopwatch: Milliseconds of each stage so far.
     """
 
     waveform: Waveform
@@ -232,67 +222,42 @@ class PreparedClip:
     warnings: tuple[QualityWarning, ...]
     features: Features
     windows: tuple[FeatureWindow, ...]
-    stopwatch: _Stopwatch
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What one stage left of a recording.
-
-    Attributes:
-        name: `loaded`, `levelled`, `trimmed` or `denoised`.
-        waveform: (n_samples,) float32.
-    """
-
-    name: str
-    waveform: Waveform
+    stopwatch: Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineTrace:
-    """A recording on its way to the network.
+    """A recording after each stage of the pipeline.
 
     Attributes:
-        stages: One after another; `denoised` only where noise is reduced.
-        sample_rate_hz: Rate of every stage.
-        features: (n_frames, n_features) of the last one, what the network sees.
+        stages: (n_samples,) float32 after `loaded`, `levelled`, `trimmed` and, where noise is
+            reduced, `denoised`.
+        sample_rate_hz: Rate of all stages.
+        features: (n_frames, n_features) of the last one, the input of the model.
         hop_s: Seconds from frame to frame.
     """
 
-    stages: tuple[Stage, ...]
+    stages: Mapping[str, Waveform]
     sample_rate_hz: int
     features: Features
     hop_s: float
 
 
 def trace_pipeline(source: AudioSource, config: PipelineConfig) -> PipelineTrace:
-    """Take a recording from stage to stage, by the very functions that serving calls.
+    """Run the stages before the model, and keep the result of each.
 
     Args:
         source: Path of a recording, or a pair of sample rate in Hz and samples.
-        config: Settings of the path.
+        config: Settings of the pipeline.
 
     Raises:
         AudioError: The recording cannot be read or breaks a limit.
-        NoSpeechError: Nobody speaks in it.
+        NoSpeechError: It contains no speech.
     """
-    settings, rate_hz = config.preprocess, config.audio.sample_rate_hz
-    loaded = load_audio(source, config.audio)
-    plain = replace(config, preprocess=replace(settings, noise_reduction=False))
-    trimmed = preprocess(loaded, plain).samples
-    stages = [
-        Stage("loaded", loaded),
-        Stage("levelled", _level(loaded, config)),
-        Stage("trimmed", trimmed),
-    ]
-    if settings.noise_reduction:
-        stages.append(Stage("denoised", reduce_noise(trimmed, sample_rate_hz=rate_hz)))
-    features = extract_features(stages[-1].waveform, config)
-    return PipelineTrace(tuple(stages), rate_hz, features, config.features.hop_length / rate_hz)
-
-
-def _level(waveform: Waveform, config: PipelineConfig) -> Waveform:
-    """What `preprocess` makes of a recording before the trim."""
-    if config.preprocess.remove_dc:
-        waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
-    return normalise_level(waveform, config.preprocess, sample_rate_hz=config.audio.sample_rate_hz)
+    waveform = load_audio(source, config.audio)
+    stages = {"loaded": waveform}
+    for name, speech in preprocess_stages(waveform, config):
+        stages[name] = waveform = speech.samples
+    rate_hz = config.audio.sample_rate_hz
+    hop_s = config.features.hop_length / rate_hz
+    return PipelineTrace(stages, rate_hz, extract_features(waveform, config), hop_s)

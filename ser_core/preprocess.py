@@ -1,11 +1,12 @@
 """From a waveform to the speech in it: level, trim, noise reduction.
 
-The steps and their order are those of the student papers this project grew
-from; each is a setting of `PreprocessConfig`. Because the level is brought to
-one peak first, the gain of the microphone changes nothing that follows.
+The steps and their order are those of the student papers that this project started from; each is
+a setting of `PreprocessConfig`. Because the peak is normalised first, the gain of the microphone
+changes nothing after it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import librosa
 import numpy as np
@@ -19,12 +20,12 @@ Waveform = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """The part of a recording that holds speech, at one level.
+    """The part of a recording that contains speech, at a normalised level.
 
     Attributes:
-        samples: (n_speech_samples,) float32, the peak where the settings put it.
-        start_s: Where that part begins in the recording, in seconds.
-        end_s: Where it ends, in seconds.
+        samples: (n_speech_samples,) float32.
+        start_s: Start of that part in the recording, in seconds.
+        end_s: End of that part, in seconds.
     """
 
     samples: Waveform
@@ -33,18 +34,25 @@ class Speech:
 
 
 def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
-    """Level, trim and, where set, denoise a recording.
+    """Normalise the level of a recording, trim it and, where set, reduce its noise.
 
     Args:
         waveform: (n_samples,) float32 in any scale, at `config.audio`'s rate.
-        config: Settings; `config.preprocess` decides the steps.
-
-    Returns:
-        The speech and where it lies in the recording.
+        config: Settings; `config.preprocess` determines the steps.
 
     Raises:
         NoSpeechError: The recording is silent, digitally or nearly, or less than
-            `min_speech_s` is left after the trim.
+            `min_speech_s` remains after the trim.
+    """
+    *_, (_, speech) = preprocess_stages(waveform, config)
+    return speech
+
+
+def preprocess_stages(waveform: Waveform, config: PipelineConfig) -> Iterator[tuple[str, Speech]]:
+    """Yield the name and the result of each stage of `preprocess`, which has the arguments.
+
+    Yields:
+        `levelled`, `trimmed` and, where noise is reduced, `denoised`.
     """
     settings = config.preprocess
     rate_hz = config.audio.sample_rate_hz
@@ -62,20 +70,32 @@ def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
             "Check your microphone and speak up."
         )
     levelled = normalise_level(waveform, settings, sample_rate_hz=rate_hz)
-    start, end = _speech_span(levelled, settings)
+    yield "levelled", Speech(levelled, 0.0, len(levelled) / rate_hz)
+    start, end = 0, len(levelled)
+    if settings.trim:
+        _, (start, end) = librosa.effects.trim(
+            levelled,
+            top_db=settings.trim_top_db,
+            frame_length=settings.trim_frame_length,
+            hop_length=settings.trim_hop_length,
+        )
     if end - start < settings.min_speech_s * rate_hz:
         raise NoSpeechError(
             f"We heard too little speech: {(end - start) / rate_hz:.2f} s; at least "
             f"{settings.min_speech_s:.2f} s is needed. Record a whole sentence."
         )
-    samples = levelled[start:end]
+    speech = Speech(levelled[start:end], float(start / rate_hz), float(end / rate_hz))
+    yield "trimmed", speech
     if settings.noise_reduction:
-        samples = reduce_noise(samples, sample_rate_hz=rate_hz)
-    return Speech(samples, start / rate_hz, end / rate_hz)
+        import noisereduce  # pulls in matplotlib, so only where it is used
+
+        # Sainburg, Thielk and Gentner 2020; over speech without padding.
+        denoised = noisereduce.reduce_noise(y=speech.samples, sr=rate_hz)
+        yield "denoised", replace(speech, samples=np.asarray(denoised, dtype=np.float32))
 
 
 def dbfs(amplitude: float) -> float:
-    """Level of an amplitude in decibels relative to full scale; silence is -inf."""
+    """Return the level of an amplitude in decibels relative to full scale; silence is -inf."""
     with np.errstate(divide="ignore"):
         return float(20.0 * np.log10(amplitude))
 
@@ -83,13 +103,13 @@ def dbfs(amplitude: float) -> float:
 def normalise_level(
     waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: int
 ) -> Waveform:
-    """Bring the highest sample to `-headroom_db` dBFS.
+    """Scale the highest sample to `-headroom_db` dBFS.
 
     Args:
         waveform: (n_samples,) float32 with at least one sample that is not zero.
-        settings: `level` says how; `pydub` rounds to 16 bit on the way, as the
-            papers did, and needs a waveform within ±1.
-        sample_rate_hz: Rate of the waveform, which pydub asks for.
+        settings: `level` gives the method; `pydub` rounds to 16 bit, as the papers did, and
+            needs a waveform within ±1.
+        sample_rate_hz: Rate of the waveform, which pydub needs.
 
     Returns:
         (n_samples,) float32.
@@ -110,33 +130,3 @@ def _normalise_with_pydub(waveform: Waveform, headroom_db: float, rate_hz: int) 
     segment = AudioSegment(pcm.tobytes(), frame_rate=rate_hz, sample_width=2, channels=1)
     normalised = effects.normalize(segment, headroom=headroom_db)
     return np.asarray(normalised.get_array_of_samples(), dtype=np.float32) / 32_768.0
-
-
-def _speech_span(waveform: Waveform, settings: PreprocessConfig) -> tuple[int, int]:
-    """First sample of the speech, and the first one after it."""
-    if not settings.trim:
-        return 0, len(waveform)
-    _, (start, end) = librosa.effects.trim(
-        waveform,
-        top_db=settings.trim_top_db,
-        frame_length=settings.trim_frame_length,
-        hop_length=settings.trim_hop_length,
-    )
-    return int(start), int(end)
-
-
-def reduce_noise(samples: Waveform, *, sample_rate_hz: int) -> Waveform:
-    """Spectral gating by noisereduce, over speech without padding.
-
-    Args:
-        samples: (n_samples,) float32.
-        sample_rate_hz: Rate of the samples.
-
-    Returns:
-        (n_samples,) float32.
-
-    Source: Sainburg, Thielk and Gentner 2020, the noisereduce library.
-    """
-    import noisereduce  # pulls in matplotlib, so only where it is used
-
-    return np.asarray(noisereduce.reduce_noise(y=samples, sr=sample_rate_hz), dtype=np.float32)

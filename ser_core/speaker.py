@@ -1,7 +1,7 @@
-"""One speaker's voice, taught by some calm speech and some corrections.
+"""Speaker profiles: adaptation of predictions to a voice, from neutral speech and corrections.
 
-A model hears some voices as sad or angry that are merely low or loud. What it hears in
-a speaker's ordinary speech tells by how much, and every other answer is taken relative to that.
+Some voices are merely low or loud, and a model takes them for sad or angry. Its output for a
+speaker's neutral speech measures that bias, which is then subtracted from other predictions.
 """
 
 import json
@@ -16,34 +16,34 @@ from ser_core.errors import SerError
 from ser_core.prediction import Analysis, Prediction
 
 FORMAT = 2
-CALM_SHARE = 0.4
-"""How much of the distance between this calm voice and everybody's is taken off."""
+NEUTRAL_SHARE = 0.4
+"""Share of the difference between the speaker's neutral speech and the reference to subtract."""
 CORRECTION_STRENGTH = 4.0
-"""How far corrections move an answer, in nats, if they all say the same and are many."""
+"""Limit in nats of the effect of many consistent corrections."""
 PRIOR_CORRECTIONS = 8
-"""So many corrections weigh half."""
+"""Number of corrections that have half of that effect."""
 MAX_CORRECTIONS = 20
-MIN_CALM_S = 8.0
-"""Speech, silence around it left out, that teaches a voice."""
+MIN_NEUTRAL_S = 8.0
+"""Least neutral speech for a profile, without the silence around it."""
 FLOOR = 1e-4
-"""Least probability that is told apart from none."""
+"""Least probability before the logarithm."""
 
 LogProbabilities = npt.NDArray[np.float64]
 Answers = Sequence[Sequence[float]] | npt.NDArray[np.floating[Any]]
-"""Some answers of a model: (n_answers, n_labels)."""
+"""Probabilities: (n_answers, n_labels)."""
 
 
 class SpeakerError(SerError):
-    """Speech that teaches too little, or a profile that is none."""
+    """Too little speech for a profile, or a file that is no profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a clip really was.
+    """The actual emotion of a clip.
 
     Attributes:
-        emotion: What the speaker says it was.
-        probabilities: What the model had heard, one a label.
+        emotion: Emotion that the speaker names.
+        probabilities: Output of the model, one a label.
     """
 
     emotion: str
@@ -52,14 +52,14 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class SpeakerProfile:
-    """What is known of one speaker: numbers alone, no sound.
+    """Adaptation to one speaker: numbers only, no audio.
 
     Attributes:
-        model: Name and version of the model that listened.
-        weights: SHA-256 of its weights; only answers of these fit.
-        labels: Emotions in its order.
-        shift: What is taken off the logarithms of its probabilities, one a label.
-        corrections: What clips really were, the oldest first.
+        model: Name and version of the model.
+        weights: SHA-256 of its weights; the profile applies to these only.
+        labels: Emotions in the model's order.
+        shift: Subtracted from the logarithms of the probabilities, one a label.
+        corrections: Actual emotions of clips, the oldest first.
     """
 
     model: str
@@ -69,60 +69,39 @@ class SpeakerProfile:
     corrections: tuple[Correction, ...] = ()
 
     @classmethod
-    def of(cls, calm: Analysis, reference: Sequence[float]) -> Self:
-        """Learn a voice from ordinary speech.
+    def enroll(cls, neutral: Analysis, reference: Sequence[float]) -> Self:
+        """Make the profile of a speaker.
 
         Args:
-            calm: 10 to 20 s of it.
-            reference: Mean logarithm of the probabilities that the model gives to calm
-                speech of people whom it did not learn from.
+            neutral: Analysis of 10 to 20 s of neutral speech.
+            reference: `Manifest.neutral_reference` of the model.
 
         Raises:
             SpeakerError: There is too little speech, or the model has no reference.
         """
-        prediction = calm.prediction
+        prediction = neutral.prediction
         speech_s = prediction.speech_end_s - prediction.speech_start_s
-        if speech_s < MIN_CALM_S:
+        if speech_s < MIN_NEUTRAL_S:
             raise SpeakerError(
-                f"{speech_s:.1f} s of speech was found; at least {MIN_CALM_S:g} s is needed. "
+                f"{speech_s:.1f} s of speech was found; at least {MIN_NEUTRAL_S:g} s is needed. "
                 "Read a few sentences aloud, as you would to a friend."
             )
         if len(reference) != len(prediction.labels):
             raise SpeakerError(
                 f"The model {prediction.model} does not support voice profiles. Choose another."
             )
-        rows = [window.probabilities for window in calm.windows]
-        profile = cls.learn(prediction.model, prediction.labels, rows, reference)
-        return replace(profile, weights=prediction.weights)
-
-    @classmethod
-    def learn(
-        cls,
-        model: str,
-        labels: Sequence[str],
-        rows: Answers,
-        reference: Sequence[float],
-    ) -> Self:
-        """Learn a voice from what a model heard in its calm speech, bound to no weights.
-
-        Args:
-            model: Name and version of the model.
-            labels: Its emotions.
-            rows: Probabilities of some stretches, one a label.
-            reference: As in `of`.
-        """
-        shift = CALM_SHARE * (np.asarray(mean_log(rows)) - np.asarray(reference))
-        return cls(model, "", tuple(labels), tuple(map(float, shift)))
+        shift = neutral_shift([window.probabilities for window in neutral.windows], reference)
+        return cls(prediction.model, prediction.weights, prediction.labels, shift)
 
     def corrected(self, prediction: Prediction, emotion: str) -> Self:
-        """The profile with one more correction; beyond the most, the oldest is forgotten.
+        """Return the profile with one more correction; `MAX_CORRECTIONS` newest are kept.
 
         Args:
-            prediction: What the model had heard, not yet relative to this voice.
-            emotion: What it really was.
+            prediction: Prediction of the clip, not adapted.
+            emotion: Its actual emotion.
 
         Raises:
-            SpeakerError: Another model had heard it, or it knows no such emotion.
+            SpeakerError: The prediction is of another model, or the emotion is unknown.
         """
         self._check(prediction)
         if emotion not in self.labels:
@@ -131,28 +110,24 @@ class SpeakerProfile:
         return replace(self, corrections=added[-MAX_CORRECTIONS:])
 
     def adapt(self, prediction: Prediction) -> Prediction:
-        """An answer relative to this voice.
-
-        Args:
-            prediction: What the model heard.
+        """Return a prediction adapted to this speaker.
 
         Raises:
-            SpeakerError: Another model heard it.
+            SpeakerError: The prediction is of another model.
         """
         self._check(prediction)
         moved = _log(prediction.probabilities) - self.shift + self._corrections()
         return prediction.with_probabilities(_softmax(moved))
 
     def _corrections(self) -> LogProbabilities:
-        """By how much the corrections raise each logarithm."""
         total = np.zeros(len(self.labels))
         for correction in self.corrections:
-            heard = _softmax(_log(correction.probabilities) - self.shift)
-            total += np.eye(len(self.labels))[self.labels.index(correction.emotion)] - heard
+            predicted = _softmax(_log(correction.probabilities) - self.shift)
+            total += np.eye(len(self.labels))[self.labels.index(correction.emotion)] - predicted
         return CORRECTION_STRENGTH * total / (len(self.corrections) + PRIOR_CORRECTIONS)
 
     def fits(self, prediction: Prediction) -> bool:
-        """Whether the model that gave an answer is the one that this voice was taught to."""
+        """Return whether a prediction is of the model of this profile."""
         return (prediction.weights, prediction.labels) == (self.weights, self.labels)
 
     def _check(self, prediction: Prediction) -> None:
@@ -165,19 +140,23 @@ class SpeakerProfile:
         )
 
     def to_json(self) -> str:
-        """The profile as the visitor keeps it."""
+        """Return the profile as JSON."""
         return json.dumps({"format": FORMAT} | asdict(self), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` gave.
+        """Parse the result of `to_json`.
 
         Raises:
-            SpeakerError: It is something else.
+            SpeakerError: The text is no profile, or one of another format.
         """
         try:
             stored = json.loads(text)
-            _check_format(stored["format"], str(stored["model"]))
+            if stored["format"] != FORMAT:
+                raise SpeakerError(
+                    f"This voice profile for the model {stored['model']} was made by another "
+                    f"version: it has format {stored['format']}, not {FORMAT}. Make a new one."
+                )
             labels = tuple(map(str, stored["labels"]))
             return cls(
                 model=str(stored["model"]),
@@ -198,12 +177,20 @@ class SpeakerProfile:
             ) from error
 
 
-def _check_format(found: Any, model: str) -> None:
-    if found != FORMAT:
-        raise SpeakerError(
-            f"This voice profile for the model {model} was made by another version: it has format "
-            f"{found}, not {FORMAT}. Make a new one."
-        )
+def neutral_shift(rows: Answers, reference: Sequence[float]) -> tuple[float, ...]:
+    """Return the `shift` of a profile.
+
+    Args:
+        rows: Probabilities of a speaker's neutral speech.
+        reference: `mean_log` of the neutral speech of other speakers.
+    """
+    shift = NEUTRAL_SHARE * (np.asarray(mean_log(rows)) - np.asarray(reference))
+    return tuple(map(float, shift))
+
+
+def mean_log(rows: Answers) -> tuple[float, ...]:
+    """Return the mean logarithm of probabilities, one a label."""
+    return tuple(map(float, np.mean([_log(row) for row in rows], axis=0)))
 
 
 def _numbers(values: Any, n: int, low: float, high: float) -> tuple[float, ...]:
@@ -221,8 +208,3 @@ def _log(probabilities: Sequence[float] | npt.NDArray[np.floating[Any]]) -> LogP
 def _softmax(logarithms: LogProbabilities) -> LogProbabilities:
     raised = np.exp(logarithms - logarithms.max())
     return np.asarray(raised / raised.sum())
-
-
-def mean_log(rows: Answers) -> tuple[float, ...]:
-    """Mean logarithm of some answers, one a label: the `reference` of `SpeakerProfile.of`."""
-    return tuple(map(float, np.mean([_log(row) for row in rows], axis=0)))

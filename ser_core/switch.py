@@ -1,9 +1,10 @@
-"""The model that answers while the app runs, and how a better one takes its place."""
+"""The models of a running app: a first one at once, a better one as soon as it is loaded."""
 
 import logging
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Self
 
 from ser_core.audio.load import AudioSource
@@ -13,14 +14,16 @@ from ser_core.explain import Moment, explain
 from ser_core.model.manifest import Manifest
 from ser_core.prediction import Analysis, Prediction
 from ser_core.predictor import OnResult, Predictor
-from ser_core.registry import ACCURATE, AUTO, COMPACT, find_folder, open_predictor
+from ser_core.registry import ACCURATE, AUTO, COMPACT, is_bundled, open_predictor, resolve
 from ser_core.whisper.weights import OfflineError
 
 logger = logging.getLogger(__name__)
 
+OpenPredictor = Callable[[], Predictor]
+
 
 class ModelState(Enum):
-    """How the model that answers stands to the one that was wanted."""
+    """Progress from the first model to the better one."""
 
     WARMING = auto()
     SETTLED = auto()
@@ -30,115 +33,101 @@ class ModelState(Enum):
 
 
 class ModelSwitch:
-    """Answers like a `Predictor`, and passes to a better one as soon as that is ready.
-
-    Each clip is judged by one model from beginning to end, whenever the change comes.
+    """Several predictors as one; each clip is analysed by a single one of them.
 
     Attributes:
-        state: `WARMING` until the first model is open; `FETCHING` until the better one is
-            ready, then `SETTLED`; `OFFLINE` or `FAILED` where it stays away.
+        state: `WARMING` until the first model is loaded; `FETCHING` until the better one is,
+            then `SETTLED`; `OFFLINE` or `FAILED` where it cannot be loaded.
+        manifest: Manifest of the current model.
     """
 
     def __init__(self, first: Predictor | Manifest) -> None:
-        """Begin with a predictor, or with the manifest of one that `warm_up` opens."""
+        """Start with a predictor, or with the manifest of one that `warm_up` loads."""
         self.state = ModelState.WARMING
         self._open: dict[str, Predictor] = {}
         self._ready = threading.Event()
         self._failure: SerError | None = None
         self._on_result: OnResult | None = None
         if isinstance(first, Manifest):
-            self._manifest = first
+            self.manifest = first
         else:
             self._settle_on(first)
 
-    def _settle_on(self, predictor: Predictor) -> None:
-        predictor.on_result = self._on_result
-        self._open[predictor.manifest.name] = predictor
-        self._predictor, self._manifest = predictor, predictor.manifest
-        self.state = ModelState.SETTLED
-        self._ready.set()
-
     @classmethod
     def open(cls, choice: str) -> Self:
-        """What an app answers with.
+        """Open the models of an app.
 
-        `auto` opens the compact model behind the page, so that the page is there at once,
-        and fetches the accurate one after it; every other choice is opened for good.
+        `auto` loads the compact model in the background, so that the page appears at once, and
+        the accurate one after it; every other choice is loaded before this returns.
 
         Args:
-            choice: `auto`, `accurate`, `compact`, a model folder, or `hf://OWNER/NAME@REVISION`.
+            choice: As in `resolve`.
 
         Raises:
-            ModelError: The model cannot be opened; under `auto`, the compact one's folder
-                does not match its manifest.
+            ModelError: The model cannot be loaded; under `auto`, the compact one's folder does
+                not match its manifest.
         """
         if choice != AUTO:
             return cls(open_predictor(choice))
-        switch = cls(Manifest.read(find_folder(COMPACT)))
-        better = find_folder(ACCURATE)
-        follow = (lambda: Predictor.from_folder(better)) if better.is_dir() else None
-        switch.warm_up(lambda: open_predictor(COMPACT), follow)
+        compact = resolve(COMPACT)
+        switch = cls(compact.model.manifest)
+        better = partial(open_predictor, ACCURATE) if is_bundled(ACCURATE) else None
+        switch.warm_up(compact.open, better)
         return switch
 
-    def warm_up(
-        self,
-        open_first: Callable[[], Predictor],
-        open_better: Callable[[], Predictor] | None = None,
-    ) -> None:
-        """Open the first model in a thread of its own; who asks before it is open waits.
+    def warm_up(self, open_first: OpenPredictor, open_better: OpenPredictor | None = None) -> None:
+        """Load the first model in a thread; requests before it is loaded block until then.
 
         Args:
-            open_first: Opens it.
-            open_better: Opens a better one after it, as `upgrade` does.
+            open_first: Loads it.
+            open_better: Loads a better one after it, as in `upgrade`.
         """
 
         def open_both() -> None:
             try:
-                first = open_first()
+                self._settle_on(open_first())
             except Exception as error:
-                logger.exception("The %s model cannot be opened.", self._manifest.name)
-                self._failure = ModelError(
-                    f"The {self._manifest.name} model cannot be opened: {error}"
-                )
-                self.state = ModelState.FAILED
+                message = f"The {self.manifest.name} model cannot be opened: {error}"
+                logger.exception(message)
+                self._failure, self.state = ModelError(message), ModelState.FAILED
                 self._ready.set()
                 return
-            self._settle_on(first)
             if open_better is not None:
                 self.upgrade(open_better)
 
         threading.Thread(target=open_both, daemon=True).start()
 
-    def upgrade(self, open_better: Callable[[], Predictor]) -> None:
-        """Pass to another model once it is open and warm, without making anyone wait.
+    def upgrade(self, open_better: OpenPredictor) -> None:
+        """Load another model in a thread, and make it the current one when it is warm."""
 
-        Args:
-            open_better: Opens it, in a thread of its own, however long that takes.
-        """
+        def open_it() -> None:
+            try:
+                self._settle_on(open_better())
+            except Exception as error:
+                is_offline = isinstance(error, OfflineError)
+                self.state = ModelState.OFFLINE if is_offline else ModelState.FAILED
+                message = "Still using the %s model. %s"
+                is_bug = not isinstance(error, SerError)
+                logger.warning(message, self.manifest.name, error, exc_info=is_bug)
+
         self.state = ModelState.FETCHING
-        threading.Thread(target=self._pass_to, args=(open_better,), daemon=True).start()
+        threading.Thread(target=open_it, daemon=True).start()
 
-    def _pass_to(self, open_better: Callable[[], Predictor]) -> None:
-        try:
-            self._settle_on(open_better())
-        except OfflineError as error:
-            logger.warning("Still using the %s model. %s", self.manifest.name, error)
-            self.state = ModelState.OFFLINE
-        except Exception as error:
-            is_bug = not isinstance(error, SerError)
-            logger.warning(
-                "Still using the %s model. %s", self.manifest.name, error, exc_info=is_bug
-            )
-            self.state = ModelState.FAILED
+    def _settle_on(self, predictor: Predictor) -> None:
+        predictor.on_result = self._on_result
+        self._open[predictor.manifest.name] = predictor
+        self._predictor, self.manifest = predictor, predictor.manifest
+        self.state = ModelState.SETTLED
+        self._ready.set()
 
-    def pick(self, name: str = AUTO) -> Predictor:
-        """One of the models that are open.
+    def get(self, name: str = AUTO) -> Predictor:
+        """Return a loaded model.
 
         Args:
-            name: `auto` for the one that answers now, or a model's own name.
+            name: `auto` for the current one, or a model's own name.
 
         Raises:
-            ModelError: No model of that name is open.
+            ModelError: No model of that name is loaded.
         """
         self._ready.wait()
         if self._failure is not None:
@@ -152,51 +141,46 @@ class ModelSwitch:
             )
         return self._open[name]
 
-    def watch(self, watcher: OnResult) -> None:
-        """Let somebody learn what becomes of each recording, whichever model judges it."""
-        self._on_result = watcher
+    def on_result(self, callback: OnResult) -> None:
+        """Call a function with the outcome of each recording, see `Predictor.on_result`."""
+        self._on_result = callback
         for predictor in list(self._open.values()):
-            predictor.on_result = watcher
+            predictor.on_result = callback
 
     @property
     def is_warm(self) -> bool:
-        """Whether a model is open and has judged its first sound, so that nobody waits."""
+        """Whether a model is loaded, so that no request blocks."""
         return self._ready.is_set() and self._failure is None
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
-        """What the models that are open say of themselves, the one first opened first."""
+        """Manifests of the loaded models, the first one first."""
         opened = tuple(predictor.manifest for predictor in self._open.values())
-        return opened or (self._manifest,)
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the model that answers now says of itself."""
-        return self._manifest
+        return opened or (self.manifest,)
 
     @property
     def config(self) -> PipelineConfig:
-        """Settings of the model that answers now."""
-        return self._manifest.pipeline
+        """Settings of the current model."""
+        return self.manifest.pipeline
 
     def predict(self, source: AudioSource) -> Prediction:
         """See `Predictor.predict`."""
-        return self.pick().predict(source)
+        return self.get().predict(source)
 
     def analyse(self, source: AudioSource, *, model: str = AUTO, denoise: bool = False) -> Analysis:
-        """See `Predictor.analyse`; `model` is as in `pick`."""
-        return self.pick(model).analyse(source, denoise=denoise)
+        """See `Predictor.analyse`; `model` is as in `get`."""
+        return self.get(model).analyse(source, denoise=denoise)
 
     def explain(
         self, source: AudioSource, *, model: str = AUTO, denoise: bool = False
     ) -> tuple[Analysis, tuple[Moment, ...]]:
-        """See `Predictor.analyse` and `ser_core.explain.explain`; one model gives both."""
-        predictor = self.pick(model)
+        """Return an analysis and, by the same model, `ser_core.explain.explain` of it."""
+        predictor = self.get(model)
         analysis = predictor.analyse(source, denoise=denoise)
         return analysis, explain(analysis, predictor.model)
 
     def compare(self, source: AudioSource, *, denoise: bool = False) -> tuple[Analysis, ...]:
-        """The answer of each model that is open, the one that answers now first."""
-        first = self.pick()
+        """Return the analysis of each loaded model, the current one first."""
+        first = self.get()
         others = [predictor for predictor in self._open.values() if predictor is not first]
         return tuple(p.analyse(source, denoise=denoise) for p in (first, *others))

@@ -1,4 +1,4 @@
-"""What everyone who opens a zip has to know."""
+"""Reading zip archives: errors of unreadable members, and files that are no content."""
 
 import lzma
 import zipfile
@@ -13,11 +13,11 @@ UNREADABLE = (
     OSError,
     RuntimeError,  # a password is needed; its child NotImplementedError: unknown compression
 )
-"""What Python's zipfile raises over a member that it cannot read."""
+"""Errors of Python's zipfile for a member that it cannot read."""
 _CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 def is_clutter(member: zipfile.ZipInfo) -> bool:
-    """Whether a member is what an operating system leaves about, and not the packer's own."""
+    """Return whether a member is a side file of an operating system."""
     parts = PurePosixPath(member.filename).parts
     return any(part in _CLUTTER or part.startswith("._") for part in parts)

@@ -20,12 +20,12 @@ from tests.accurate import made_up_tensors, write_weights
 from tests.conftest import ROOT
 from tests.fake_hub import CONFIG, PATH, FakeHub, serve_hub
 
-BOUND_S = hub.GIVE_UP_AFTER_S + 0.5
+BOUND_S = hub.HUB_TIMEOUT_S + 0.5
 FETCH = """
 import time
 from ser_core.errors import ModelError
-from ser_core.hub import fetch_encoder
-from ser_core.whisper import EncoderConfig
+from ser_core.whisper.weights import fetch_encoder
+from ser_core.whisper.spec import EncoderConfig
 start = time.monotonic()
 try:
     outcome = fetch_encoder(EncoderConfig(blocks=(1,)))
@@ -103,7 +103,7 @@ def test_a_hub_that_never_answers_is_offline_after_five_seconds(
 def test_a_name_that_is_looked_up_forever_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: time.sleep(9))
-    monkeypatch.setattr(hub, "GIVE_UP_AFTER_S", 0.2)
+    monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.2)
     start = time.monotonic()
     with pytest.raises(OfflineError, match=r"no answer within 0\.2 s"):
         hub.fetch_encoder(CONFIG)

@@ -136,18 +136,18 @@ def test_who_sends_no_chunk_for_a_while_no_longer_talks(monkeypatch: pytest.Monk
     now_s = [100.0]
     monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: now_s[0]))
     session = LiveSession(LiveConfig(absent_s=5.0))
-    assert not session.is_talking
+    assert not session.is_active
     session.process(RATE_HZ, speech(1.0), Echo())
     now_s[0] = 104.9
-    assert session.is_talking
+    assert session.is_active
     now_s[0] = 105.1
-    assert not session.is_talking
+    assert not session.is_active
 
 
 def test_sound_can_be_let_go_and_the_session_goes_on() -> None:
     session, echo = LiveSession(), Echo()
     session.process(RATE_HZ, speech(2.0), echo)
-    session.forget_sound()
+    session.discard_audio()
     assert session._window is None
     assert len(session.answers) == 1
     session.process(RATE_HZ, speech(1.0), echo)

@@ -1,8 +1,8 @@
-"""What a model folder says of itself, and what is refused."""
+"""Manifests: what is read, written and rejected."""
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,16 @@ def test_manifest_survives_a_round_trip(folder: Path) -> None:
     renamed = replace(manifest, name="another", metrics={"test": {"uar": 0.5}})
     renamed.write(folder)
     assert Manifest.read(folder) == renamed
+
+
+def test_a_field_is_read_under_its_earlier_name_too(folder: Path) -> None:
+    manifest = Manifest.read(folder)
+    assert len(manifest.neutral_reference) == len(manifest.labels)
+    manifest.write(folder)
+    stored = json.loads((folder / "manifest.json").read_text())
+    stored["calm_reference"] = stored.pop("neutral_reference")
+    (folder / "manifest.json").write_text(json.dumps(stored))
+    assert Manifest.read(folder) == manifest
 
 
 def test_the_hash_of_the_weights_follows_weights_and_no_figure(parts: Parts) -> None:
@@ -135,7 +145,7 @@ configs = st.builds(
 
 @given(config=configs)
 def test_pipeline_config_survives_json(config: PipelineConfig) -> None:
-    assert PipelineConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert PipelineConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_a_folder_without_manifest_is_no_model(tmp_path: Path) -> None:

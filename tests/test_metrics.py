@@ -7,7 +7,7 @@ from ser_core.model.emotion_model import EmotionModel
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.switch import ModelSwitch
-from ser_core.web.metrics import Metrics, watch_app
+from ser_core.web.metrics import Metrics, monitor_app
 from tests.conftest import RATE_HZ, make_babble
 
 
@@ -51,7 +51,7 @@ def test_a_full_queue_is_a_rejection_and_an_app_that_warms_is_none(predictor: Pr
 def test_a_predictor_tells_its_watcher_of_answers_and_refusals(predictor: Predictor) -> None:
     told: list[Prediction | Exception] = []
     switch = ModelSwitch(predictor)
-    switch.watch(told.append)
+    switch.on_result(told.append)
     answer = switch.predict((RATE_HZ, make_babble()))
     with pytest.raises(NoSpeechError) as refused:
         switch.predict((RATE_HZ, 0 * make_babble()))
@@ -62,7 +62,7 @@ def test_a_model_that_is_opened_later_is_watched_too(predictor: Predictor) -> No
     told: list[Prediction | Exception] = []
     later = Predictor(EmotionModel(predictor.model._file, predictor.manifest))
     switch = ModelSwitch(predictor)
-    switch.watch(told.append)
+    switch.on_result(told.append)
     switch._settle_on(later)
     switch.predict((RATE_HZ, make_babble()))
     assert len(told) == 1
@@ -70,9 +70,9 @@ def test_a_model_that_is_opened_later_is_watched_too(predictor: Predictor) -> No
 
 def test_metrics_are_off_by_default(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOODMIRROR_METRICS", raising=False)
-    watched = watch_app(ModelSwitch(predictor))
+    watched = monitor_app(ModelSwitch(predictor))
     assert [route.path for route in watched["routes"]] == ["/healthz"]
     assert watched["middleware"] == []
     monkeypatch.setenv("MOODMIRROR_METRICS", "1")
-    watched = watch_app(ModelSwitch(predictor))
+    watched = monitor_app(ModelSwitch(predictor))
     assert [route.path for route in watched["routes"]] == ["/healthz", "/metrics"]

@@ -9,8 +9,10 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from ser_core import registry as models
-from ser_core.registry import download_weights, open_predictor
+from ser_core import registry
+from ser_core.errors import ModelError
+from ser_core.model import emotion_model
+from ser_core.registry import open_predictor, resolve
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.whisper.weights import ENCODER_VARIABLE, OfflineError
 from tests.accurate import Parts, write_parts
@@ -38,7 +40,7 @@ def bundle(
     def offline(*_: object, **__: object) -> None:
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(models, "BUNDLED", tmp_path / "model")
+    monkeypatch.setattr(registry, "BUNDLED", tmp_path / "model")
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", offline)
     monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "empty"))
@@ -70,7 +72,7 @@ def test_auto_is_the_compact_model_where_there_is_no_other(bundle: Path) -> None
     shutil.rmtree(bundle / "accurate")
     assert open_predictor("auto").manifest.name == "compact"
     switch = ModelSwitch.open("auto")
-    assert (switch.pick().manifest.name, switch.state) == ("compact", ModelState.SETTLED)
+    assert (switch.get().manifest.name, switch.state) == ("compact", ModelState.SETTLED)
 
 
 def test_auto_is_the_compact_model_where_the_other_is_damaged(
@@ -83,6 +85,21 @@ def test_auto_is_the_compact_model_where_the_other_is_damaged(
 
 
 @pytest.mark.usefixtures("with_encoder")
+def test_auto_falls_back_where_the_accurate_model_cannot_be_loaded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("the disk is full")
+
+    monkeypatch.setattr(emotion_model, "assemble", fail)
+    monkeypatch.setattr(emotion_model, "find_assembly", lambda _: None)
+    assert open_predictor("auto").manifest.name == "compact"
+    assert "The accurate model cannot be used: the disk is full" in caplog.text
+    with pytest.raises(ModelError, match="the disk is full"):
+        open_predictor("accurate")
+
+
+@pytest.mark.usefixtures("with_encoder")
 def test_a_model_is_opened_by_name_or_by_folder(bundle: Path) -> None:
     assert open_predictor("compact").manifest.name == "compact"
     assert open_predictor("accurate").manifest.name == "accurate"
@@ -91,35 +108,43 @@ def test_a_model_is_opened_by_name_or_by_folder(bundle: Path) -> None:
 
 @pytest.mark.usefixtures("bundle")
 def test_the_accurate_model_by_name_needs_its_encoder() -> None:
-    for opener in (open_predictor, download_weights, ModelSwitch.open):
+    model = resolve("accurate").model
+    assert not model.is_local
+    for fails in (
+        lambda: open_predictor("accurate"),
+        lambda: ModelSwitch.open("accurate"),
+        model.download_weights,
+    ):
         with pytest.raises(OfflineError, match="no route to host"):
-            opener("accurate")
+            fails()
 
 
 @pytest.mark.usefixtures("bundle")
-def test_nothing_is_fetched_for_what_can_do_without() -> None:
+def test_nothing_is_downloaded_for_a_complete_model() -> None:
     for choice in ("auto", "compact"):
-        download_weights(choice)
+        resolved = resolve(choice)
+        resolved.model.download_weights()
+        assert (resolved.choice, resolved.model.is_local) == ("compact", True)
 
 
 def test_the_choice_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(models.MODEL_VARIABLE, "compact")
-    assert models.chosen_model() == "compact"
-    monkeypatch.setenv(models.MODEL_VARIABLE, "")
-    assert models.chosen_model() == "auto"
+    monkeypatch.setenv(registry.MODEL_VARIABLE, "compact")
+    assert registry.chosen_model() == "compact"
+    monkeypatch.setenv(registry.MODEL_VARIABLE, "")
+    assert registry.chosen_model() == "auto"
 
 
 @pytest.mark.usefixtures("with_encoder")
 def test_the_app_begins_with_the_compact_model_and_passes_to_the_accurate_one() -> None:
     switch = ModelSwitch.open("auto")
     assert (switch.manifest.name, switch.state) == ("compact", ModelState.WARMING)
-    assert switch.pick().manifest.name == "compact"
+    assert switch.get().manifest.name == "compact"
     deadline = time.monotonic() + 60
     while switch.manifest.name == "compact" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (switch.manifest.name, switch.state) == ("accurate", ModelState.SETTLED)
     assert [manifest.name for manifest in switch.manifests] == ["compact", "accurate"]
-    assert switch.pick("compact").manifest.name == "compact"
+    assert switch.get("compact").manifest.name == "compact"
 
 
 def test_choosing_a_model_loads_nothing_heavy() -> None:

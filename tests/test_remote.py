@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.errors import ModelError
-from ser_core.registry import ModelAddress, download_weights, fetch_model, open_predictor
+from ser_core.registry import ModelAddress, fetch_model, open_predictor, resolve
 from tests.conftest import ROOT
 from tests.fake_hub import FakeHub, Fault, serve_hub, use_hub
 from tests.fake_repos import Repo
@@ -60,7 +60,7 @@ def test_what_is_no_address_is_refused_before_the_hub_is_asked(address: str, hub
     with pytest.raises(
         ModelError, match=r"is not the address of a model; expected hf://OWNER/NAME"
     ):
-        download_weights(address)
+        resolve(address)
     assert hub.requests == []
 
 
@@ -74,20 +74,20 @@ def test_a_model_on_the_hub_answers_like_the_folder_it_was_made_of(
 
 
 def test_only_what_the_manifest_names_is_fetched_and_only_once(hub: FakeHub, repo: Repo) -> None:
-    folder = fetch_model(f"{ADDRESS}@{repo.commit}")
+    folder = fetch_model(f"{ADDRESS}@{repo.commit}").path
     named = {"manifest.json", *json.loads(repo.files["manifest.json"])["files"]}
     fetched = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert fetched == named
     n_requests = len(hub.requests)
     fetch_model.cache_clear()
-    assert fetch_model(f"{ADDRESS}@{repo.commit}") == folder
+    assert fetch_model(f"{ADDRESS}@{repo.commit}").path == folder
     assert len(hub.requests) == n_requests
 
 
 def test_without_a_revision_it_is_the_newest_and_its_commit_is_told(
     repo: Repo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert fetch_model(ADDRESS).name == repo.commit
+    assert fetch_model(ADDRESS).path.name == repo.commit
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith(f"{ADDRESS}@main is currently {ADDRESS}@{repo.commit}")
@@ -99,20 +99,20 @@ def test_a_commit_is_not_told_of(repo: Repo, caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_address_stays_the_same_commit_while_the_process_lives(repo: Repo) -> None:
-    folder = fetch_model(ADDRESS)
+    model = fetch_model(ADDRESS)
     repo.n_commits += 1
-    assert fetch_model(ADDRESS) == folder
+    assert fetch_model(ADDRESS) is model
 
 
 def test_an_unknown_repository_is_refused(hub: FakeHub) -> None:
-    with pytest.raises(ModelError, match="The Hub knows no model tester/voice, or shows it to"):
+    with pytest.raises(ModelError, match="The Hub has no model tester/voice, or it is private"):
         fetch_model(ADDRESS)
     assert hub.requests != []
 
 
 @pytest.mark.usefixtures("repo")
 def test_an_unknown_revision_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"tester/voice has no revision v9\. Name a commit"):
+    with pytest.raises(ModelError, match=r"tester/voice has no revision v9\. Name one of"):
         fetch_model(f"{ADDRESS}@v9")
 
 
@@ -152,7 +152,7 @@ def test_a_download_that_breaks_off_is_an_error_and_the_next_one_ends_it(
     with pytest.raises(ModelError, match=rf"network\.keras of {ADDRESS}@.* cannot be fetched"):
         fetch_model(ADDRESS)
     hub.faults.clear()
-    assert (fetch_model(ADDRESS) / "network.keras").read_bytes() == repo.files["network.keras"]
+    assert (fetch_model(ADDRESS).path / "network.keras").read_bytes() == repo.files["network.keras"]
 
 
 def run_predict(url: str, cache: Path, model: str) -> subprocess.CompletedProcess[str]:

@@ -142,4 +142,4 @@ def test_a_first_model_that_cannot_be_opened_is_an_error_for_each_who_asks(
 def test_a_model_that_is_not_open_is_named(manifest: Manifest) -> None:
     switch = ModelSwitch(NamedPredictor(manifest, "first"))
     with pytest.raises(ModelError, match="The other model is not available here, only first"):
-        switch.pick("other")
+        switch.get("other")

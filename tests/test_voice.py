@@ -35,7 +35,7 @@ REFERENCE = mean_log([EVEN])
 
 
 def test_what_a_calm_voice_sounds_like_is_taken_off_in_part() -> None:
-    profile = SpeakerProfile.of(spoken(SADDISH), REFERENCE)
+    profile = SpeakerProfile.enroll(spoken(SADDISH), REFERENCE)
     before = heard(SADDISH)
     after = profile.adapt(before)
     assert sum(after.probabilities) == pytest.approx(1.0)
@@ -47,12 +47,12 @@ def test_what_a_calm_voice_sounds_like_is_taken_off_in_part() -> None:
 
 
 def test_a_voice_like_everybodys_changes_nothing() -> None:
-    profile = SpeakerProfile.of(spoken(SADDISH), mean_log([SADDISH]))
+    profile = SpeakerProfile.enroll(spoken(SADDISH), mean_log([SADDISH]))
     assert profile.adapt(heard(SADDISH)).probabilities == pytest.approx(SADDISH)
 
 
 def test_an_answer_relative_to_a_voice_is_as_certain_as_its_own_confidence() -> None:
-    profile = SpeakerProfile.of(spoken(SADDISH), REFERENCE)
+    profile = SpeakerProfile.enroll(spoken(SADDISH), REFERENCE)
     for _ in range(5):
         profile = profile.corrected(heard(SADDISH), "sad")
     before = replace(heard(SADDISH), certain_from=0.5)
@@ -63,7 +63,7 @@ def test_an_answer_relative_to_a_voice_is_as_certain_as_its_own_confidence() -> 
 
 
 def test_each_correction_moves_answers_towards_what_was_said() -> None:
-    profile = SpeakerProfile.of(spoken(EVEN), REFERENCE)
+    profile = SpeakerProfile.enroll(spoken(EVEN), REFERENCE)
     angry = LABELS.index("angry")
     before = profile.adapt(heard(SADDISH)).probabilities[angry]
     for _ in range(5):
@@ -74,7 +74,7 @@ def test_each_correction_moves_answers_towards_what_was_said() -> None:
 
 
 def test_the_oldest_correction_is_forgotten() -> None:
-    profile = SpeakerProfile.of(spoken(EVEN), REFERENCE).corrected(heard(SADDISH), "calm")
+    profile = SpeakerProfile.enroll(spoken(EVEN), REFERENCE).corrected(heard(SADDISH), "calm")
     for _ in range(MAX_CORRECTIONS):
         profile = profile.corrected(heard(SADDISH), "angry")
     assert [c.emotion for c in profile.corrections] == ["angry"] * MAX_CORRECTIONS
@@ -82,13 +82,13 @@ def test_the_oldest_correction_is_forgotten() -> None:
 
 def test_too_little_speech_teaches_nothing() -> None:
     with pytest.raises(SpeakerError, match=r"2\.0 s of speech was found; at least 8 s"):
-        SpeakerProfile.of(spoken(EVEN, speech_end_s=3.0), REFERENCE)
+        SpeakerProfile.enroll(spoken(EVEN, speech_end_s=3.0), REFERENCE)
     with pytest.raises(SpeakerError, match=r"accurate 1\.0 does not support voice profiles"):
-        SpeakerProfile.of(spoken(EVEN), ())
+        SpeakerProfile.enroll(spoken(EVEN), ())
 
 
 def test_another_models_answer_is_refused() -> None:
-    profile = SpeakerProfile.of(spoken(EVEN), REFERENCE)
+    profile = SpeakerProfile.enroll(spoken(EVEN), REFERENCE)
     other = heard(EVEN, model="compact 1.0", weights="cd34")
     with pytest.raises(SpeakerError, match=r"for the model accurate 1\.0, but compact 1\.0"):
         profile.adapt(other)
@@ -99,7 +99,7 @@ def test_another_models_answer_is_refused() -> None:
 
 
 def test_the_same_name_with_other_weights_is_another_model() -> None:
-    profile = SpeakerProfile.of(spoken(EVEN), REFERENCE)
+    profile = SpeakerProfile.enroll(spoken(EVEN), REFERENCE)
     retrained = heard(EVEN, weights="cd34")
     assert not profile.fits(retrained)
     with pytest.raises(
@@ -110,7 +110,7 @@ def test_the_same_name_with_other_weights_is_another_model() -> None:
 
 
 def test_a_profile_without_weights_is_refused_and_names_its_model() -> None:
-    stored = json.loads(SpeakerProfile.of(spoken(EVEN), REFERENCE).to_json())
+    stored = json.loads(SpeakerProfile.enroll(spoken(EVEN), REFERENCE).to_json())
     del stored["weights"]
     with pytest.raises(
         SpeakerError, match=r"profile for the model accurate 1\.0 .* format 1, not 2"
@@ -119,7 +119,7 @@ def test_a_profile_without_weights_is_refused_and_names_its_model() -> None:
 
 
 def test_a_profile_survives_the_visitors_disk_and_holds_no_sound() -> None:
-    profile = SpeakerProfile.of(spoken(SADDISH), REFERENCE).corrected(heard(SADDISH), "calm")
+    profile = SpeakerProfile.enroll(spoken(SADDISH), REFERENCE).corrected(heard(SADDISH), "calm")
     text = profile.to_json()
     assert SpeakerProfile.from_json(text) == profile
     stored = json.loads(text)
@@ -140,7 +140,7 @@ def test_a_profile_survives_the_visitors_disk_and_holds_no_sound() -> None:
     ],
 )
 def test_another_file_is_no_profile(change: dict[str, Any]) -> None:
-    stored = json.loads(SpeakerProfile.of(spoken(SADDISH), REFERENCE).to_json())
+    stored = json.loads(SpeakerProfile.enroll(spoken(SADDISH), REFERENCE).to_json())
     with pytest.raises(SpeakerError, match="voice profile"):
         SpeakerProfile.from_json(json.dumps(stored | change))
 

@@ -151,7 +151,7 @@ def teach(
     from ser_core.speaker import SpeakerProfile
 
     predictor = open_model(model)
-    profile = SpeakerProfile.of(predictor.analyse(file), predictor.manifest.neutral_reference)
+    profile = SpeakerProfile.enroll(predictor.analyse(file), predictor.manifest.neutral_reference)
     out.write_text(profile.to_json() + "\n", encoding="utf-8")
     typer.echo(f"{out} written, for {profile.model}.")
 

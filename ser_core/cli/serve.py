@@ -63,7 +63,7 @@ def live(
     except KeyboardInterrupt:
         pass
     shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
-    typer.echo(f"{session.heard_s:.0f} s analysed. {shares or 'No speech.'}")
+    typer.echo(f"{session.received_s:.0f} s analysed. {shares or 'No speech.'}")
 
 
 def _check_free(host: str, port: int) -> None:

@@ -1,8 +1,8 @@
-"""Whisper's encoder and a head of ours, put together once into the user's cache.
+"""Whisper's encoder and a model's head, assembled once into the user's cache.
 
 An assembly is a folder with a SavedModel and the hashes of its files. Its name holds
-`ASSEMBLY_FORMAT` and a hash of all that goes into it, so that another head or other weights
-make another one. It appears under its name only when it is whole and has answered its probe.
+`ASSEMBLY_FORMAT` and a hash of all that enters it, so that another head or other weights
+make another one. It gets its name only when it is complete and reproduces its probe.
 """
 
 import hashlib
@@ -18,7 +18,14 @@ import numpy.typing as npt
 
 from ser_core.errors import ModelError
 from ser_core.model.manifest import HEAD, Manifest, Probe, check_files, sha256_of
-from ser_core.model.saved_model import SAVED_MODEL, Signature, import_tensorflow, load_signature
+from ser_core.model.saved_model import (
+    SAVED_MODEL,
+    Signature,
+    load_keras,
+    load_signature,
+    make_servable,
+    save_servable,
+)
 from ser_core.paths import default_cache, entry_name, remove_earlier_entries
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import Tensors, read_tensors
@@ -30,7 +37,7 @@ ASSEMBLY_FORMAT = 1
 PROBE_FRAMES = (183, 58)
 """Lengths of the clips of a probe, the second one padded."""
 PROBE_TOLERANCE = 1e-3
-"""How far a probability may lie from the one that the manifest names."""
+"""Largest difference of a probability from that in the manifest."""
 
 
 def find_assembly(manifest: Manifest) -> Path | None:
@@ -51,7 +58,7 @@ def find_assembly(manifest: Manifest) -> Path | None:
 
 
 def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
-    """Build a model's assembly, or build it anew where it is damaged.
+    """Build a model's assembly, or rebuild a damaged one.
 
     Several processes may do so at once; the first to finish is kept.
 
@@ -64,8 +71,8 @@ def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
         The folder that holds `saved_model/`.
 
     Raises:
-        ModelError: The weights are others, the head cannot be opened, the cache cannot
-            be written to, or the result does not answer the probe as it must.
+        ModelError: The weights are others, the head cannot be opened, the cache cannot be
+            written to, or the assembled model does not reproduce its probe.
     """
     place = _place(manifest)
     try:
@@ -83,11 +90,11 @@ def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
 
 
 def record_probe(folder: Path, manifest: Manifest, weights: Path, *, seed: int = 0) -> Probe:
-    """Ask the parts of a model for what its assembly will have to answer.
+    """Return the probe that a model's assembly has to reproduce.
 
     Args:
         folder: The model folder, with its head.
-        manifest: Names an encoder; its probe may be missing still.
+        manifest: Manifest with an encoder; its probe is not read.
         weights: File with Whisper's weights.
         seed: Seed of the probe's input.
 
@@ -95,13 +102,13 @@ def record_probe(folder: Path, manifest: Manifest, weights: Path, *, seed: int =
         ModelError: The weights are others, or the head cannot be opened.
     """
     probe = Probe(seed=seed, n_frames=PROBE_FRAMES, probabilities=())
-    serve = _connect(folder, manifest, weights).serve
-    answer = serve(*probe.batch(len(manifest.columns)))["probabilities"].numpy()
+    servable = _connect(folder, manifest, weights)
+    answer = servable.serve(*probe.batch(len(manifest.columns)))["probabilities"].numpy()
     return replace(probe, probabilities=tuple(tuple(float(p) for p in row) for row in answer))
 
 
 def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tensors:
-    """Change kernels of the encoder by low-rank products.
+    """Add low-rank products to kernels of the encoder.
 
     Args:
         tensors: Whisper's tensors by name.
@@ -109,7 +116,7 @@ def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tens
             `<layer>.B` (rank, n_outputs).
 
     Returns:
-        The tensors, A @ B added to the kernels of those layers.
+        The tensors, with A @ B added to the kernels of those layers.
 
     Source: Hu et al. 2021, LoRA: low-rank adaptation of large language models.
     """
@@ -121,21 +128,15 @@ def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tens
 
 
 def _place(manifest: Manifest) -> Path:
-    recipe = {key: asdict(manifest)[key] for key in ("files", "encoder", "temperature", "probe")}
-    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    return default_cache() / "models" / entry_name(ASSEMBLY_FORMAT, key, prefix=_prefix(manifest))
-
-
-def _prefix(manifest: Manifest) -> str:
-    return f"{manifest.name}-"
+    parts = {key: asdict(manifest)[key] for key in ("files", "encoder", "temperature", "probe")}
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    name = entry_name(ASSEMBLY_FORMAT, key, prefix=f"{manifest.name}-")
+    return default_cache() / "models" / name
 
 
 def _build(draft: Path, folder: Path, manifest: Manifest, weights: Path) -> None:
-    served = _connect(folder, manifest, weights)
     saved = draft / SAVED_MODEL
-    import_tensorflow().saved_model.save(
-        served, str(saved), signatures={"serving_default": served.serve}
-    )
+    save_servable(_connect(folder, manifest, weights), saved)
     _check_probe(load_signature(saved, n_labels=len(manifest.labels)), manifest)
     files = sorted(path for path in draft.rglob("*") if path.is_file())
     hashes = {path.relative_to(draft).as_posix(): sha256_of(path) for path in files}
@@ -143,38 +144,24 @@ def _build(draft: Path, folder: Path, manifest: Manifest, weights: Path) -> None
 
 
 def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
-    """Features → encoder → pooled vectors → head → softmax, as a tf.Module.
-
-    The weights stay variables: folded into the graph as constants they answer no faster,
-    load more slowly and take 500 MB more.
-    """
+    """Return features → encoder → pooled vectors → head → softmax, see `make_servable`."""
     config = manifest.encoder
     if config is None:
         raise ModelError(f"{manifest.name} names no encoder, so there is nothing to assemble.")
-    tf = import_tensorflow()
+    import keras
+
     from ser_core.model.layers import fuse_lstms
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
-    served = tf.Module()
-    served.encoder = WhisperEncoder(config.n_blocks)
-    served.encoder.set_tensors(_read_changed_tensors(folder, config, weights))
-    served.head = fuse_lstms(_open_head(folder / HEAD))
-
-    def probabilities(features: Any, n_frames: Any) -> dict[str, Any]:
-        vectors, n_vectors = encode(
-            served.encoder, features, n_frames, blocks=config.blocks, pool=config.pool
-        )
-        logits = served.head({"vectors": vectors, "n_vectors": n_vectors}, training=False)
-        return {"probabilities": tf.nn.softmax(logits / manifest.temperature)}
-
-    served.serve = tf.function(
-        probabilities,
-        input_signature=[
-            tf.TensorSpec((None, None, len(manifest.columns)), tf.float32, name="features"),
-            tf.TensorSpec((None,), tf.int32, name="n_frames"),
-        ],
-    )
-    return served
+    encoder = WhisperEncoder(config.n_blocks)
+    encoder.set_tensors(_read_changed_tensors(folder, config, weights))
+    head = fuse_lstms(load_keras(folder / HEAD))
+    n_columns = len(manifest.columns)
+    features = keras.Input((None, n_columns), name="features")
+    n_frames = keras.Input((), dtype="int32", name="n_frames")
+    vectors, n_vectors = encode(encoder, features, n_frames, blocks=config.blocks, pool=config.pool)
+    network = keras.Model([features, n_frames], head([vectors, n_vectors]))
+    return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
 
 
 def _read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) -> Tensors:
@@ -183,19 +170,6 @@ def _read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) ->
         return tensors
     with np.load(folder / config.deltas) as deltas:
         return add_deltas(tensors, deltas)
-
-
-def _open_head(path: Path) -> Any:
-    import keras
-
-    import ser_core.model.layers  # noqa: F401  # a head may hold them
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{path.name} cannot be opened: {error}. Fetch the whole model again."
-        ) from error
 
 
 def _check_probe(serve: Signature, manifest: Manifest) -> None:
@@ -212,7 +186,7 @@ def _check_probe(serve: Signature, manifest: Manifest) -> None:
 
 
 def _publish(draft: Path, manifest: Manifest) -> None:
-    """Give a finished draft its name, unless another process was faster."""
+    """Rename a finished draft, unless another process was faster."""
     place = _place(manifest)
     try:
         if place.exists() and find_assembly(manifest) is None:
@@ -221,7 +195,7 @@ def _publish(draft: Path, manifest: Manifest) -> None:
     except OSError:
         if find_assembly(manifest) is None:
             raise
-    remove_earlier_entries(place.parent, ASSEMBLY_FORMAT, _is_assembly, prefix=_prefix(manifest))
+    remove_earlier_entries(place.parent, ASSEMBLY_FORMAT, _is_assembly, prefix=f"{manifest.name}-")
 
 
 def _is_assembly(folder: Path) -> bool:

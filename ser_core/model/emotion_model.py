@@ -1,7 +1,8 @@
-"""A model folder as a checked, lazily loaded callable."""
+"""A model folder as a checked callable that is loaded on first use."""
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +12,36 @@ from ser_core.errors import ModelError
 from ser_core.features import Features, pad_features
 from ser_core.model.assemble import assemble, find_assembly
 from ser_core.model.manifest import Manifest
-from ser_core.model.saved_model import SAVED_MODEL, Signature, load_network, load_signature
-from ser_core.whisper.weights import fetch_encoder
+from ser_core.model.saved_model import (
+    SAVED_MODEL,
+    Signature,
+    load_keras,
+    load_signature,
+    make_servable,
+)
+from ser_core.whisper.weights import fetch_encoder, find_encoder
 
 Probabilities = npt.NDArray[np.float32]
 
 KERAS = ".keras"
-"""Suffix of a Keras network, which needs the manifest beside it."""
+"""Suffix of a Keras network, which needs the manifest in its folder."""
 
 
 class EmotionModel:
-    """A SavedModel, or a Keras network, that turns feature frames into probabilities.
+    """A SavedModel, or a Keras network, from feature frames to probabilities.
 
-    TensorFlow and the graph are loaded on the first call, once, whichever thread
-    comes first; calls from several threads are safe.
+    TensorFlow and the graph are loaded by the first call, once; calls from several threads are
+    safe. A model with Whisper's encoder is then assembled in the user's cache, if it is not yet.
 
     Attributes:
-        manifest: What the folder says of itself.
+        path: The model folder, or the Keras network in it.
+        manifest: Manifest of the folder.
     """
 
-    def __init__(self, file: Path, manifest: Manifest) -> None:
-        """Take a verified SavedModel or Keras network; `load_model` is the way to get one."""
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        """Take a folder whose manifest has been checked, see `load_model`."""
+        self.path = path
         self.manifest = manifest
-        self._file = file
         self._lock = threading.Lock()
         self._serve: Signature | None = None
 
@@ -45,7 +53,7 @@ class EmotionModel:
     def __call__(
         self, features: Features, n_frames: npt.NDArray[np.int32] | None = None
     ) -> Probabilities:
-        """Judge a batch of clips.
+        """Return the probabilities of a batch of clips.
 
         Args:
             features: (n_clips, n_frames, n_features) float32, not standardised.
@@ -55,8 +63,8 @@ class EmotionModel:
             (n_clips, n_emotions) float32; each row sums to 1.
 
         Raises:
-            ModelError: The features have another shape than the model takes, or the
-                SavedModel cannot be loaded.
+            OfflineError: The encoder is not on this machine and the Hub cannot be reached.
+            ModelError: The features have another shape, or the model cannot be loaded.
         """
         n_columns = len(self.manifest.columns)
         if features.ndim != 3 or features.shape[2] != n_columns:
@@ -66,21 +74,63 @@ class EmotionModel:
             )
         if n_frames is None:
             n_frames = np.full(len(features), features.shape[1], dtype=np.int32)
-        answer = self._load()(features=features, n_frames=n_frames)
+        with self._lock:
+            self._serve = self._serve or self._load()
+        answer = self._serve(features=features, n_frames=n_frames)
         return np.asarray(answer["probabilities"], dtype=np.float32)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the model can be loaded without the network."""
+        encoder = self.manifest.encoder
+        return encoder is None or bool(self._assembly or find_encoder(encoder))
+
+    def download_weights(self) -> None:
+        """Download the encoder, if the model needs it and the cache lacks it.
+
+        Raises:
+            OfflineError: The Hub cannot be reached.
+            ModelError: The Hub does not provide the file.
+        """
+        if not self.is_local and self.manifest.encoder is not None:
+            fetch_encoder(self.manifest.encoder)
+
+    @cached_property
+    def _assembly(self) -> Path | None:
+        return find_assembly(self.manifest)
+
     def _load(self) -> Signature:
-        with self._lock:
-            if self._serve is None:
-                self._serve = self._open()
-            return self._serve
+        manifest, folder = self.manifest, self.path
+        if folder.suffix == KERAS:
+            network, n_columns = load_keras(folder), len(manifest.columns)
+            servable = make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
+            return servable.serve  # type: ignore[no-any-return]
+        if manifest.encoder is not None:
+            folder = self._assembly or assemble(folder, manifest, fetch_encoder(manifest.encoder))
+        return load_signature(folder / SAVED_MODEL, n_labels=len(self.labels))
 
-    def _open(self) -> Signature:
-        if self._file.suffix == KERAS:
-            import ser_core.model.layers  # noqa: F401  # a network may hold them
 
-            return load_network(self._file, temperature=self.manifest.temperature)
-        return load_signature(self._file, n_labels=len(self.labels))
+def load_model(path: str | Path) -> EmotionModel:
+    """Open a model folder after checking its files against its manifest.
+
+    Args:
+        path: Folder with `manifest.json` and `saved_model/`; or, of a model with Whisper's
+            encoder, with `manifest.json` and the head. Or the Keras network of a folder of the
+            first kind, to be used in place of its SavedModel.
+
+    Raises:
+        ModelError: The folder does not match its manifest.
+    """
+    path = Path(path)
+    if path.suffix != KERAS:
+        return EmotionModel(path, Manifest.read(path))
+    manifest = Manifest.read(path.parent)
+    if path.name not in manifest.files or manifest.encoder is not None:
+        raise ModelError(
+            f"{path.name} is not the network of {path.parent.name}, whose manifest names "
+            f"{', '.join(manifest.files)}. Name the model's folder instead."
+        )
+    return EmotionModel(path, manifest)
 
 
 def in_batches(
@@ -90,15 +140,14 @@ def in_batches(
     n_labels: int,
     at_once: int,
 ) -> npt.NDArray[np.float32]:
-    """Ask a network for many clips, those of like length together.
+    """Run a network over many clips, those of similar length together.
 
     Args:
-        network: Takes (n_clips, n_frames, n_features) and (n_clips,) true lengths, and gives
+        network: From (n_clips, n_frames, n_features) and (n_clips,) true lengths to
             (n_clips, n_labels).
         clips: (n_frames, n_features) each.
-        n_labels: How many emotions it tells apart.
-        at_once: How many clips it gets at once, which bounds the memory; the answers do not
-            depend on it.
+        n_labels: Columns of the result.
+        at_once: Clips in a batch, which bounds the memory; the result does not depend on it.
 
     Returns:
         (n_clips, n_labels) in the order given.
@@ -109,42 +158,3 @@ def in_batches(
         rows = by_length[start : start + at_once]
         answers[rows] = network(*pad_features([clips[row] for row in rows]))
     return answers
-
-
-def load_model(folder: str | Path) -> EmotionModel:
-    """Open a model folder after checking that it matches itself.
-
-    Args:
-        folder: Folder with `manifest.json` and `saved_model/`; or, of a model that begins
-            with Whisper's encoder, with `manifest.json` and the head, which is put
-            together with the encoder in the user's cache on first use. Or the Keras
-            network of such a folder, which then answers in place of its SavedModel.
-
-    Returns:
-        The model; its SavedModel is loaded on the first call.
-
-    Raises:
-        OfflineError: The encoder is not on this machine and the Hub cannot be reached.
-        ModelError: The folder does not match its manifest; the message says what to do.
-    """
-    folder = Path(folder)
-    if folder.suffix == KERAS:
-        return EmotionModel(folder, _manifest_beside(folder))
-    manifest = Manifest.read(folder)
-    if manifest.encoder is not None:
-        assembled = find_assembly(manifest)
-        if assembled is None:
-            assembled = assemble(folder, manifest, fetch_encoder(manifest.encoder))
-        return EmotionModel(assembled / SAVED_MODEL, manifest)
-    return EmotionModel(folder / SAVED_MODEL, manifest)
-
-
-def _manifest_beside(network: Path) -> Manifest:
-    """What says how sound becomes the features of a Keras network, and its columns emotions."""
-    manifest = Manifest.read(network.parent)
-    if network.name not in manifest.files or manifest.encoder is not None:
-        raise ModelError(
-            f"{network.name} is not the network of {network.parent.name}, whose manifest names "
-            f"{', '.join(manifest.files)}. Name the model's folder instead."
-        )
-    return manifest

@@ -1,4 +1,4 @@
-"""What a model folder says of itself: `manifest.json`, read, written and verified."""
+"""`manifest.json`, the description of a model folder: read, written and verified."""
 
 import hashlib
 import json
@@ -14,43 +14,18 @@ from ser_core.errors import ModelError
 from ser_core.labels import is_emotion_name
 from ser_core.whisper.spec import EncoderConfig
 
-
-def check_files(folder: Path, files: dict[str, str]) -> None:
-    """Hold files against their hashes.
-
-    Args:
-        folder: A folder.
-        files: SHA-256 by path in it.
-
-    Raises:
-        ModelError: A file is missing or another one.
-    """
-    for path, expected in files.items():
-        if not (folder / path).is_file():
-            raise ModelError(f"{folder.name}/{path} is missing. Fetch the whole model again.")
-        if sha256_of(folder / path) != expected:
-            raise ModelError(
-                f"{folder.name}/{path} is not the file that the manifest describes: its "
-                "SHA-256 differs. Fetch the whole model again."
-            )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 FORMAT = 4
 """Version of the manifest's own layout."""
 FILE_NAME = "manifest.json"
 HEAD = "head.keras"
-"""What a model folder holds in place of a SavedModel where Whisper's encoder goes before it."""
+"""File of a model folder in place of a SavedModel, where Whisper's encoder precedes the head."""
+RENAMED = {"calm_reference": "neutral_reference"}
+"""Fields of earlier manifests and what they are called now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A made-up input and the answer that a rightly assembled model gives to it.
+    """A synthetic input and the output of a correctly assembled model for it.
 
     Attributes:
         seed: Seed of the input.
@@ -63,7 +38,7 @@ class Probe:
     probabilities: tuple[tuple[float, ...], ...]
 
     def batch(self, n_columns: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-        """Make the input: noise in the range of Whisper's log-mel, padding included.
+        """Generate the input: noise in the range of Whisper's log-mel, padding included.
 
         Args:
             n_columns: Features of a frame.
@@ -78,12 +53,12 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Certainty:
-    """How confident an answer must be to count on it, chosen on development speakers.
+    """Threshold of a certain answer, chosen on development speakers.
 
     Attributes:
         confidence: Least confidence of a certain answer.
-        precision: Share of right answers among the certain ones.
-        share: Share of the answers that are certain.
+        precision: Share of correct answers among the certain ones.
+        share: Share of certain answers.
     """
 
     confidence: float
@@ -93,29 +68,29 @@ class Certainty:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about a model that serving, a card or a stranger needs.
+    """Description of a model, for serving and for its card.
 
     Attributes:
         name: Short name, such as `lstm`.
-        version: Version of the package that made it.
+        version: Version of the package that trained it.
         labels: Emotions in the order of the output's columns.
         columns: Feature names in the order of the input's columns.
         pipeline: Settings of the path from file to features.
         architecture: Network and training settings, for the reader.
         n_parameters: Trainable weights.
-        temperature: What the logits are divided by, inside the SavedModel.
+        temperature: Divisor of the logits, inside the SavedModel.
         corpora: One entry a corpus: name, title, licence, citation, n_clips.
         licence: Licence of the weights.
         split: Speakers held out: `development` and `test` lists.
         seed: Seed of the shipped run.
         commit: Commit of the code that trained it.
-        metrics: Measured figures with the commands that repeat them.
+        metrics: Measured figures with the commands that reproduce them.
         files: SHA-256 of each file of the folder, by relative path.
         encoder: Whisper's encoder before the head; None where the folder is complete.
-        probe: What an assembled model has to answer; None where nothing is assembled.
-        certainty: Which answers are certain; None where that was not measured.
-        calm_reference: Mean logarithm of the probabilities that it gives to neutral speech of
-            development speakers, one a label; empty where that was not measured.
+        probe: Expected output of the assembled model; None where nothing is assembled.
+        certainty: Threshold of certain answers; None where it was not measured.
+        neutral_reference: Mean logarithm of the probabilities of neutral speech of development
+            speakers, one a label; empty where it was not measured. See `ser_core.speaker`.
     """
 
     name: str
@@ -136,7 +111,7 @@ class Manifest:
     encoder: EncoderConfig | None = None
     probe: Probe | None = None
     certainty: Certainty | None = None
-    calm_reference: tuple[float, ...] = ()
+    neutral_reference: tuple[float, ...] = ()
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -152,15 +127,12 @@ class Manifest:
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of all that holds weights: the folder's files, the encoder, the temperature.
+        """SHA-256 of the folder's files, the encoder and the temperature.
 
         Figures, names and the encoder's address do not enter it.
         """
-        encoder = self.encoder and (
-            self.encoder.tensors_sha256,
-            self.encoder.blocks,
-            self.encoder.pool,
-        )
+        e = self.encoder
+        encoder = e and (e.tensors_sha256, e.blocks, e.pool)
         parts = json.dumps([sorted(self.files.items()), encoder, self.temperature])
         return hashlib.sha256(parts.encode()).hexdigest()
 
@@ -172,7 +144,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `manifest.json` and hold it against itself and the folder's files.
+        """Read `manifest.json`, and check it for contradictions and against the folder's files.
 
         Args:
             folder: A model folder.
@@ -181,7 +153,7 @@ class Manifest:
             ModelError: No manifest, an unknown format, settings that contradict each
                 other, or files that are missing or not those of the manifest.
         """
-        stored = read_json(folder)
+        stored = {RENAMED.get(key, key): value for key, value in read_json(folder).items()}
         if stored.get("format") != FORMAT:
             raise ModelError(
                 f"{folder.name}/{FILE_NAME} has format {stored.get('format')}; this version reads "
@@ -193,9 +165,15 @@ class Manifest:
                 f"{folder.name}/{FILE_NAME} lacks {sorted(missing)}. Export the model again."
             )
         values = {name: stored[name] for name in names}
-        values |= {key: tuple(values[key]) for key in _TUPLES}
+        for name in ("labels", "columns", "corpora", "neutral_reference"):
+            values[name] = tuple(values[name])
         values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
-        for name, kind in _PARTS:
+        parts: dict[str, type[Any]] = {
+            "encoder": EncoderConfig,
+            "probe": Probe,
+            "certainty": Certainty,
+        }
+        for name, kind in parts.items():
             if values[name] is not None:
                 values[name] = settings_from_json(kind, values[name], name=name)
         manifest = cls(**values)
@@ -224,7 +202,6 @@ class Manifest:
         check_files(folder, self.files)
 
     def _check_head(self, folder: Path, encoder: EncoderConfig) -> None:
-        """A head behind an encoder needs its files, the encoder's features and a probe."""
         needed = [HEAD] if encoder.deltas is None else [HEAD, encoder.deltas]
         if absent := [file for file in needed if file not in self.files]:
             raise ModelError(
@@ -238,24 +215,14 @@ class Manifest:
             )
 
 
-_TUPLES = ("labels", "columns", "corpora", "calm_reference")
-"""Attributes of a manifest that JSON keeps as lists."""
-_PARTS: tuple[tuple[str, type[Any]], ...] = (
-    ("encoder", EncoderConfig),
-    ("probe", Probe),
-    ("certainty", Certainty),
-)
-"""Attributes of a manifest that are settings of their own, or None."""
-
-
 def read_json(folder: Path) -> dict[str, Any]:
-    """Read `manifest.json` as it stands.
+    """Read `manifest.json` without checking it.
 
     Args:
         folder: A model folder.
 
     Raises:
-        ModelError: There is none, or it holds no JSON object.
+        ModelError: The file is missing or holds no JSON object.
     """
     path = folder / FILE_NAME
     try:
@@ -267,10 +234,32 @@ def read_json(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{folder.name}/{FILE_NAME} cannot be read: {error}. Fetch the whole model again."
+            f"{folder.name}/{FILE_NAME} cannot be read: {error}. Download the whole model again."
         ) from error
     if not isinstance(stored, dict):
         raise ModelError(
             f"{folder.name}/{FILE_NAME} is not a JSON object. Download the model again."
         )
     return stored
+
+
+def check_files(folder: Path, files: dict[str, str]) -> None:
+    """Compare the files of a folder with their SHA-256, by path in it.
+
+    Raises:
+        ModelError: A file is missing or has another hash.
+    """
+    for path, expected in files.items():
+        if not (folder / path).is_file():
+            raise ModelError(f"{folder.name}/{path} is missing. Download the whole model again.")
+        if sha256_of(folder / path) != expected:
+            raise ModelError(
+                f"{folder.name}/{path} is not the file that the manifest describes: its "
+                "SHA-256 differs. Download the whole model again."
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,1 +1,1 @@
-"""Whisper tiny.en: its front end, its weights and its encoder in Keras."""
+"""Whisper tiny.en: its constants, its weights and its encoder in Keras."""

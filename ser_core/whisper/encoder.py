@@ -1,8 +1,8 @@
 """The encoder of Whisper tiny.en in Keras: log-mel frames to 50 vectors a second.
 
-Written once for every Keras backend. Padding changes nothing: the convolutions see
-zeros after a clip's end, as they do at the end of a clip, and attention sees nothing
-there. Positions are cut to the length at hand, so a short clip costs little.
+It runs on every Keras backend. Padding changes nothing: after a clip's end the convolutions
+see zeros, as at the end of an unpadded clip, and attention is masked. Positions are cut to the
+length of the batch, so that short clips are cheap.
 
 Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
 tensor names as in the Hub repository `openai/whisper-tiny.en`.
@@ -23,7 +23,7 @@ class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
     """Pre-norm self-attention and a GELU feed-forward layer, each with a residual."""
 
     def __init__(self, **options: Any) -> None:
-        """Make the block's layers; `options` are Keras's own."""
+        """Create the layers; `options` are Keras's."""
         super().__init__(**options)
         dense = keras.layers.Dense
         self.norm_attention = keras.layers.LayerNormalization(epsilon=1e-5)
@@ -33,21 +33,15 @@ class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
         self.widen, self.narrow = dense(4 * WIDTH), dense(WIDTH)
 
     def build(self, shape: Any) -> None:
-        """Make the weights; all shapes are fixed."""
-        for layer in (self.norm_attention, self.query, self.key, self.value, self.out):
+        """Create the weights; all shapes are fixed."""
+        narrow = (self.norm_attention, self.query, self.key, self.value, self.out)
+        for layer in (*narrow, self.norm_feed, self.widen):
             layer.build((None, None, WIDTH))
-        self.norm_feed.build((None, None, WIDTH))
-        self.widen.build((None, None, WIDTH))
         self.narrow.build((None, None, 4 * WIDTH))
         super().build(shape)
 
     def call(self, hidden: Any, mask: Any) -> Any:
-        """Transform (n_clips, n_vectors, 384), attending where `mask` is true.
-
-        Args:
-            hidden: (n_clips, n_vectors, 384).
-            mask: (n_clips, n_vectors) bool.
-        """
+        """Transform (n_clips, n_vectors, 384); `mask` is (n_clips, n_vectors) bool."""
         hidden = hidden + self._attend(self.norm_attention(hidden), mask)
         wide = keras.activations.gelu(self.widen(self.norm_feed(hidden)), approximate=False)
         return hidden + self.narrow(wide)
@@ -70,15 +64,10 @@ class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
 
 @keras.saving.register_keras_serializable("moodmirror")
 class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
-    """Two convolutions and as many transformer blocks as are asked for."""
+    """Two convolutions and the first transformer blocks."""
 
     def __init__(self, n_blocks: int = N_BLOCKS, **options: Any) -> None:
-        """Make the encoder's layers.
-
-        Args:
-            n_blocks: How many of the four blocks are kept.
-            **options: Keras's own.
-        """
+        """Create `n_blocks` of the four blocks; `options` are Keras's."""
         super().__init__(**options)
         self.n_blocks = n_blocks
         self.conv1 = keras.layers.Conv1D(WIDTH, 3)
@@ -86,7 +75,7 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
         self.blocks = [EncoderBlock(name=f"block_{i + 1}") for i in range(n_blocks)]
 
     def build(self, log_mel_shape: Any = None, n_frames_shape: Any = None) -> None:  # noqa: ARG002
-        """Make the weights; all shapes are fixed."""
+        """Create the weights; all shapes are fixed."""
         self.conv1.build((None, None, N_MELS))
         self.conv2.build((None, None, WIDTH))
         self.positions = self.add_weight(shape=(MAX_VECTORS, WIDTH), name="positions")
@@ -119,15 +108,11 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
         return outputs
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """Return the arguments of the constructor."""
         return dict(super().get_config(), n_blocks=self.n_blocks)
 
     def set_tensors(self, tensors: Tensors) -> None:
-        """Take over the weights of a Whisper file.
-
-        Args:
-            tensors: By name, without the prefix `model.encoder.`.
-        """
+        """Set the weights to those of a Whisper file, as `read_tensors` returns them."""
         if not self.built:
             self.build()
         for name in ("conv1", "conv2"):
@@ -144,12 +129,12 @@ def _gelu(values: Any) -> Any:
 
 
 def count_vectors(n_frames: Any) -> Any:
-    """How many vectors the second convolution makes of so many frames."""
+    """Return the number of vectors that the second convolution makes of `n_frames` frames."""
     return (n_frames + 1) // 2
 
 
 def _places(block: EncoderBlock) -> dict[str, keras.layers.Layer]:
-    """The layers of a block under their names in a Whisper file."""
+    """Return the layers of a block by their names in a Whisper file."""
     return {
         "self_attn_layer_norm": block.norm_attention,
         "self_attn.q_proj": block.query,
@@ -170,20 +155,15 @@ def _set_layer(layer: keras.layers.Layer, tensors: Tensors, name: str) -> None:
 
 @keras.saving.register_keras_serializable("moodmirror")
 class PoolVectors(keras.layers.Layer):  # type: ignore[misc]
-    """Means over groups of neighbouring vectors, of the real ones alone."""
+    """Average pooling over time that ignores padding."""
 
     def __init__(self, size: int, **options: Any) -> None:
-        """Take the group's size.
-
-        Args:
-            size: Vectors in a group; 4 make 12.5 vectors a second of 50.
-            **options: Keras's own.
-        """
+        """Pool groups of `size` vectors; 4 turn 50 vectors a second into 12.5."""
         super().__init__(**options)
         self.size = size
 
     def call(self, vectors: Any, n_vectors: Any) -> tuple[Any, Any]:
-        """Average groups; the last of a clip may be smaller.
+        """Average groups; the last one of a clip may be smaller.
 
         Args:
             vectors: (n_clips, n_vectors, width).
@@ -203,21 +183,21 @@ class PoolVectors(keras.layers.Layer):  # type: ignore[misc]
         return total / ops.maximum(n_real, 1.0), (n_vectors + self.size - 1) // self.size
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs."""
+        """Return the arguments of the constructor."""
         return dict(super().get_config(), size=self.size)
 
 
 def encode(
     encoder: WhisperEncoder, log_mel: Any, n_frames: Any, *, blocks: Sequence[int], pool: int
 ) -> tuple[Any, Any]:
-    """What a head is trained on and served with: pooled outputs of some blocks.
+    """Return pooled outputs of some blocks, the input of a model's head.
 
     Args:
         encoder: With at least as many blocks as the highest of `blocks`.
         log_mel: (n_clips, n_frames, 80) in Whisper's scale.
         n_frames: (n_clips,) int32 true lengths.
-        blocks: Which blocks, the first being 1; their outputs are joined in this order.
-        pool: How many vectors are averaged to one.
+        blocks: Numbers of the blocks, from 1; their outputs are joined in this order.
+        pool: Vectors that are averaged to one.
 
     Returns:
         (n_clips, n_pooled, 384 × len(blocks)), and (n_clips,) int32 lengths.

@@ -1,4 +1,4 @@
-"""Whisper tiny.en in figures: its front end, its encoder, and where its weights are.
+"""Constants of Whisper tiny.en: its front end, its encoder, and where its weights are.
 
 Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
 the Hugging Face Hub's repository `openai/whisper-tiny.en`.
@@ -20,17 +20,17 @@ MAX_VECTORS = 1_500
 
 @dataclass(frozen=True, slots=True)
 class EncoderConfig:
-    """The encoder in front of a model's head: whose weights, and what of it is used.
+    """The encoder before a model's head: its weights, and the outputs that are used.
 
     Attributes:
-        blocks: Blocks whose outputs the head sees, joined in this order; the first is 1.
-        pool: How many of the encoder's 50 vectors a second are averaged to one.
+        blocks: Blocks whose outputs the head takes, joined in this order; the first is 1.
+        pool: Number of the encoder's 50 vectors a second that are averaged to one.
         deltas: File of the model folder with low-rank changes of the encoder's kernels;
             None where the encoder is as published.
         repo: Repository of the Hugging Face Hub with the encoder's weights.
-        file: Their file in it.
+        file: File of the weights in the repository.
         revision: Commit of the repository.
-        tensors_sha256: What `hub.tensors_sha256` gives for the true weights.
+        tensors_sha256: Hash of the weights, see `weights.tensors_sha256`.
     """
 
     blocks: tuple[int, ...]
@@ -49,5 +49,5 @@ class EncoderConfig:
 
     @property
     def n_blocks(self) -> int:
-        """How many blocks have to be computed."""
+        """Number of blocks to compute."""
         return max(self.blocks)

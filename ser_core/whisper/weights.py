@@ -1,7 +1,7 @@
-"""Whisper's weights: found on this machine or fetched from the Hub, and proven true.
+"""Whisper's weights: found on this machine or downloaded from the Hub, and verified.
 
-They are never part of this project. What was fetched lies in huggingface_hub's cache,
-shared with every other program that uses it.
+They are not part of this project. Downloads lie in huggingface_hub's cache, which all programs
+that use it share.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from ser_core.errors import ModelError
 from ser_core.whisper.spec import EncoderConfig
 
 ENCODER_VARIABLE = "MOODMIRROR_ENCODER"
-"""Environment variable that names a file with the weights, or its folder."""
-GIVE_UP_AFTER_S = 5.0
-"""How long the Hub has to answer, names, connection and all."""
+"""Environment variable with the path of the weights, or of their folder."""
+HUB_TIMEOUT_S = 5.0
+"""Time limit of the first request to the Hub, including the look-up of its name."""
 PREFIX = "model.encoder."
-"""What the encoder's tensors begin with in the Hub's file."""
+"""Prefix of the encoder's tensors in the Hub's file."""
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -32,16 +32,13 @@ class OfflineError(ModelError):
 
 
 def find_encoder(config: EncoderConfig) -> Path | None:
-    """Look for the weights on this machine: where `MOODMIRROR_ENCODER` says, or in the cache.
-
-    Args:
-        config: Which weights.
+    """Find the weights on this machine: at `MOODMIRROR_ENCODER`, or in the cache.
 
     Returns:
-        The file, None where there is none yet.
+        The file; None where there is none.
 
     Raises:
-        ModelError: `MOODMIRROR_ENCODER` names nothing that is there.
+        ModelError: `MOODMIRROR_ENCODER` names no existing file.
     """
     if configured := os.environ.get(ENCODER_VARIABLE):
         path = Path(configured)
@@ -59,25 +56,19 @@ def find_encoder(config: EncoderConfig) -> Path | None:
 
 
 def fetch_encoder(config: EncoderConfig) -> Path:
-    """Find the weights, or fetch them from the Hub.
-
-    Args:
-        config: Which weights.
-
-    Returns:
-        The file.
+    """Find the weights on this machine, or download them from the Hub.
 
     Raises:
-        OfflineError: They are not here and the Hub did not answer within
-            `GIVE_UP_AFTER_S`, or `HF_HUB_OFFLINE` is set.
-        ModelError: The Hub answered and the file could not be had.
+        OfflineError: They are not on this machine and the Hub did not answer within
+            `HUB_TIMEOUT_S`, or `HF_HUB_OFFLINE` is set.
+        ModelError: The Hub answered, but the file cannot be downloaded.
     """
     found = find_encoder(config)
     if found is not None:
         return found
     from huggingface_hub import hf_hub_download
 
-    _await_hub(config)
+    _check_hub(config)
     try:
         return Path(
             hf_hub_download(config.repo, config.file, revision=config.revision, token=False)
@@ -87,29 +78,25 @@ def fetch_encoder(config: EncoderConfig) -> Path:
         raise _failure(config, error) from error
 
 
-def _await_hub(config: EncoderConfig) -> None:
-    """Ask the Hub for the file's size, once, and for no longer than `GIVE_UP_AFTER_S`.
-
-    The question is asked in a thread of its own, because looking up a name obeys no
-    timeout.
-    """
+def _check_hub(config: EncoderConfig) -> None:
+    """Request the file's size once, in a thread, because looking up a name has no timeout."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
 
     url = hf_hub_url(config.repo, config.file, revision=config.revision)
-    outcomes: list[Exception | None] = []
+    outcome: Exception | None = TimeoutError(f"no answer within {HUB_TIMEOUT_S:g} s")
 
-    def ask() -> None:
+    def request() -> None:
+        nonlocal outcome
         try:
-            get_hf_file_metadata(url, token=False, timeout=GIVE_UP_AFTER_S)
-            outcomes.append(None)
+            get_hf_file_metadata(url, token=False, timeout=HUB_TIMEOUT_S)
+            outcome = None
         except Exception as error:
-            outcomes.append(error)
+            outcome = error
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=request, daemon=True)
     thread.start()
-    thread.join(GIVE_UP_AFTER_S)
-    outcome = outcomes[0] if outcomes else TimeoutError(f"no answer within {GIVE_UP_AFTER_S:g} s")
+    thread.join(HUB_TIMEOUT_S)
     if isinstance(outcome, HfHubHTTPError):
         raise _failure(config, outcome) from outcome
     if outcome is not None:
@@ -128,16 +115,16 @@ def _failure(config: EncoderConfig, error: Exception) -> ModelError:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first, or its type where it says nothing."""
+    """Return the first line of an error's message, or its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def read_tensors(path: Path, config: EncoderConfig) -> Tensors:
-    """Read the encoder's tensors and check that they are the true ones.
+    """Read and verify the encoder's tensors.
 
     Args:
         path: The Hub's file, whole or the encoder alone, in float32 or float16.
-        config: Says which weights are expected.
+        config: The expected weights.
 
     Returns:
         float32 tensors by name, without the prefix `model.encoder.`.
@@ -153,21 +140,21 @@ def read_tensors(path: Path, config: EncoderConfig) -> Tensors:
             tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{path} cannot be read as weights: {first_line(error)}. Delete it and fetch it again."
+            f"{path} cannot be read as weights: {first_line(error)}. "
+            "Delete it and download it again."
         ) from error
     if tensors_sha256(tensors) != config.tensors_sha256:
         raise ModelError(
             f"{path} is not the encoder of {config.repo}: its hash differs. "
-            f"Delete it and fetch {config.file} of that repository again."
+            f"Delete it and download {config.file} of that repository again."
         )
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
 def tensors_sha256(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    """SHA-256 over names and float16 values, in the order of the names.
+    """Return the SHA-256 over names and float16 values, in the order of the names.
 
-    Whisper's values are exact in float16, so that a copy in either precision gives the
-    same hash.
+    Whisper's values are exact in float16, so that copies in either precision have the same hash.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):

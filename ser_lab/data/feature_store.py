@@ -115,7 +115,7 @@ def _is_store(folder: Path) -> bool:
 
 def store_key(config: PipelineConfig, changes: Change | None = None) -> str:
     """Hash of the settings and of librosa's version."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     digest.update(version("librosa").encode())
     if changes is not None:
         digest.update(json.dumps(asdict(changes.settings), sort_keys=True).encode())

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
-from ser_core.speaker import SpeakerProfile, mean_log
+from ser_core.speaker import SpeakerProfile, mean_log, neutral_shift
 from ser_lab.evaluate.records import FoldRecord
 from ser_lab.metrics import narrow, unweighted_recall
 
@@ -100,7 +100,8 @@ def _draw(
         calm = [i for i in order if classes[voice.truth[i]] == CALM]
         enrolled = calm[: len(calm) // 2]
         others = [i for i in order if i not in enrolled]
-        profile = SpeakerProfile.learn("", classes, voice.heard[enrolled], voice.reference)
+        shift = neutral_shift(voice.heard[enrolled], voice.reference)
+        profile = SpeakerProfile("", "", classes, shift)
         for i in others[:n_corrections]:
             answer = Prediction.from_probabilities(voice.heard[i], classes)
             profile = profile.corrected(answer, classes[voice.truth[i]])

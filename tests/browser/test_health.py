@@ -21,15 +21,15 @@ WITHIN_S = 600
 LATE = """
 import os, time
 from pathlib import Path
-from ser_core import models
-opened = models.open_predictor
-def late(choice):
+from ser_core.registry import ResolvedModel
+opened = ResolvedModel.open
+def late(model):
     while not Path(os.environ["GO"]).exists():
         time.sleep(0.05)
     if Path(os.environ["GO"]).read_text() == "fail":
         raise MemoryError("no room")
-    return opened(choice)
-models.open_predictor = late
+    return opened(model)
+ResolvedModel.open = late
 import app
 app.main()
 """
