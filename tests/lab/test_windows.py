@@ -9,7 +9,7 @@ from ser_core.config import PipelineConfig
 from ser_core.explain import explain
 from ser_core.features import cut_windows
 from ser_core.model.manifest import Manifest
-from ser_core.predictor import Heard, Predictor
+from ser_core.predictor import Predictor, PreparedClip
 from ser_lab.reproduce.recipes import REPRODUCTIONS
 from ser_lab.train.recipes import RECIPES
 from tests.conftest import RATE_HZ, ROOT, make_babble
@@ -53,15 +53,15 @@ def predictor(request: pytest.FixtureRequest) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def short(predictor: Predictor) -> Heard:
-    return predictor.hear((RATE_HZ, make_babble()))
+def short(predictor: Predictor) -> PreparedClip:
+    return predictor.prepare((RATE_HZ, make_babble()))
 
 
 def frames_per_s(config: PipelineConfig) -> float:
     return config.audio.sample_rate_hz / config.features.hop_length
 
 
-def lengthened(short: Heard, column: np.ndarray, config: PipelineConfig) -> Heard:
+def lengthened(short: PreparedClip, column: np.ndarray, config: PipelineConfig) -> PreparedClip:
     """Make a recording of ten minutes of speech after 1.5 s of silence, with one feature."""
     features = column[:, np.newaxis].astype(np.float32)
     speech = replace(short.speech, start_s=START_S, end_s=START_S + LENGTH_S)
@@ -73,13 +73,13 @@ def n_frames(config: PipelineConfig) -> int:
     return 1 + int((LENGTH_S + 2 * config.features.margin_s) * frames_per_s(config))
 
 
-def test_a_window_lies_where_its_frames_lie(predictor: Predictor, short: Heard) -> None:
+def test_a_window_lies_where_its_frames_lie(predictor: Predictor, short: PreparedClip) -> None:
     config = predictor.config
     hop_s, margin_s = 1 / frames_per_s(config), config.features.margin_s
-    heard = lengthened(short, np.arange(n_frames(config)), config)
-    analysis = predictor.conclude(heard, np.full((len(heard.windows), 2), 0.5, np.float32))
-    assert len(analysis.windows) == len(heard.windows) > 100
-    for cut, window in zip(heard.windows, analysis.windows, strict=True):
+    clip = lengthened(short, np.arange(n_frames(config)), config)
+    analysis = predictor.postprocess(clip, np.full((len(clip.windows), 2), 0.5, np.float32))
+    assert len(analysis.windows) == len(clip.windows) > 100
+    for cut, window in zip(clip.windows, analysis.windows, strict=True):
         first, last = float(cut.features[0, 0]), float(cut.features[-1, 0])
         start_s = max(START_S + first * hop_s - margin_s, START_S)
         end_s = min(START_S + (last + 1) * hop_s - margin_s, START_S + LENGTH_S)
@@ -91,17 +91,17 @@ def test_a_window_lies_where_its_frames_lie(predictor: Predictor, short: Heard) 
 
 @pytest.mark.parametrize("at_s", [3.0, 588.7, 590.2, 599.8])
 def test_the_frame_that_made_the_answer_lies_in_the_moment_that_explains_it(
-    predictor: Predictor, short: Heard, at_s: float
+    predictor: Predictor, short: PreparedClip, at_s: float
 ) -> None:
     config = predictor.config
     column = np.zeros(n_frames(config))
     column[round((at_s + config.features.margin_s) * frames_per_s(config))] = 1.0
-    heard = lengthened(short, column, config)
-    answers = predictor.judge([window.features for window in heard.windows])
-    analysis = predictor.conclude(heard, answers)
+    clip = lengthened(short, column, config)
+    answers = predictor.infer([window.features for window in clip.windows])
+    analysis = predictor.postprocess(clip, answers)
     happy = replace(analysis, prediction=analysis.prediction.with_probabilities((0.1, 0.9)))
     moments = explain(happy, predictor.model)
-    assert predictor.model.first_length == len(heard.windows[0].features)  # type: ignore[attr-defined]
+    assert predictor.model.first_length == len(clip.windows[0].features)  # type: ignore[attr-defined]
     (moment,) = (moment for moment in moments if moment.weight > 0)
     assert moment.weight == pytest.approx(0.7)
     hop_s = 1 / frames_per_s(config)
