@@ -1,10 +1,10 @@
-"""Mutated recordings through decoder and preprocess: nothing but a SerError may come out.
+"""Mutated recordings through decoder and preprocessing, which may raise nothing but SerErrors.
 
     python -m benchmarks.fuzz --inputs 100000
 
-Real files of every format are made, bytes of them flipped, cut, doubled and overwritten, and each
-result is loaded and preprocessed in a process that may not take longer than 5 s over one input nor
-hold more than 1.5 GB. What breaks that is kept in artifacts/fuzz/ and counted.
+Bytes of valid files of every format are flipped, cut, doubled and overwritten, and each result is
+loaded and preprocessed in a process with limits of 5 s per input and 1.5 GB. Inputs that break this
+are kept in artifacts/fuzz/ and counted.
 """
 
 import argparse
@@ -27,14 +27,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from benchmarks import ROOT
 from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
 from ser_core.preprocess import preprocess
-from tests.conftest import RATE_HZ, ROOT, make_babble
+from tests.conftest import RATE_HZ, make_babble
 
 MAX_S, MAX_BYTES = 5, 1_500_000_000
-FINDS = ROOT / "artifacts" / "fuzz"
+FAILURES = ROOT / "artifacts" / "fuzz"
 BY_SOUNDFILE = {
     "wav": ("WAV", "PCM_16"),
     "float.wav": ("WAV", "FLOAT"),
@@ -53,14 +54,14 @@ BY_FFMPEG = {
     "aac": ["-c:a", "aac", "-f", "adts"],
 }
 FFMPEG_SHARE = 0.03
-"""Share of the inputs that need a process of ffmpeg, which takes thirty times as long."""
+"""Share of the inputs that are decoded by ffmpeg, which takes thirty times as long."""
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 CONFIG = PipelineConfig()
 
 
 def make_seeds(folder: Path) -> dict[str, bytes]:
-    """A short clip in every format, by suffix."""
+    """Return a short clip in every format, by suffix."""
     clip = make_babble(duration_s=1.0)[RATE_HZ // 2 : -RATE_HZ // 2]
     seeds = {}
     for suffix, (kind, subtype) in BY_SOUNDFILE.items():
@@ -84,7 +85,7 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
     for _ in range(int(random.integers(1, 9))):
         if not data:
             break
-        # Headers stand at the beginning: half of the changes go there.
+        # Half of the changes go to the headers at the beginning.
         reach = min(len(data), 128) if random.random() < 0.5 else len(data)
         place = int(random.integers(reach))
         length = int(random.integers(1, 64))
@@ -111,10 +112,10 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
 def time_limit() -> Iterator[None]:
     """Raise TimeoutError after `MAX_S`."""
 
-    def ring(*_: object) -> None:
+    def expire(*_: object) -> None:
         raise TimeoutError(f"More than {MAX_S} s.")
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, expire)
     signal.alarm(MAX_S)
     try:
         yield
@@ -122,8 +123,8 @@ def time_limit() -> Iterator[None]:
         signal.alarm(0)
 
 
-def judge(path: Path) -> str:
-    """What became of an input: `loaded`, `refused`, or the name of what must not come out."""
+def decode(path: Path) -> str:
+    """Return the outcome of an input: `loaded`, `refused`, or an error that must not occur."""
     try:
         with time_limit():
             waveform = load_audio(path, CONFIG.audio)
@@ -136,7 +137,7 @@ def judge(path: Path) -> str:
 
 
 def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
-    """Judge some inputs; count outcomes, and bytes of memory at the highest."""
+    """Decode some inputs; return the count of each outcome and the peak memory in bytes."""
     seed, n_inputs = job
     resource.setrlimit(resource.RLIMIT_AS, (8 * MAX_BYTES, 8 * MAX_BYTES))
     random = np.random.default_rng(seed)
@@ -152,38 +153,38 @@ def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
             suffix = str(random.choice(kinds))
             path = Path(folder) / f"input.{suffix}"
             path.write_bytes(mutate(seeds[suffix], random))
-            outcome = judge(path)
+            outcome = decode(path)
             if outcome not in ("loaded", "refused"):
-                FINDS.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, FINDS / f"{seed}-{sum(outcomes.values())}.{suffix}")
+                FAILURES.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, FAILURES / f"{seed}-{sum(outcomes.values())}.{suffix}")
                 outcome = f"{suffix}: {outcome}"
             outcomes[outcome] += 1
     return outcomes, 1_024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
-    """Share the inputs among processes and print what came out."""
+    """Distribute the inputs over processes and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    asked = parser.parse_args()
+    options = parser.parse_args()
     share = 500
-    jobs = [(asked.seed + i, share) for i in range(-(-asked.inputs // share))]
+    jobs = [(options.seed + i, share) for i in range(-(-options.inputs // share))]
     outcomes: Counter[str] = Counter()
-    most_bytes, begun = 0, time.monotonic()
-    # A process that dies takes the pool down with it, and so is seen.
-    with get_context("spawn").Pool(asked.processes, maxtasksperchild=20) as pool:
+    most_bytes, started = 0, time.monotonic()
+    # A process that dies breaks the pool, and so is noticed.
+    with get_context("spawn").Pool(options.processes, maxtasksperchild=20) as pool:
         for part, n_bytes in pool.imap_unordered(run_share, jobs):
             outcomes += part
             most_bytes = max(most_bytes, n_bytes)
-    told = {
+    figures = {
         "inputs": outcomes.total(),
         "outcomes": dict(outcomes),
         "most_megabytes": round(most_bytes / 1e6),
-        "seconds": round(time.monotonic() - begun),
+        "seconds": round(time.monotonic() - started),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(figures, indent=1))
     if set(outcomes) - {"loaded", "refused"} or most_bytes > MAX_BYTES:
         sys.exit(1)
 

@@ -1,9 +1,9 @@
-"""Speed and memory of both models, beside the papers' serving path, measured in one run.
+"""Speed and memory of both models, and of the papers' serving path, measured in one run.
 
     python -m benchmarks.speed
 
-Writes docs/bench.md and docs/bench.json. Times are medians, ratios are of medians of the same run;
-each part runs in a process of its own, held to one core or two.
+Writes docs/bench.json and docs/bench.md. Times are medians, and ratios are of medians of the same
+run; each part runs in a process of its own, bound to one core or two.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import soundfile
 
-from tests.conftest import RATE_HZ, ROOT, make_babble
+from benchmarks import ROOT, render, table, write
+from tests.conftest import RATE_HZ, make_babble
 
 MODELS = ("compact", "accurate")
 LENGTHS_S = (1, 3, 10, 30, 60, 180, 600)
@@ -32,90 +34,6 @@ TARGETS = {
     "accurate": {"ratio": 6.0, "ms": 50.0, "hours": 80.0, "streams": 16},
 }
 STAGES = ("load", "preprocess", "features", "speech", "model")
-
-
-def document(figures: dict[str, Any]) -> str:
-    """The figures as tables."""
-    machine = ", ".join(f"{name} {value}" for name, value in figures["machine"].items())
-    lines = [
-        "# Speed and memory",
-        "",
-        f"Written by `make bench` ({machine}); medians of one run, made-up speech.",
-        "",
-        "## A clip of 3 s, warm",
-        "",
-        "| path | cores | ms | load | preprocess | features | speech or not | model | "
-        "times faster | target |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for cores in (1, 2):
-        told = figures[f"warm_{cores}"]
-        lines.append(f"| the papers' | {cores} | {told['papers']['ms']:.0f} | | | | | | 1 | |")
-        for model in MODELS:
-            row, target = told[model], TARGETS[model]
-            stages = " | ".join(f"{row[f'{stage}_ms']:.1f}" for stage in STAGES)
-            lines.append(
-                f"| `{model}` | {cores} | {row['ms']:.1f} | {stages} | {row['ratio']:.0f} | "
-                f"≥ {target['ratio']:.0f}, ≤ {target['ms']:.0f} ms |"
-            )
-    lines += [
-        "",
-        "## The floor, one core",
-        "",
-        "| stage | operations | weights | at a matrix product's pace | measured | times above |",
-        "|---|---|---|---|---|---|",
-    ]
-    for model in MODELS:
-        for stage, row in figures["floor"][model]["stages"].items():
-            measured = figures["warm_1"][model][f"{stage}_ms"]
-            lines.append(
-                f"| `{model}`, {stage} | {row['operations'] / 1e6:,.0f} million | "
-                f"{row['weights_bytes'] / 1e6:.1f} MB | "
-                f"{row['floor_ms']:.2f} ms | {measured:.1f} ms | {measured / row['floor_ms']:.1f} |"
-            )
-    pace = figures["floor"][MODELS[0]]["gflop_per_s"]
-    lines += ["", f"TensorFlow multiplies two matrices of 1,024 at {pace:.0f} GFLOP/s on one core."]
-    lines += ["", "## Against length, two cores", ""]
-    lines.append("| model | " + " | ".join(f"{s} s" for s in LENGTHS_S) + " |")
-    lines.append("|---" * (1 + len(LENGTHS_S)) + "|")
-    for model in MODELS:
-        row = figures["lengths"][model]
-        cells = [
-            f"{row[str(s)]['ms']:.0f} ms, {row[str(s)]['resident_mb']:.0f} MB" for s in LENGTHS_S
-        ]
-        lines.append(f"| `{model}` | {' | '.join(cells)} |")
-    lines += [
-        "",
-        "## Throughput and streams",
-        "",
-        "| model | audio hours per core-hour | target | streams within 1 s of lag, two cores | "
-        "answers a second for each | target |",
-        "|---|---|---|---|---|---|",
-    ]
-    for model in MODELS:
-        live, target = figures["live"][model], TARGETS[model]
-        kept = live["by_streams"].get(str(live["streams"]), {"answers_per_stream_s": 0.0})
-        lines.append(
-            f"| `{model}` | {figures['throughput'][model]['hours_per_core_hour']:.0f} | "
-            f"≥ {target['hours']:.0f} | {live['streams']} | "
-            f"{kept['answers_per_stream_s']:.1f} | ≥ {target['streams']} |"
-        )
-    lines += ["", "## Start, two cores", ""]
-    for model in MODELS:
-        steps, page = dict(figures["start"][model]), figures["page"][model]
-        steps.pop("process_s")
-        told = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in steps.items())
-        lines.append(f"- `{model}`, a process: {told}.")
-        lines.append(
-            f"- `{model}`, the page: there after {page['page']:.1f} s, first answer "
-            f"{page['first answer']:.1f} s later (target: 15 s in all); "
-            f"{page['resident_mb']:.0f} MB resident after thirty answers (target: 1,000), "
-            f"{page['own_mb']:.0f} MB of them its own and the rest libraries' files."
-        )
-    return "\n".join(lines) + "\n"
-
-
-RESULTS = ROOT / "docs" / "bench.json"
 REPEATS = 40
 N_STREAMS = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80)
 STREAM_S = 8.0
@@ -125,19 +43,79 @@ MAX_LAG_S = 1.0
 PAPER_FRAMES, PAPER_COLUMNS = 448, 15
 
 
+def document(figures: dict[str, Any]) -> str:
+    """Return the figures as a page."""
+    warm, throughput, start = [], [], []
+    for cores in (1, 2):
+        by_path = figures[f"warm_{cores}"]
+        empty = [""] * len(STAGES)
+        warm.append(["the papers'", str(cores), f"{by_path['papers']['ms']:.0f}", *empty, "1", ""])
+        for model in MODELS:
+            row, target = by_path[model], TARGETS[model]
+            times = [f"{row[key]:.1f}" for key in ("ms", *(f"{stage}_ms" for stage in STAGES))]
+            goal = f"≥ {target['ratio']:.0f}, ≤ {target['ms']:.0f} ms"
+            warm.append([f"`{model}`", str(cores), *times, f"{row['ratio']:.0f}", goal])
+    for model in MODELS:
+        live, target, page = figures["live"][model], TARGETS[model], figures["page"][model]
+        kept = live["by_streams"].get(str(live["streams"]), {"answers_per_stream_s": 0.0})
+        throughput.append([
+            f"`{model}`", f"{figures['throughput'][model]['hours_per_core_hour']:.0f}",
+            f"≥ {target['hours']:.0f}", str(live["streams"]),
+            f"{kept['answers_per_stream_s']:.1f}", f"≥ {target['streams']}",
+        ])  # fmt: skip
+        steps = [(k, s) for k, s in figures["start"][model].items() if k != "process_s"]
+        start += [
+            f"- `{model}`, a process: {', '.join(f'{step} {s:.1f} s' for step, s in steps)}.",
+            f"- `{model}`, the page: available after {page['page']:.1f} s, first answer "
+            f"{page['first answer']:.1f} s later (target: 15 s in total); "
+            f"{page['resident_mb']:.0f} MB resident after thirty answers (target: 1,000), "
+            f"{page['own_mb']:.0f} MB of them its own and the rest libraries' files.",
+        ]
+    return render(
+        "bench",
+        figures,
+        warm=table(warm),
+        floor=table(_floor_rows(figures)),
+        pace=figures["floor"][MODELS[0]]["gflop_per_s"],
+        lengths_s=" | ".join(f"{s} s" for s in LENGTHS_S),
+        rule="|---" * (1 + len(LENGTHS_S)) + "|",
+        lengths=table(_length_row(figures, model) for model in MODELS),
+        throughput=table(throughput),
+        start="\n".join(start),
+    )
+
+
+def _floor_rows(figures: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for model in MODELS:
+        for stage, row in figures["floor"][model]["stages"].items():
+            ms = figures["warm_1"][model][f"{stage}_ms"]
+            rows.append([
+                f"`{model}`, {stage}", f"{row['operations'] / 1e6:,.0f} million",
+                f"{row['weights_bytes'] / 1e6:.1f} MB", f"{row['floor_ms']:.2f} ms",
+                f"{ms:.1f} ms", f"{ms / row['floor_ms']:.1f}",
+            ])  # fmt: skip
+    return rows
+
+
+def _length_row(figures: dict[str, Any], model: str) -> list[str]:
+    by_length = [figures["lengths"][model][str(s)] for s in LENGTHS_S]
+    return [f"`{model}`", *(f"{r['ms']:.0f} ms, {r['resident_mb']:.0f} MB" for r in by_length)]
+
+
 def clip_of(duration_s: float) -> np.ndarray:
-    """Made-up speech of a length, (n_samples,) float32."""
+    """Return synthetic speech of a length in seconds, (n_samples,) float32."""
     babble = make_babble(duration_s=3.0)[RATE_HZ:-RATE_HZ]
     return np.resize(babble, round(duration_s * RATE_HZ))
 
 
 def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS, warm: int = 3) -> float:
-    """Median of some calls, the first ones thrown away."""
+    """Return the median duration of a call in ms, after some calls to warm up."""
     times = []
     for _ in range(repeats + warm):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work()
-        times.append(1_000 * (time.perf_counter() - begun))
+        times.append(1_000 * (time.perf_counter() - started))
     return statistics.median(times[warm:])
 
 
@@ -146,30 +124,22 @@ class Laps:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
 
     def end(self, step: str) -> None:
-        """Note what a step took since the one before it."""
+        """Store the time since the end of the step before."""
         now = time.perf_counter()
-        self.seconds[step] = now - self._begun
-        self._begun = now
+        self.seconds[step] = now - self._started
+        self._started = now
 
 
 def process_age_s() -> float:
-    """How long ago this process began."""
-    ticks = int(Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()[19])
-    up_s = float(Path("/proc/uptime").read_text().split()[0])
-    return up_s - ticks / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb() -> float:
-    """Memory of this process that is in use now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return the time since this process started, in seconds."""
+    return time.time() - psutil.Process().create_time()
 
 
 def bench_warm(model: str) -> dict[str, Any]:
-    """A clip of 3 s, warm: all, and stage by stage."""
+    """Measure a clip of 3 s, warm, in total and by stage."""
     from ser_core.registry import open_predictor
 
     predictor = open_predictor(model)
@@ -185,7 +155,7 @@ def bench_warm(model: str) -> dict[str, Any]:
 
 
 def bench_papers() -> dict[str, Any]:
-    """The papers' path: pydub, noisereduce over the padded clip, librosa, `Model.predict`."""
+    """Measure the papers' path: pydub, noisereduce on the padded clip, librosa, `Model.predict`."""
     import keras
     import librosa
     import noisereduce
@@ -222,24 +192,25 @@ def bench_papers() -> dict[str, Any]:
 
 
 def bench_lengths(model: str) -> dict[str, Any]:
-    """Cost and memory against length."""
+    """Measure time and memory by length."""
     from ser_core.registry import open_predictor
 
     predictor = open_predictor(model)
-    told = {}
+    by_length = {}
     for duration_s in LENGTHS_S:
         source = (RATE_HZ, clip_of(duration_s))
         ms = median_ms(lambda source=source: predictor.predict(source), repeats=3, warm=1)
-        told[str(duration_s)] = {"ms": ms, "resident_mb": resident_mb()}
-    return told
+        resident_mb = psutil.Process().memory_info().rss / 1e6
+        by_length[str(duration_s)] = {"ms": ms, "resident_mb": resident_mb}
+    return by_length
 
 
 def bench_throughput(model: str) -> dict[str, Any]:
-    """Hours of audio in an hour of one core, files of 3 s through the worker of `score`."""
+    """Measure hours of audio per hour of one core: files of 3 s through a worker of `score`."""
     from ser_core.registry import open_predictor
-    from ser_core.score.run import open_output
+    from ser_core.score import ScoreConfig, Task, Worker, open_output
     from ser_core.score.sources import Files
-    from ser_core.score.worker import ScoreConfig, Task, Worker, limit_threads
+    from ser_core.score.worker import limit_threads
 
     limit_threads()
     predictor, config = open_predictor(model), ScoreConfig()
@@ -249,15 +220,15 @@ def bench_throughput(model: str) -> dict[str, Any]:
             soundfile.write(path, clip_of(3.0 + 0.002 * i), RATE_HZ)
         output = open_output(str(Path(name) / "out"), predictor.manifest, config)
         worker = Worker(lambda: predictor, output, config)
-        worker.do(Task(0, Files(tuple(map(str, paths[:20])))))
+        worker.run(Task(Files(tuple(map(str, paths[:20])))))
         cpu_s = time.process_time()
-        report = worker.do(Task(1, Files(tuple(map(str, paths)))))
+        result = worker.run(Task(Files(tuple(map(str, paths)))))
         cpu_s = time.process_time() - cpu_s
-    return {"hours_per_core_hour": report.audio_s / cpu_s}
+    return {"hours_per_core_hour": result.audio_s / cpu_s}
 
 
 def bench_start(model: str) -> dict[str, Any]:
-    """A process from its start to its first answer, step by step."""
+    """Measure a process from its start to its first answer, step by step."""
     booted_s = process_age_s()
     laps = Laps()
     from ser_core.registry import open_predictor
@@ -275,7 +246,7 @@ def bench_start(model: str) -> dict[str, Any]:
 
 
 def bench_page(model: str) -> dict[str, Any]:
-    """The page from its start to the first answer over HTTP, and its memory after thirty."""
+    """Measure the page from its start to the first answer, and its memory after thirty."""
     from benchmarks.load import app_memory_mb, ask
     from tests.browser.conftest import run_app
 
@@ -289,48 +260,48 @@ def bench_page(model: str) -> dict[str, Any]:
             laps.end("first answer")
             for _ in range(30):
                 ask(url, clip, None)
-            memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb("RssAnon")}
+            memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb(anonymous=True)}
     return laps.seconds | memory
 
 
 def bench_live(model: str) -> dict[str, Any]:
-    """Streams whose sound two workers answer within a second, merging what waits as the app does.
+    """Measure how many streams two workers answer within a second, merging chunks as the app does.
 
-    The lag of an answer counts from the arrival of the oldest sound that it is the first to hear.
+    The lag of an answer counts from the arrival of the oldest audio that it is the first to cover.
     """
     from ser_core.registry import open_predictor
 
     predictor = open_predictor(model)
-    kept, told = 0, {}
+    kept, by_streams = 0, {}
     for n_streams in N_STREAMS:
-        lags = follow_streams(predictor, n_streams)
+        lags = measure_lags(predictor, n_streams)
         worst_s = float(np.percentile(lags, 99))
-        told[str(n_streams)] = {
+        by_streams[str(n_streams)] = {
             "lag_s": worst_s,
             "answers_per_stream_s": len(lags) / n_streams / STREAM_S,
         }
         if worst_s > MAX_LAG_S:
             break
         kept = n_streams
-    return {"streams": kept, "by_streams": told}
+    return {"streams": kept, "by_streams": by_streams}
 
 
-def follow_streams(predictor: Any, n_streams: int) -> list[float]:
-    """Lags of all answers while chunks of half a second arrive on every stream."""
+def measure_lags(predictor: Any, n_streams: int) -> list[float]:
+    """Return the lags of all answers while chunks of half a second arrive on every stream."""
     from ser_core.live import LiveSession
 
     chunk = (clip_of(CHUNK_S) * 32_767).astype(np.int16)
     sessions = [LiveSession() for _ in range(n_streams)]
     for session in sessions:  # every window is full from the start
         session.process(RATE_HZ, np.resize(chunk, 3 * RATE_HZ), predictor)
-    begun = time.perf_counter()
-    # Streams begin one after another, as visitors do.
+    started = time.perf_counter()
+    # Streams start one after another, as visitors do.
     due_s = [CHUNK_S * i / n_streams for i in range(n_streams)]
     busy: set[int] = set()
     lock, lags = threading.Lock(), []
 
     def work() -> None:
-        while (now_s := time.perf_counter() - begun) < STREAM_S:
+        while (now_s := time.perf_counter() - started) < STREAM_S:
             with lock:
                 waiting = [i for i in range(n_streams) if i not in busy and due_s[i] <= now_s]
                 turn = min(waiting, key=lambda i: due_s[i], default=None)
@@ -343,7 +314,7 @@ def follow_streams(predictor: Any, n_streams: int) -> list[float]:
                 continue
             sessions[turn].process(RATE_HZ, np.tile(chunk, n_chunks), predictor)
             with lock:
-                lags.append(time.perf_counter() - begun - oldest_s)
+                lags.append(time.perf_counter() - started - oldest_s)
                 busy.discard(turn)
 
     with ThreadPoolExecutor(2) as pool:
@@ -353,9 +324,9 @@ def follow_streams(predictor: Any, n_streams: int) -> list[float]:
 
 
 def bench_floor(model: str) -> dict[str, Any]:
-    """What a clip of 3 s costs at least: its operations at TensorFlow's best pace on this core.
+    """Compute the minimum cost of a clip of 3 s: its operations at TensorFlow's best pace.
 
-    Sums of products only: the Fourier transforms and mel filters of the features, and every
+    Only products are counted: the Fourier transforms and mel filters of the features, and every
     kernel of the network as often as it is applied.
     """
     from ser_core.model.saved_model import import_tensorflow
@@ -387,10 +358,10 @@ def bench_floor(model: str) -> dict[str, Any]:
 
 
 def network_cost(manifest: Any, n_frames: int) -> tuple[float, float]:
-    """Operations, two for each product of kernels and steps, and bytes of the weights."""
+    """Return the operations, two per product of kernels and steps, and the bytes of the weights."""
     import keras
 
-    import ser_core.model.layers  # noqa: F401  # a network may hold them
+    import ser_core.model.layers  # noqa: F401  # a network may contain them
     from ser_core.model.manifest import HEAD
     from ser_core.registry import BUNDLED
     from ser_core.whisper.spec import N_MELS, WIDTH
@@ -410,7 +381,7 @@ def network_cost(manifest: Any, n_frames: int) -> tuple[float, float]:
 
 
 def kernel_operations(network: Any, steps: int) -> float:
-    """Of a network's kernels over so many frames; convolutions halve them."""
+    """Return the operations of a network's kernels over some steps; convolutions halve them."""
     total = 0.0
     for layer in network.layers:
         if hasattr(layer, "layers"):
@@ -432,65 +403,61 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "live": bench_live,
     "floor": bench_floor,
 }
-
-
-PLACES = {"floor": 1, "lengths": 2, "throughput": 1, "start": 2, "page": 2, "live": 2}
-"""The parts that every model takes by itself, and on how many cores."""
+CORES = {"floor": 1, "lengths": 2, "throughput": 1, "start": 2, "page": 2, "live": 2}
+"""Number of cores of each part that is measured per model."""
 
 
 def run_part(part: str, *arguments: str, cores: int) -> dict[str, Any]:
-    """One part in a process of its own, held to some cores."""
-    held = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
+    """Run one part in a process of its own, bound to some cores."""
+    affinity = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
     code = (
         "import json, sys\nfrom benchmarks.speed import PARTS\n"
         "print('BENCH' + json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))"
     )
-    begun = time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(
-        ["taskset", "-c", held, sys.executable, "-c", code, part, *arguments],
+        ["taskset", "-c", affinity, sys.executable, "-c", code, part, *arguments],
         cwd=ROOT,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=True,
     )
-    print(f"{part} {' '.join(arguments)} on {cores}: {time.perf_counter() - begun:.0f} s")
-    told: dict[str, Any] = json.loads(done.stdout.split("BENCH")[-1])
-    return told | {"process_s": time.perf_counter() - begun}
+    process_s = time.perf_counter() - started
+    print(f"{part} {' '.join(arguments)} on {cores}: {process_s:.0f} s")
+    figures: dict[str, Any] = json.loads(done.stdout.split("BENCH")[-1])
+    return figures | {"process_s": process_s}
 
 
 def measure_warm() -> dict[str, Any]:
-    """The papers' path and both models, on one core and two, with what divides them."""
+    """Measure the papers' path and both models on one core and two, with their ratios."""
     figures = {}
     for cores in (1, 2):
         papers = run_part("papers", cores=cores)
         warm = {model: run_part("warm", model, cores=cores) for model in MODELS}
-        for told in warm.values():
-            told["ratio"] = papers["ms"] / told["ms"]
+        for row in warm.values():
+            row["ratio"] = papers["ms"] / row["ms"]
         figures[f"warm_{cores}"] = {"papers": papers} | warm
     return figures
 
 
 def main() -> None:
-    """Run every part, or one again, and write both documents."""
+    """Run all parts, or one again, and write both documents."""
     from ser_lab.evaluate.records import describe_machine
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--only", choices=PLACES, help="measure one part again, on the same machine"
-    )
+    parser.add_argument("--only", choices=CORES, help="measure one part again, on the same machine")
     only, machine = parser.parse_args().only, describe_machine()
     if only is None:
         figures = {"machine": machine} | measure_warm()
     else:
-        figures = json.loads(RESULTS.read_text())
+        figures = json.loads((ROOT / "docs" / "bench.json").read_text())
         if figures["machine"] != machine:
-            parser.error(f"{RESULTS.name} is of another machine: {figures['machine']}.")
-    for part, cores in PLACES.items():
+            parser.error(f"docs/bench.json is of another machine: {figures['machine']}.")
+    for part, cores in CORES.items():
         if only in (None, part):
             figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}
-    RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text(document(figures))
+    write("bench", figures, document(figures))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fuzz import judge, make_seeds, mutate
+from benchmarks.fuzz import decode, make_seeds, mutate
 
 N_PER_FORMAT = 25
 
@@ -15,8 +15,8 @@ def test_mutated_files_are_loaded_or_refused_and_nothing_else(tmp_path: Path) ->
     for suffix, content in make_seeds(tmp_path).items():
         path = tmp_path / f"input.{suffix}"
         path.write_bytes(content)
-        assert judge(path) == "loaded", suffix
+        assert decode(path) == "loaded", suffix
         for _ in range(N_PER_FORMAT):
             path.write_bytes(mutate(content, random))
-            outcomes.append(judge(path))
+            outcomes.append(decode(path))
     assert set(outcomes) == {"loaded", "refused"}

@@ -286,7 +286,9 @@ def test_what_cannot_be_fetched_now_is_left_for_another_run(
     assert (summary.n_before, summary.n_clips, len(rows)) == (9, 1, 10)
 
 
-def test_a_damaged_part_is_analysed_again(clips: Path, predictor: Predictor, tmp_path: Path) -> None:
+def test_a_damaged_part_is_analysed_again(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     run(clips, out, predictor)
     part = next(out.glob("*.parquet"))
@@ -296,7 +298,9 @@ def test_a_damaged_part_is_analysed_again(clips: Path, predictor: Predictor, tmp
     assert len({row["clip"] for row in rows}) == len(rows) == 10
 
 
-def test_names_that_are_not_unicode_are_written_in_hexadecimal(predictor: Predictor, tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_written_in_hexadecimal(
+    predictor: Predictor, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     soundfile.write(folder / "good.wav", make_babble(), RATE_HZ)

@@ -1,15 +1,16 @@
-"""Archives: workers and drivers that are killed, in true processes."""
+"""Archives: workers and drivers that are killed, in real processes."""
 
 import importlib.util
 import os
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import soundfile
 from pyarrow import dataset
 
-from benchmarks.scoring import begin, kill, parts, wait_for, workers_of
+from benchmarks.scoring import count_parts, start_job, wait_for, workers_of
 from ser_core.predictor import Predictor
 from ser_core.score import ScoreConfig, ScoreError, Task, list_clips, open_output
 from ser_core.score.pool import OPENING_TRIES, ProcessPool
@@ -17,7 +18,7 @@ from ser_core.score.sources import Files
 from tests.conftest import RATE_HZ, make_babble
 
 N_CLIPS = 400
-PATIENCE_S = 300.0
+TIMEOUT_S = 300.0
 OPTIONS = ("--model", "compact", "--workers", "2", "--part", "20")
 POOLS = [
     (),
@@ -61,11 +62,11 @@ def test_a_killed_worker_loses_no_clip_and_doubles_none(
     pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    doing = begin(archive, out, *OPTIONS, *pool)
-    wait_for(lambda: parts(out), doing, patience_s=PATIENCE_S)
-    kill(workers_of(doing.pid)[0])
-    text, errors = doing.communicate(timeout=PATIENCE_S)
-    assert doing.returncode == 0, errors
+    job = start_job(archive, out, *OPTIONS, *pool)
+    wait_for(lambda: count_parts(out), job, timeout_s=TIMEOUT_S)
+    workers_of(job.pid)[0].kill()
+    text, errors = job.communicate(timeout=TIMEOUT_S)
+    assert job.returncode == 0, errors
     assert "400 clips analysed, 0 with an error, 0.89 h of audio; 0 were already done." in text
     check_whole(out, archive, bundled_model)
 
@@ -75,18 +76,18 @@ def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
     pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    doing = begin(archive, out, *OPTIONS, *pool)
-    wait_for(lambda: parts(out) >= 2, doing, patience_s=PATIENCE_S)
-    workers = workers_of(doing.pid)
+    job = start_job(archive, out, *OPTIONS, *pool)
+    wait_for(lambda: count_parts(out) >= 2, job, timeout_s=TIMEOUT_S)
+    workers = workers_of(job.pid)
     assert len(workers) == 2
-    kill(doing.pid)
-    doing.communicate(timeout=PATIENCE_S)
-    wait_for(lambda: not any(map(is_running, workers)), patience_s=PATIENCE_S)
+    job.kill()
+    job.communicate(timeout=TIMEOUT_S)
+    wait_for(lambda: not any(map(is_running, workers)), timeout_s=TIMEOUT_S)
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     n_before = len(dataset.dataset(out).to_table())
     assert 0 < n_before < N_CLIPS
-    resumed = begin(archive, out, *OPTIONS, *pool)
-    text, errors = resumed.communicate(timeout=PATIENCE_S)
+    resumed = start_job(archive, out, *OPTIONS, *pool)
+    text, errors = resumed.communicate(timeout=TIMEOUT_S)
     assert resumed.returncode == 0, errors
     assert f"{N_CLIPS - n_before} clips analysed" in text
     assert f"{n_before} were already done" in text
@@ -130,17 +131,18 @@ def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
     )
     clips, _ = list_clips(str(archive))
     tasks = [Task(Files((clips[number],)), 1, number=number) for number in range(3)]
-    with ProcessPool(1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()) as pool:
+    with ProcessPool(
+        1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()
+    ) as pool:
         (first,) = pool.run(tasks[:1])
-        kill(first.process)
+        psutil.Process(first.process).kill()
         (idle,) = pool._idle
-        wait_for(lambda: idle.pool._broken, patience_s=PATIENCE_S)
+        wait_for(lambda: idle.pool._broken, timeout_s=TIMEOUT_S)
         assert [result.number for result in pool.run(tasks[1:])] == [2]  # it died over 1
 
 
-def is_running(process: int) -> bool:
+def is_running(process: psutil.Process) -> bool:
     try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return status.rsplit(")", 1)[1].split()[0] != "Z"

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from gradio_client import Client, handle_file
 
-from benchmarks.load import Talker, session_of
+from benchmarks.load import LiveClient, session_of
 from ser_core.labels import LABELS
 from tests.browser.conftest import run_app
 from tests.browser.test_hostile import call, file_data, upload
@@ -169,13 +169,13 @@ def test_a_talker_too_many_is_told_so_and_heard_once_a_place_is_free(
         run_app(["-c", ONE_PLACE], tmp_path / "log.txt", MOODMIRROR_MODEL=COMPACT) as url,
         ThreadPoolExecutor() as pool,
     ):
-        first, second = (Talker(url, samples, rate_hz) for _ in range(2))
-        talk = pool.submit(first.talk, 3.0)
+        first, second = (LiveClient(url, samples, rate_hz) for _ in range(2))
+        talk = pool.submit(first.stream, 3.0)
         time.sleep(1.5)
-        *shown, summary = second.talk(15.0)
+        *shown, summary = second.stream(15.0)
         assert not any("places are taken" in panel for panel in talk.result())
-        first.leave()
-        second.leave()
+        first.close()
+        second.close()
     assert "places are taken" in shown[0]
     assert "places are taken" not in shown[-1]
     assert session_of(summary)["answers"]
