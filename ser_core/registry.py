@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from ser_core.errors import ModelError, SerError
 from ser_core.model.emotion_model import EmotionModel, load_model
@@ -104,36 +103,19 @@ def open_predictor(choice: str) -> Predictor:
     return resolve(choice).open()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAddress:
-    """Address of a model on the Hugging Face Hub.
+def parse_address(address: str) -> tuple[str, str]:
+    """Return the repository and the revision of `hf://OWNER/NAME@REVISION`, by default `main`.
 
-    Attributes:
-        repo: Owner and name.
-        revision: Commit, tag or branch.
+    Raises:
+        ModelError: The address has another form.
     """
-
-    repo: str
-    revision: str = "main"
-
-    @classmethod
-    def parse(cls, address: str) -> Self:
-        """Parse `hf://OWNER/NAME@REVISION`, of which the revision is optional.
-
-        Raises:
-            ModelError: The address has another form.
-        """
-        found = _ADDRESS.fullmatch(address)
-        if found is None:
-            raise ModelError(
-                f"{address} is not the address of a model; expected {SCHEME}OWNER/NAME or "
-                f"{SCHEME}OWNER/NAME@REVISION."
-            )
-        return cls(found["repo"], found["revision"] or "main")
-
-    def __str__(self) -> str:
-        """Return the address in full."""
-        return f"{SCHEME}{self.repo}@{self.revision}"
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise ModelError(
+            f"{address} is not the address of a model; expected {SCHEME}OWNER/NAME or "
+            f"{SCHEME}OWNER/NAME@REVISION."
+        )
+    return found["repo"], found["revision"] or "main"
 
 
 @cache
@@ -143,23 +125,25 @@ def fetch_model(address: str) -> EmotionModel:
     An address stays the same commit for the lifetime of the process.
 
     Args:
-        address: As `ModelAddress.parse` reads it.
+        address: As in `parse_address`.
 
     Raises:
         ModelError: The address is malformed; the repository or its revision is unknown; a file
             is missing or not the one of the manifest; or the Hub cannot be reached.
     """
-    wanted = ModelAddress.parse(address)
-    folder = _fetch(wanted, FILE_NAME).parent
-    pinned = ModelAddress(wanted.repo, folder.name)
+    repo, revision = parse_address(address)
+    folder = _fetch(repo, revision, FILE_NAME).parent
+    commit = folder.name
+    pinned = f"{SCHEME}{repo}@{commit}"
     try:
         for file in _files_of(folder):
-            _fetch(pinned, file)
+            _fetch(repo, commit, file)
         model = load_model(folder)
     except ModelError as error:
         raise ModelError(f"{pinned} was rejected: {error}") from error
-    if wanted != pinned:
-        logger.warning("%s is currently %s; use that name to pin it.", wanted, pinned)
+    if revision != commit:
+        current = f"{SCHEME}{repo}@{revision}"
+        logger.warning("%s is currently %s; use that name to pin it.", current, pinned)
     return model
 
 
@@ -174,7 +158,7 @@ def _files_of(folder: Path) -> list[str]:
     return list(files)
 
 
-def _fetch(address: ModelAddress, file: str) -> Path:
+def _fetch(repo: str, revision: str, file: str) -> Path:
     """Return a file of a repository, in a folder named after its commit."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -184,29 +168,24 @@ def _fetch(address: ModelAddress, file: str) -> Path:
     )
 
     try:
-        return Path(
-            hf_hub_download(
-                address.repo, file, revision=address.revision, etag_timeout=HUB_TIMEOUT_S
-            )
-        )
+        return Path(hf_hub_download(repo, file, revision=revision, etag_timeout=HUB_TIMEOUT_S))
     except RemoteEntryNotFoundError as error:
         raise ModelError(
-            f"{address.repo} holds no {file}, so it is no whole model. Publish one with "
+            f"{repo} contains no {file}, so it is not a complete model. Publish one with "
             '"python -m ser_core publish-model".'
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"The Hub has no model {address.repo}, or it is private. Correct the name, or set "
+            f"The Hub has no model {repo}, or it is private. Correct the name, or set "
             "HF_TOKEN to a token that may read it."
         ) from error
     except RevisionNotFoundError as error:
         raise ModelError(
-            f"{address.repo} has no revision {address.revision}. Name one of its commits, tags "
-            "or branches."
+            f"{repo} has no revision {revision}. Name one of its commits, tags or branches."
         ) from error
     # The other errors of huggingface_hub and the HTTP library below it have no common root.
     except Exception as error:
         raise ModelError(
-            f"{file} of {address} cannot be fetched ({first_line(error)}). Try again later, or "
-            "name a model folder of this machine."
+            f"{file} of {SCHEME}{repo}@{revision} cannot be fetched ({first_line(error)}). "
+            "Try again later, or name a model folder of this machine."
         ) from error

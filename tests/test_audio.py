@@ -747,7 +747,7 @@ def test_load_audio_rejects_a_film_without_sound(
     film = tmp_path / "silent.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=d=1:s=64x64:r=5", "-c:v", "mpeg4", film)
     processes.clear()
-    assert "holds no sound, only other streams" in refusal(film)
+    assert "contains no audio, only other streams" in refusal(film)
     assert [process.returncode for process in processes] == [1]
 
 

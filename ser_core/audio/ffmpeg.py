@@ -1,8 +1,8 @@
 """Containers that libsndfile does not read, decoded by ffmpeg as a subprocess.
 
-The input is a stranger's file, so ffmpeg gets one demuxer that was told by
-content, one protocol, one thread and a time limit: a playlist or a script that
-carries the name of a recording cannot make it read anything else.
+The input is untrusted, so ffmpeg runs with one demuxer, chosen by content, one protocol, one
+thread and a time limit: a playlist or a script with the name of a recording cannot make it read
+anything else.
 """
 
 import logging
@@ -30,22 +30,21 @@ _AU_HEADER = struct.Struct(">4s5I")  # magic, data offset, size, encoding, sampl
 _AU_SAMPLE = np.dtype(">f4")
 
 _SYMPTOMS = {
-    "matches no streams": "holds no sound, only other streams. Choose a file with an audio track.",
+    "matches no streams": (
+        "contains no audio, only other streams. Choose a file with audio."
+    ),
     "moov atom not found": CUT_OFF,
     "partial file": CUT_OFF,
     "ended prematurely": CUT_OFF,
 }
-"""What ffmpeg says, and what the message says after the name."""
+"""Parts of ffmpeg's messages, and the text of ours after the name."""
 
 
 def demuxer_for(content: bytes) -> str | None:
-    """Tell by its first bytes which ffmpeg demuxer a recording needs.
+    """Return ffmpeg's name of the demuxer for a recording; None for files of libsndfile.
 
     Args:
         content: The file, or at least its first 8 bytes.
-
-    Returns:
-        ffmpeg's name of the demuxer; None where ffmpeg is not to be asked.
     """
     if content[4:8] == b"ftyp":  # ISO base media: m4a, mp4, 3gp, mov
         return "mov"
@@ -61,17 +60,16 @@ def demuxer_for(content: bytes) -> str | None:
 def decode(path: Path, demuxer: str, config: AudioConfig) -> Iterator[Stream]:
     """Decode the first audio stream at its own rate, with all its channels.
 
-    ffmpeg writes Sun's AU format: its header of six integers is complete before
-    the first sample, whatever the length, so rate and channels need neither
-    ffprobe nor an output that can be rewound.
+    ffmpeg writes Sun's AU format: its header of six integers is complete before the first sample,
+    so rate and channels need neither ffprobe nor a seekable output.
 
     Args:
         path: The recording, a regular file.
-        demuxer: What `demuxer_for` answered.
+        demuxer: Result of `demuxer_for`.
         config: The limits on length and time.
 
     Yields:
-        Blocks of float32, still to be decoded. Leaving the context ends ffmpeg.
+        Blocks of float32, decoded on demand. Leaving the context ends ffmpeg.
 
     Raises:
         AudioError: ffmpeg is missing, failed or took too long; the file has no
@@ -96,7 +94,7 @@ def _blocks(run: "_Run", n_channels: int) -> Iterator[npt.NDArray[np.float32]]:
 
 
 class _Run:
-    """One ffmpeg process, which never outlives its context or its time limit."""
+    """One ffmpeg process, which ends with its context or its time limit."""
 
     def __init__(self, path: Path, demuxer: str, config: AudioConfig) -> None:
         self._path = path

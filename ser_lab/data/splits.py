@@ -137,7 +137,9 @@ def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> p
     """
     table = list_clips(data, corpora)
     if absent := set(split.test + split.development) - set(table["speaker"]):
-        raise CorpusError(f"No clip of {sorted(absent)} in {data}; the split holds them out.")
+        raise CorpusError(
+            f"No clip of {sorted(absent)} in {data}; the split needs them for testing."
+        )
     side = dict.fromkeys(split.development, "development") | dict.fromkeys(split.test, "test")
     table["split"] = [side.get(speaker, "train") for speaker in table["speaker"]]
     return table[list(COLUMNS)]

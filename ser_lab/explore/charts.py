@@ -1,8 +1,10 @@
-"""The charts of a table of clips, each as a PNG for papers and as an SVG for the page."""
+"""Charts of a table of clips, and plots of single clips side by side."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,17 +15,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from ser_core.audio.load import load_audio
+from ser_core.config import AudioConfig
+from ser_core.errors import AudioError
 from ser_core.labels import BY_NAME, LABELS
+from ser_core.plots import PAPER_PICTURES, FigureStyle, Picture, draw_sound, loudest_frame
+from ser_core.preprocess import Waveform
 
 DPI = 160
 WIDTH_INCHES = 4.6
-"""A chart is as wide as a phone, so that its text can be read there."""
+"""A chart is as wide as a phone, so that its text is legible there."""
 ROW_INCHES = 0.27
 _INK = "#010203"
-"""Stands for the colour of the text until the page's own replaces it."""
+"""Placeholder for the colour of the text around an SVG."""
 PALETTE = ("#3f78c9", "#d98b00", "#2f9e8f", "#d1453b", "#8a5cc7", "#8c6d4f", "#d65f9c", "#7c8797")
-"""Colours that read on light and on dark ground."""
-_OWN = {label: emotion.colour for label, emotion in BY_NAME.items()} | {
+"""Colours that are legible on light and dark backgrounds."""
+_COLOURS = {label: emotion.colour for label, emotion in BY_NAME.items()} | {
     "female": "#a45fb0",
     "male": "#3d93a3",
     "low": "#e3b04b",
@@ -31,9 +38,9 @@ _OWN = {label: emotion.colour for label, emotion in BY_NAME.items()} | {
     "high": "#b3591a",
     "normal": "#7fa8dd",
     "strong": "#2f5fa8",
-    "not told": "#9aa0a6",
+    "unknown": "#9aa0a6",
 }
-"""Colours of what is no corpus."""
+"""Fixed colours; corpora take theirs from the palette."""
 _STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.titlesize": 9.5,
@@ -49,15 +56,18 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+TILE_INCHES, TILE_DPI, TILE_POINTS = (3.4, 1.9), 140, 8.0
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """One chart.
 
     Attributes:
-        name: Its file's name, without suffix.
-        title: What it shows.
-        png: On white.
-        svg: On no ground, its text in the colour of the text around it.
+        name: File name, without suffix.
+        title: Title.
+        png: For papers, on white.
+        svg: For the page, transparent, with text in the colour of the text around it.
     """
 
     name: str
@@ -66,20 +76,46 @@ class Chart:
     svg: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChosenClip:
+    """Plots of one clip.
+
+    Attributes:
+        emotion: The acted emotion.
+        name: File name.
+        pictures: One for each of `PAPER_PICTURES`, on the axes of the set.
+    """
+
+    emotion: str
+    name: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSet:
+    """One sentence of one speaker, with one clip per emotion.
+
+    Attributes:
+        speaker: As `corpus/speaker`.
+        corpus: Name of the corpus.
+        statement: The publisher's name of the sentence.
+        clips: In label order.
+    """
+
+    speaker: str
+    corpus: str
+    statement: str
+    clips: tuple[ChosenClip, ...]
+
+
 def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name: its own where it has one, else the palette's, in order."""
-    plain = [name for name in names if name not in _OWN]
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(plain)} | _OWN
+    """Return a colour for each name: its fixed one, or the next of the palette."""
+    plain = [name for name in names if name not in _COLOURS]
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(plain)} | _COLOURS
 
 
 def chart_counts(name: str, title: str, counts: pd.DataFrame) -> Chart:
-    """Draw stacked bars, a row each, with the sum at its end.
-
-    Args:
-        name: Of the chart's file.
-        title: What is counted.
-        counts: Index what the rows are, columns what is stacked, values counts.
-    """
+    """Plot stacked bars: a bar for each row of `counts`, a part for each column."""
 
     def draw(axes: Axes) -> None:
         places, left = np.arange(len(counts)), np.zeros(len(counts))
@@ -101,15 +137,7 @@ def chart_counts(name: str, title: str, counts: pd.DataFrame) -> Chart:
 
 
 def chart_spread(name: str, title: str, unit: str, table: pd.DataFrame, column: str) -> Chart:
-    """Draw, for each emotion and corpus, the median of a measure and where half the clips lie.
-
-    Args:
-        name: Of the chart's file.
-        title: What is measured.
-        unit: Its unit.
-        table: Clips, with `emotion`, `corpus` and the column.
-        column: The measure.
-    """
+    """Plot median and interquartile range of a column for each emotion and corpus."""
     corpora = list(table["corpus"].unique())
     emotions = [label for label in LABELS if label in set(table["emotion"])]
     colours = colours_of(corpora)
@@ -131,13 +159,7 @@ def chart_spread(name: str, title: str, unit: str, table: pd.DataFrame, column: 
 
 
 def chart_lengths(name: str, title: str, table: pd.DataFrame) -> Chart:
-    """Draw how long the clips of each corpus are, as shares of the corpus.
-
-    Args:
-        name: Of the chart's file.
-        title: What is measured.
-        table: Clips, with `corpus` and `duration_s`.
-    """
+    """Plot a histogram of the durations for each corpus, as shares of the corpus."""
     corpora = list(table["corpus"].unique())
     longest = float(table["duration_s"].fillna(0.0).quantile(0.999)) or 1.0
     edges = np.linspace(0.0, longest, 61)
@@ -155,13 +177,7 @@ def chart_lengths(name: str, title: str, table: pd.DataFrame) -> Chart:
 
 
 def chart_spectra(name: str, title: str, spectra: Mapping[str, npt.NDArray[np.float64]]) -> Chart:
-    """Draw the mean spectrum of each corpus.
-
-    Args:
-        name: Of the chart's file.
-        title: What is shown.
-        spectra: By corpus, as `mean_spectrum` gives them.
-    """
+    """Plot the mean spectrum of each corpus; `spectra` are (2, n_bands), in Hz and dB."""
     colours = colours_of(list(spectra))
 
     def draw(axes: Axes) -> None:
@@ -174,8 +190,37 @@ def chart_spectra(name: str, title: str, spectra: Mapping[str, npt.NDArray[np.fl
     return _chart(name, title, draw, n_rows=8, n_names=len(spectra))
 
 
+def draw_set(rows: pd.DataFrame) -> ChosenSet:
+    """Plot the clips of a set on common axes, without those that cannot be read."""
+    config = AudioConfig()
+    sounds: dict[Path, Waveform] = {}
+    for path in rows["path"]:
+        with suppress(AudioError):  # logged by `measure_clips`
+            sounds[path] = load_audio(path, config)
+    look = FigureStyle(
+        size_inches=TILE_INCHES,
+        dots_per_inch=TILE_DPI,
+        font_points=TILE_POINTS,
+        end_s=max((len(sound) / config.sample_rate_hz for sound in sounds.values()), default=None),
+        peak=max((float(np.abs(sound).max()) for sound in sounds.values()), default=None),
+        loudest=max((loudest_frame(sound) for sound in sounds.values()), default=None),
+    )
+    clips = tuple(
+        ChosenClip(
+            emotion=emotion,
+            name=path.name,
+            pictures=draw_sound(
+                sounds[path], config.sample_rate_hz, pictures=PAPER_PICTURES, look=look
+            ),
+        )
+        for emotion, path in zip(rows["emotion"], rows["path"], strict=True)
+        if path in sounds
+    )
+    first = rows.iloc[0]
+    return ChosenSet(first["speaker"], first["corpus"], first["statement"], clips)
+
+
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Names at the rows, the first on top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -83,7 +83,7 @@ def _measure(path: Path) -> tuple[float, ...]:
         return (np.nan,) * len(MEASURES)
     waveform = frames.mean(axis=1)
     if not len(waveform):
-        logger.warning("%s is not measured: it holds no sound.", path)
+        logger.warning("%s is not measured: it contains no audio.", path)
         return (np.nan,) * len(MEASURES)
     rms = float(np.sqrt(np.mean(waveform**2, dtype=np.float64)))
     peak = float(np.abs(waveform).max())

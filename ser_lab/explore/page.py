@@ -16,32 +16,31 @@ from ser_lab.explore.clips import ChosenClip, ChosenSet, common_emotions
 
 _STYLE = Path(__file__).with_name("page.css")
 _EXPLAINED = {
-    "waveform": "All on one scale: what is loud is high.",
-    "Fourier spectrum": "The whole clip at once, each below its own strongest band.",
-    "spectrogram": "Time across, frequency up, each against its own loudest point.",
-    "mel spectrogram": "The same in 80 bands that are spaced as the ear hears.",
-    "MFCC": "13 coefficients, each brought to its own mean and spread.",
-    "chroma": "Which of the twelve semitones sound, octaves folded together.",
-    "pitch": "The fundamental by YIN, where the voice is loud enough.",
-    "energy": "RMS of each frame below the loudest frame of all these clips.",
+    "waveform": "All on the same amplitude scale.",
+    "Fourier spectrum": "Of the whole clip, relative to its strongest band.",
+    "spectrogram": "Energy over time and frequency, relative to the loudest point of each clip.",
+    "mel spectrogram": "The same in 80 bands on the mel scale.",
+    "MFCC": "13 coefficients, each standardised.",
+    "chroma": "Energy of the twelve pitch classes, over all octaves.",
+    "pitch": "The fundamental frequency by YIN, where the voice is loud enough.",
+    "energy": "RMS of each frame, relative to the loudest frame of all these clips.",
 }
 _NOTES = {
-    "counts": "What a corpus does not say of a clip is «not told».",
+    "counts": "Properties that a corpus does not state are unknown.",
     "lengths": (
-        "A dot is the median, its bar the middle half of the clips. Where corpora differ in "
-        "length, padding every clip to one length shows a network which corpus it is from."
+        "A dot is the median, its bar the interquartile range. If corpora differ in "
+        "duration, padding all clips to one length reveals their corpus to a network."
     ),
     "levels": (
-        "Level, rate and spectrum are as the files have them. Where one corpus differs from "
-        "another here, much of it is how they were recorded and kept, and a network that is "
-        "trained on several can learn to tell the corpus by it. What serves and trains here "
-        "brings every clip to one rate and one level first. Where a mean spectrum falls off below "
-        "half the rate, the sound was once narrower; clips kept as Opus tell the rate that they "
-        "decode at."
+        "Level, sample rate and spectrum of the files. Differences between corpora come mostly "
+        "from recording and storage, and a network trained on several corpora can use them to "
+        "recognise the corpus. The pipeline therefore converts every clip to one rate and one "
+        "level first. A mean spectrum that falls off below half the sample rate shows an earlier "
+        "lower bandwidth; for Opus files, the rate is the one that they decode at."
     ),
     "chosen": (
-        "One speaker says one sentence in every emotion: what differs is the way of speaking. "
-        "The axes of time, amplitude and energy are the same within a set."
+        "One speaker says one sentence in every emotion, so that only the way of speaking "
+        "differs. The time, amplitude and energy axes are the same within a set."
     ),
 }
 
@@ -107,20 +106,20 @@ _FRAME = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>What the corpora hold</title>
+<title>The corpora</title>
 <style>
 {style}</style>
 </head>
 <body>
 <header>
-<h1>What the corpora hold</h1>
+<h1>The corpora</h1>
 {lead}
 </header>
 <main>
 {body}
 </main>
-<footer>Written by <code>python -m ser_core explore</code>. The pictures are made from the \
-recordings, whose licences say who may be shown them.</footer>
+<footer>Written by <code>python -m ser_core explore</code>. The plots are derived from \
+the recordings, whose licences determine who may see them.</footer>
 </body>
 </html>
 """
@@ -134,7 +133,7 @@ def _lead(findings: Findings) -> str:
         f"{len(table):,} clips of {table['speaker'].nunique():,} speakers in "
         f"{table['corpus'].nunique()} corpora, {hours:.1f} hours.",
         f"{unread:,} of them could not be read." if unread else "",
-        f"Not there: {', '.join(findings.missing)}." if findings.missing else "",
+        f"Not found: {', '.join(findings.missing)}." if findings.missing else "",
     ]
     return _note(" ".join(part for part in told if part))
 
@@ -187,12 +186,12 @@ def _emotions(findings: Findings) -> str:
 def _tell_balance(findings: Findings) -> str:
     common = common_emotions(findings.table)
     if not common:
-        return "No emotion is in every corpus, so nothing can be balanced over all of them."
+        return "No emotion is in every corpus, so the corpora cannot be balanced."
     n_common = int(findings.table["emotion"].isin(common).sum())
     return (
         f"Every corpus has {', '.join(common)}. Of {len(findings.table):,} clips "
         f"{n_common:,} are of these, and {findings.n_balanced:,} are left when every emotion is "
-        "cut at random to the size of the rarest. They stand in balanced.csv."
+        "randomly reduced to the size of the rarest. They are listed in balanced.csv."
     )
 
 
@@ -228,7 +227,7 @@ def _sets(findings: Findings) -> Iterator[str]:
         strips = "\n".join(
             _strip(picture, n, chosen.clips) for n, picture in enumerate(PAPER_PICTURES)
         )
-        told = f"{chosen.corpus}: {Path(chosen.speaker).name}, «{chosen.statement}»"
+        told = f"{chosen.corpus}: {Path(chosen.speaker).name}, “{chosen.statement}”"
         yield (
             f"<details{' open' if i == 0 else ''}><summary>{escape(told)}</summary>\n"
             f"{strips}\n</details>\n"

@@ -28,7 +28,7 @@ PAGE = "index.html"
 CLIPS_TABLE, BALANCED_TABLE = "clips.csv", "balanced.csv"
 CSV_COLUMNS = ("path", "label", "speaker", "sex", "corpus", "intensity", "statement", *MEASURES)
 """Columns of both tables; `clips_from_csv` reads them."""
-NOT_TOLD = "not told"
+NOT_TOLD = "unknown"
 INTENSITIES = ("low", "medium", "high", "normal", "strong", NOT_TOLD)
 
 

@@ -166,8 +166,8 @@ def _check_free(source: Source, data: Path) -> None:
     state = _check(corpus, data)
     if state.n_clips or (target.is_dir() and any(target.iterdir())):
         raise CorpusError(
-            f"{data} holds {state.n_clips:,} of the {corpus.n_clips:,} clips of {corpus.name} "
-            f"already, or something else in {target}. Move that away, or name another folder "
+            f"{data} already contains {state.n_clips:,} of the {corpus.n_clips:,} clips of "
+            f"{corpus.name}, or something else in {target}. Move that away, or name another folder "
             "with --data."
         )
 

@@ -1,4 +1,4 @@
-"""Pictures of trainings and of their figures, as PNG files."""
+"""Charts of trainings and of their figures, as PNG files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class System:
     """One system's headline figure in a protocol.
 
     Attributes:
-        name: As a reader knows it.
+        name: Its name on the chart.
         value: The figure, a share between 0 and 1.
-        interval: Its 95 % interval, where known.
+        interval: Its 95% interval, where known.
         ours: Whether this project measured it.
     """
 
@@ -33,11 +33,11 @@ class System:
 
 
 def plot_curves(history: pd.DataFrame, path: Path) -> None:
-    """Draw loss and accuracy by epoch, training beside development speakers.
+    """Plot loss and accuracy by epoch, of training and of development speakers.
 
     Args:
         history: One row an epoch: loss, accuracy, val_loss, val_accuracy.
-        path: Where the PNG goes.
+        path: The PNG to write.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = np.arange(1, len(history) + 1)
@@ -55,13 +55,13 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
 def plot_confusion(
     confusion: Sequence[Sequence[int]], labels: Sequence[str], title: str, path: Path
 ) -> None:
-    """Draw a confusion matrix: counts, and row shares as colour.
+    """Plot a confusion matrix: counts, and row shares as colour.
 
     Args:
         confusion: Counts, actual emotions down, predicted across.
         labels: Emotions in that order.
-        title: What was tested.
-        path: Where the PNG goes.
+        title: Title of the chart.
+        path: The PNG to write.
     """
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -74,18 +74,18 @@ def plot_confusion(
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="heard by the model", ylabel="acted", title=title)
+    axes.set(xlabel="predicted", ylabel="acted", title=title)
     figure.colorbar(image, label="share of the row", shrink=0.8)
     figure.savefig(path, dpi=DPI)
 
 
 def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:
-    """Draw a bar for each system, the best on top, ours in colour with its interval.
+    """Plot a bar for each system, the best on top, ours in colour with its interval.
 
     Args:
-        systems: Shares between 0 and 1, with what is known of their interval.
-        title: What was measured.
-        path: Where the PNG goes.
+        systems: The systems, in any order.
+        title: Title of the chart.
+        path: The PNG to write.
     """
     ranked = sorted(systems, key=lambda system: system.value)
     figure = Figure(figsize=(8, 1.2 + 0.34 * len(ranked)), layout="constrained")
@@ -107,23 +107,23 @@ def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:
 def plot_calibration(
     curves: Mapping[str, Sequence[Mapping[str, float]]], title: str, path: Path
 ) -> None:
-    """Draw accuracy over confidence, a line for each system.
+    """Plot accuracy over confidence, a line for each system.
 
     Args:
-        curves: By system, bins as `CalibrationBin` has them.
-        title: What was measured.
-        path: Where the PNG goes.
+        curves: By system, bins with the fields of `CalibrationBin`.
+        title: Title of the chart.
+        path: The PNG to write.
     """
     figure = Figure(figsize=(4.8, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot((0, 1), (0, 1), color="0.6", linestyle=":", label="honest")
+    axes.plot((0, 1), (0, 1), color="0.6", linestyle=":", label="calibrated")
     for name, bins in curves.items():
         confidence, accuracy = ([b[key] for b in bins] for key in ("confidence", "accuracy"))
         (line,) = axes.plot(confidence, accuracy, linewidth=1, label=name)
         most = max(b["n_clips"] for b in bins)
         sizes = [60 * b["n_clips"] / most for b in bins]
         axes.scatter(confidence, accuracy, s=sizes, color=line.get_color())
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="share right", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=DPI)

@@ -61,7 +61,7 @@ def test_the_page_needs_no_other_file(out: Path) -> None:
 def test_the_page_counts_what_is_there_and_names_what_is_not(out: Path) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "8 clips of 3 speakers in 2 corpora" in page
-    assert "Not there: ravdess-song, crema-d, savee, jl-corpus, emo-db." in page
+    assert "Not found: ravdess-song, crema-d, savee, jl-corpus, emo-db." in page
     (row,) = re.findall(r'<tr><th scope="row">[^<]* angry</th>(.*)</tr>', page)
     assert re.findall(r"<td>(.*?)</td>", row) == ["3", "1", "4"]
 

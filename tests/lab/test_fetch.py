@@ -507,7 +507,7 @@ def test_part_of_a_corpus_is_not_written_over(
 ) -> None:
     own = data / "RAVDESS" / "03-01-05-01-01-01-01.wav"
     write_clip(own, seed=1)
-    with pytest.raises(CorpusError, match="holds 1 of the 32 clips of ravdess already"):
+    with pytest.raises(CorpusError, match="already contains 1 of the 32 clips of ravdess"):
         fetch_corpus(ravdess, data)
     assert own.is_file()
     assert not publisher.requests
