@@ -14,12 +14,11 @@ import json
 import re
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,22 +144,6 @@ def session_of(summary: str) -> dict[str, Any]:
     return dict(json.loads(base64.b64decode(link)))
 
 
-@dataclass
-class Results:
-    """Outcomes of all visitors, the times to an answer, and the lags of the live tab."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    lags: list[float] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, outcome: str, seconds: Iterable[float] = (), lags: Iterable[float] = ()) -> None:
-        with self.lock:
-            self.outcomes[outcome] += 1
-            self.seconds += seconds
-            self.lags += lags
-
-
 def make_clips(folder: Path) -> Expected:
     """Write clips and junk; return what the model answers offline."""
     predictor = Predictor.from_folder(MODEL)
@@ -176,11 +159,12 @@ def make_clips(folder: Path) -> Expected:
     return expected
 
 
-def visit(url: str, expected: Expected, seed: int, end: float, results: Results) -> None:
-    """Upload clip after clip until the end."""
+def visit(url: str, expected: Expected, seed: int, end: float) -> list[tuple[str, float]]:
+    """Upload clip after clip until the end; return outcomes and seconds."""
     random = np.random.default_rng(seed)
     junk = [path for path, probabilities in expected.items() if probabilities is None]
     voices = [path for path in expected if path not in junk]
+    answers = []
     while time.monotonic() < end:
         path = str(random.choice(junk if random.random() < JUNK_SHARE else voices))
         started = time.monotonic()
@@ -188,8 +172,9 @@ def visit(url: str, expected: Expected, seed: int, end: float, results: Results)
             outcome = ask(url, Path(path), expected[path])
         except httpx.HTTPError as error:
             outcome = f"lost: {type(error).__name__}"
-        results.add(outcome, [time.monotonic() - started] if outcome == "right" else [])
+        answers.append((outcome, time.monotonic() - started))
         time.sleep(BUSY_PAUSE_S if outcome == "busy" else float(random.uniform(0.0, 0.5)))
+    return answers
 
 
 def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
@@ -212,18 +197,17 @@ def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
     return "right" if np.allclose(probabilities, expected, atol=1e-3) else "mixed up"
 
 
-def stream_live(url: str, recording: Path, seconds: float, results: Results) -> None:
-    """Stream into the live tab, and note how late each answer came."""
+def stream_live(url: str, recording: Path, seconds: float) -> tuple[str, list[float]]:
+    """Stream into the live tab; return the outcome and the lags of the answers."""
     client = LiveClient(url, *soundfile.read(recording, dtype="float32"))
     try:
         *_, summary = client.stream(seconds)
         session_of(summary)
     except (httpx.HTTPError, RuntimeError, ValueError) as error:
-        results.add(f"live session lost: {error!r}")
-    else:
-        results.add(LIVE, lags=client.lags_s)
+        return f"live session lost: {error!r}", []
     finally:
         client.close()
+    return LIVE, client.lags_s
 
 
 def app_memory_mb(*, anonymous: bool = False) -> float:
@@ -267,21 +251,22 @@ def seconds_until_empty(folder: Path, left: float) -> float:
 
 def run_crowd(
     url: str, expected: Expected, recording: Path, options: argparse.Namespace, seconds: float
-) -> Results:
-    """Send all visitors at once, and wait until they are done."""
-    results, end = Results(), time.monotonic() + seconds
-    threads = [
-        threading.Thread(target=visit, args=(url, expected, seed, end, results))
-        for seed in range(1, options.visitors + 1)
-    ] + [
-        threading.Thread(target=stream_live, args=(url, recording, seconds, results))
-        for _ in range(options.live)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+) -> dict[str, Any]:
+    """Send all visitors at once; return outcomes, times to an answer, and lags."""
+    end = time.monotonic() + seconds
+    seeds = range(1, options.visitors + 1)
+    with ThreadPoolExecutor(options.visitors + options.live) as pool:
+        visits = [pool.submit(visit, url, expected, seed, end) for seed in seeds]
+        streams = [pool.submit(stream_live, url, recording, seconds) for _ in range(options.live)]
+    answers = [answer for job in visits for answer in job.result()]
+    sessions = [job.result() for job in streams]
+    times = [answer_s for outcome, answer_s in answers if outcome == "right"]
+    lags = [lag_s for _, lags_s in sessions for lag_s in lags_s]
+    return {
+        "outcomes": dict(Counter(outcome for outcome, _ in [*answers, *sessions])),
+        "answer_s": {str(p): float(np.percentile(times, p)) for p in (50, 95) if times},
+        "live_lag_s": {str(p): float(np.percentile(lags, p)) for p in (50, 95, 100) if lags},
+    }
 
 
 def main() -> None:
@@ -297,7 +282,7 @@ def main() -> None:
         recording = folder / f"voice-{N_CLIPS - 1}.wav"
         log = folder / "log.txt"
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(MODEL)) as url:
-            visit(url, expected, 0, time.monotonic() + WARM_S, Results())
+            visit(url, expected, 0, time.monotonic() + WARM_S)
             memory_mb = {"one visitor": app_memory_mb()}
             for crowd, seconds in (("first crowd", WARM_UP_CROWD_S), ("crowd", options.seconds)):
                 results = run_crowd(url, expected, recording, options, seconds)
@@ -306,19 +291,12 @@ def main() -> None:
                 memory_mb[crowd] = app_memory_mb()
             gone_s = seconds_until_empty(folder / "clips", left)
         tracebacks = log.read_text().count("Traceback")
-    percentiles = (50, 95, 100) if results.lags else ()
-    figures = vars(options) | {
-        "outcomes": dict(results.outcomes),
-        "answer_s": {str(p): float(np.percentile(results.seconds, p)) for p in (50, 95)},
-        "live_lag_s": {str(p): float(np.percentile(results.lags, p)) for p in percentiles},
-        "memory_mb": memory_mb,
-        "clips_gone_after_s": gone_s,
-        "tracebacks": tracebacks,
-        "machine": describe_machine(),
-    }
+    figures = vars(options) | results
+    figures |= {"memory_mb": memory_mb, "clips_gone_after_s": gone_s, "tracebacks": tracebacks}
+    figures["machine"] = describe_machine()
     print(json.dumps(figures, indent=1))
     write("load", figures, document(figures))
-    if set(results.outcomes) - {"right", "refused", "busy", LIVE}:
+    if set(results["outcomes"]) - {"right", "refused", "busy", LIVE}:
         sys.exit(1)
 
 

@@ -13,9 +13,17 @@ from ser_core.plots import PICTURES
 from ser_core.prediction import Prediction
 from ser_core.switch import ModelState
 from ser_core.web import words
-from ser_core.web.inspect import picture_text, stage_text
-from ser_core.web.language import CATALOGUES, asked_for, label, say, speaking, translated
+from ser_core.web.inspect import caption
+from ser_core.web.language import (
+    CATALOGUES,
+    label,
+    requested_language,
+    translate,
+    translated,
+    use_language,
+)
 from tests.conftest import ROOT
+from tests.test_web import NBSP
 
 WEB = ROOT / "ser_core" / "web"
 ENGLISH = CATALOGUES["en"]
@@ -39,7 +47,7 @@ def keys_in_code() -> set[str]:
     return {
         call.args[0].value
         for call in calls
-        if call.func.id in ("say", "label") and isinstance(call.args[0], ast.Constant)
+        if call.func.id in ("translate", "label") and isinstance(call.args[0], ast.Constant)
     }
 
 
@@ -64,9 +72,9 @@ def test_every_text_that_is_said_is_there() -> None:
     for state in ModelState:
         assert f"note_{state.name.lower()}" in ENGLISH
     for picture in (*PICTURES, "features"):
-        assert all(picture_text(picture))
+        assert all(caption("picture", picture))
     for stage in ("loaded", "levelled", "trimmed", "denoised"):
-        assert all(stage_text(stage))
+        assert all(caption("stage", stage))
 
 
 @pytest.mark.parametrize(
@@ -81,40 +89,40 @@ def test_every_text_that_is_said_is_there() -> None:
     ],
 )
 def test_the_first_language_asked_for_that_is_known_is_spoken(languages: str, spoken: str) -> None:
-    assert asked_for(Request(languages)) == spoken
+    assert requested_language(Request(languages)) == spoken
 
 
 def test_nobody_who_asks_hears_english() -> None:
-    assert asked_for(None) == "en"
+    assert requested_language(None) == "en"
 
 
 def test_an_answer_is_said_in_each_language() -> None:
     answer = Prediction.from_probabilities([0.0, 0, 0, 0, 0.71, 0.29, 0, 0], LABELS)
     said = {}
     for language in CATALOGUES:
-        with speaking(language):
-            said[language] = words.sentence(answer).replace(words.NBSP, " ")
+        with use_language(language):
+            said[language] = words.sentence(answer).replace(NBSP, " ")
     assert said == {
         "en": "Mostly angry (71%), some fear (29%).",
         "es": "Sobre todo enfadada (71 %), con algo de miedo (29 %).",
         "hi": "ज़्यादातर ग़ुस्से भरी (71%), साथ में कुछ डर (29%)।",
         "zh": "主要是愤怒（71%），带一点恐惧（29%）。",
     }
-    assert say("analyse") == "Analyse"
+    assert translate("analyse") == "Analyse"
 
 
 def test_handlers_speak_the_visitors_language_step_by_step() -> None:
     def once(name: str) -> str:
-        return f"{name}: {say('analyse')}"
+        return f"{name}: {translate('analyse')}"
 
     def steps(name: str, request: Any) -> Iterator[str]:
         for _ in range(2):
-            yield f"{name}: {say('analyse')} ({request.headers['accept-language']})"
+            yield f"{name}: {translate('analyse')} ({request.headers['accept-language']})"
 
     assert translated(once)(Request("es"), "a") == "a: Analizar"
     heard = []
     for step in translated(steps)(Request("zh"), "b"):
-        heard += [step, say("analyse")]
+        heard += [step, translate("analyse")]
     assert heard == ["b: 分析 (zh)", "Analyse"] * 2
 
 

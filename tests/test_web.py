@@ -1,4 +1,4 @@
-"""The page without a browser: words, drawings, and how a clip's fate is told."""
+"""The page without a browser: words, drawings, and the result of a clip."""
 
 import base64
 import io
@@ -26,28 +26,11 @@ from ser_core.model.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import (
-    cleanup as sweeper,
-)
-from ser_core.web import (
-    drawing,
-    listen,
-    live,
-    page,
-    words,
-)
-from ser_core.web import (
-    drawing as waveform,
-)
-from ser_core.web import (
-    timeline as moments,
-)
-from ser_core.web import (
-    words as notes,
-)
-from ser_core.web.language import say
+from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
+from ser_core.web.language import translate
 
 RATE_HZ = 16_000
+NBSP = "\N{NO-BREAK SPACE}"
 MOMENTS = (Moment(1.0, 1.5, 0.12), Moment(1.5, 2.0, -0.03), Moment(2.0, 3.0, 0.0))
 
 
@@ -115,7 +98,7 @@ class FakeModels:
     def __init__(self, cannot: Exception | None = None) -> None:
         self.cannot = cannot
 
-    def pick(self, _name: str = "auto") -> "FakeModels":
+    def get(self, _name: str = "auto") -> "FakeModels":
         return self
 
     def predict(self, _source: object) -> Prediction:
@@ -141,7 +124,7 @@ class FakeModels:
     ],
 )
 def test_percent_is_whole_and_never_rounds_doubt_away(probability: float, expected: str) -> None:
-    assert words.percent(probability).replace(words.NBSP, " ") == expected
+    assert words.percent(probability).replace(NBSP, " ") == expected
 
 
 @pytest.mark.parametrize(
@@ -156,7 +139,7 @@ def test_percent_is_whole_and_never_rounds_doubt_away(probability: float, expect
     ],
 )
 def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) -> None:
-    assert words.seconds(duration_s).replace(words.NBSP, " ") == expected
+    assert words.seconds(duration_s).replace(NBSP, " ") == expected
 
 
 @pytest.mark.parametrize(
@@ -172,33 +155,35 @@ def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) ->
 def test_the_sentence_grows_less_sure_with_the_answer(
     probabilities: dict[str, float], expected: str
 ) -> None:
-    assert words.sentence(prediction(**probabilities)).replace(words.NBSP, " ") == expected
+    assert words.sentence(prediction(**probabilities)).replace(NBSP, " ") == expected
 
 
 def test_an_uncertain_answer_names_two_emotions() -> None:
     answer = replace(prediction(calm=0.51, neutral=0.3), certain_from=0.6)
-    said = words.sentence(answer).replace(words.NBSP, " ")
+    said = words.sentence(answer).replace(NBSP, " ")
     assert said == "Uncertain: calm (51%) or neutral (30%)."
 
 
 def test_the_model_tells_when_it_is_uncertain() -> None:
     certainty = Certainty(confidence=0.62, precision=0.8, share=0.7)
-    _, points = notes.about_model(replace(FakeModels.manifest, certainty=certainty))
-    assert say("model_certainty", confidence="62%", precision="80%") in points
+    _, points = about.describe_model(replace(FakeModels.manifest, certainty=certainty))
+    assert translate("model_certainty", confidence="62%", precision="80%") in points
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=8, max_size=8))
 def test_the_sentence_always_names_the_likeliest_emotion_first(weights: list[float]) -> None:
     answer = Prediction.from_probabilities(np.array(weights) / sum(weights), LABELS)
     said = words.sentence(answer)
-    named = say(f"adjective_{answer.emotion}")
-    assert said.split(f"{words.NBSP}(")[0].split()[-1] == named
+    named = translate(f"adjective_{answer.emotion}")
+    assert said.split(f"{NBSP}(")[0].split()[-1] == named
     assert words.percent(answer.confidence) in said
 
 
 def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() -> None:
-    _, points = notes.about_model(FakeModels.manifest)
-    assert points[0] == say("model_measured", percent="61%", clips="240", people=2, chance="12%")
+    _, points = about.describe_model(FakeModels.manifest)
+    assert points[0] == translate(
+        "model_measured", percent="61%", clips="240", people=2, chance="12%"
+    )
     assert "A Corpus (CC-BY-4.0)" in " ".join(points)
 
 
@@ -215,16 +200,18 @@ def test_the_model_tells_its_share_of_right_answers_beside_that_of_guessing() ->
     ],
 )
 def test_the_page_says_which_model_answers_and_why(state: ModelState, expected: str) -> None:
-    note = parse(drawing.model_note(notes.model_note(state, FakeModels.manifest)))
+    models = FakeModels()
+    models.state = state
+    note = parse(page.draw_model_note(models))
     assert "".join(note.itertext()) == expected
     assert note.find(".//*[@role='status']") is not None
 
 
 def test_the_limits_are_those_of_the_settings() -> None:
-    _, points = notes.limits(
+    _, points = about.limits(
         AudioConfig(min_duration_s=0.7, max_duration_s=180.0, max_bytes=9_000_000)
     )
-    assert "0.7 s to 3 minutes of audio, up to 9 MB" in points[0].replace(words.NBSP, " ")
+    assert "0.7 s to 3 minutes of audio, up to 9 MB" in points[0].replace(NBSP, " ")
 
 
 def test_bars_carry_sign_word_value_and_colour_in_the_order_of_the_labels() -> None:
@@ -250,40 +237,40 @@ def test_only_the_likeliest_bar_stands_out() -> None:
 
 
 def test_the_waveform_sets_off_exactly_the_part_that_was_used() -> None:
-    figure = parse(waveform.waveform(analysis(prediction(sad=0.6))))
+    figure = parse(timeline.waveform(analysis(prediction(sad=0.6))))
     span, unused, used, _ = figure.find(".//svg")
-    assert float(span.get("x")) == pytest.approx(waveform.N_COLUMNS / 4, abs=0.01)
-    assert float(span.get("width")) == pytest.approx(waveform.N_COLUMNS / 2, abs=0.01)
+    assert float(span.get("x")) == pytest.approx(timeline.N_COLUMNS / 4, abs=0.01)
+    assert float(span.get("width")) == pytest.approx(timeline.N_COLUMNS / 2, abs=0.01)
     centres = [float(stroke.split()[0]) for stroke in used.get("d").split("M")[1:]]
-    assert min(centres) >= waveform.N_COLUMNS / 4
-    assert max(centres) <= waveform.N_COLUMNS * 3 / 4
-    assert len(centres) + unused.get("d").count("M") == waveform.N_COLUMNS
+    assert min(centres) >= timeline.N_COLUMNS / 4
+    assert max(centres) <= timeline.N_COLUMNS * 3 / 4
+    assert len(centres) + unused.get("d").count("M") == timeline.N_COLUMNS
 
 
 def test_the_waveform_says_in_words_what_it_shows() -> None:
-    figure = parse(waveform.waveform(analysis(prediction(sad=0.6))))
-    said = figure.find(".//svg").get("aria-label").replace(words.NBSP, " ")
+    figure = parse(timeline.waveform(analysis(prediction(sad=0.6))))
+    said = figure.find(".//svg").get("aria-label").replace(NBSP, " ")
     assert said == "Waveform. Analysed: 1–3 s of 4 s."
     axis = figure.find(".//*[@class='mm-axis']")
-    assert [tick.text.replace(words.NBSP, " ") for tick in axis] == [f"{i} s" for i in range(5)]
+    assert [tick.text.replace(NBSP, " ") for tick in axis] == [f"{i} s" for i in range(5)]
 
 
 def test_the_envelope_follows_the_loudness() -> None:
     quiet_then_loud = np.concatenate([np.full(9_000, 0.1), np.full(9_000, -0.4)])
-    heights = waveform.envelope(quiet_then_loud.astype(np.float32))
-    assert heights.shape == (waveform.N_COLUMNS,)
-    np.testing.assert_allclose(heights[: waveform.N_COLUMNS // 2], 0.25, rtol=1e-6)
-    np.testing.assert_allclose(heights[waveform.N_COLUMNS // 2 :], 1.0)
+    heights = timeline.envelope(quiet_then_loud.astype(np.float32))
+    assert heights.shape == (timeline.N_COLUMNS,)
+    np.testing.assert_allclose(heights[: timeline.N_COLUMNS // 2], 0.25, rtol=1e-6)
+    np.testing.assert_allclose(heights[timeline.N_COLUMNS // 2 :], 1.0)
 
 
 def test_the_envelope_of_silence_is_flat() -> None:
-    np.testing.assert_array_equal(waveform.envelope(np.zeros(9_000, np.float32)), 0.0)
+    np.testing.assert_array_equal(timeline.envelope(np.zeros(9_000, np.float32)), 0.0)
 
 
 @given(st.floats(0.5, 600.0))
 def test_ticks_are_few_even_and_inside_the_clip(duration_s: float) -> None:
-    moments = np.array(waveform.ticks(duration_s))
-    assert 3 <= len(moments) <= waveform.MAX_TICKS
+    moments = np.array(timeline.ticks(duration_s))
+    assert 3 <= len(moments) <= timeline.MAX_TICKS
     assert moments[0] == 0.0
     assert moments[-1] <= duration_s
     np.testing.assert_allclose(np.diff(moments), moments[1])
@@ -292,14 +279,16 @@ def test_ticks_are_few_even_and_inside_the_clip(duration_s: float) -> None:
 def test_warnings_appear_as_their_sentences_and_only_where_there_are_any() -> None:
     noisy = QualityWarning("noisy", "The background is loud. Record in a quieter place.")
     assert noisy.message in text_of(
-        drawing.answer(analysis(prediction(sad=0.6, warnings=(noisy,))))
+        listen.draw_result(analysis(prediction(sad=0.6, warnings=(noisy,))))
     )
-    assert say("warnings_heading") not in text_of(drawing.answer(analysis(prediction(sad=0.6))))
+    assert translate("warnings_heading") not in text_of(
+        listen.draw_result(analysis(prediction(sad=0.6)))
+    )
 
 
 def test_an_answer_names_the_model_and_its_time() -> None:
-    said = text_of(drawing.answer(analysis(prediction(sad=0.6))))
-    assert say("answered_in", model="lstm 1.2.3", ms=42) in said
+    said = text_of(listen.draw_result(analysis(prediction(sad=0.6))))
+    assert translate("answered_in", model="lstm 1.2.3", ms=42) in said
 
 
 def test_a_failure_is_announced_and_its_message_is_never_markup() -> None:
@@ -325,28 +314,28 @@ def clip(tmp_path: Path) -> str:
 
 def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
     fake = FakeModels(cannot=AudioError("clip.wav lasts only 0.1 s."))
-    assert "clip.wav lasts only 0.1 s." in text_of(listen.describe(fake, clip).html)
+    assert "clip.wav lasts only 0.1 s." in text_of(listen.describe(fake, clip)[0])
     fake.cannot = None
-    assert "Mostly angry" in text_of(listen.describe(fake, clip).html)
+    assert "Mostly angry" in text_of(listen.describe(fake, clip)[0])
 
 
 def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
     clip: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip).html
-    assert say("apology") in text_of(html)
+        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip)[0]
+    assert translate("apology") in text_of(html)
     assert "inner secret" not in html
     assert "inner secret" in caplog.text
 
 
 def test_without_a_clip_the_page_says_what_to_do() -> None:
-    assert say("no_clip") in text_of(listen.describe(FakeModels(), None).html)
+    assert translate("no_clip") in text_of(listen.describe(FakeModels(), None)[0])
 
 
 def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.wav")
-    assert say("clip_gone") in text_of(listen.describe(FakeModels(), gone).html)
+    assert translate("clip_gone") in text_of(listen.describe(FakeModels(), gone)[0])
 
 
 def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
@@ -372,12 +361,12 @@ def test_step_by_step_follows_the_model_that_was_chosen(
 ) -> None:
     picked: list[str] = []
 
-    def pick(name: str = "auto") -> FakeModels:
+    def get(name: str = "auto") -> FakeModels:
         picked.append(name)
         raise AudioError("Enough.")
 
     models = FakeModels()
-    monkeypatch.setattr(models, "pick", pick)
+    monkeypatch.setattr(models, "get", get)
     blocks = page.build_page(models, examples=tmp_path)
     (event,) = [
         fn
@@ -404,11 +393,11 @@ def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> 
     assert blocks.analytics_enabled is False
 
 
-def test_the_promise_on_deletion_is_what_the_sweeper_keeps() -> None:
-    _, promise = notes.privacy(page.DELETED_AFTER_S)
+def test_the_promise_on_deletion_is_kept_by_the_cleanup() -> None:
+    _, (promise,) = about.privacy()
     minutes = re.search(r"no later than (\d+) minutes", promise)
     assert minutes is not None
-    assert 60 * int(minutes[1]) >= sweeper.CLIP_LIFE_S + 2 * sweeper.SWEEP_EVERY_S
+    assert 60 * int(minutes[1]) >= cleanup.CLIP_LIFE_S + 2 * cleanup.CLEANUP_EVERY_S
 
 
 def test_the_launch_refuses_files_that_the_settings_refuse(tmp_path: Path) -> None:
@@ -436,41 +425,43 @@ def long_analysis() -> Analysis:
 
 
 def test_the_lane_shows_moments_for_and_against_and_says_which_spoke_loudest() -> None:
-    html = moments.lane(MOMENTS, prediction(angry=0.7))
+    html = timeline.lane(MOMENTS, prediction(angry=0.7))
     cells = parse(html).findall(".//div[@class='mm-lane']/span")
     assert [cell.get("class") for cell in cells] == ["mm-for", "mm-against", "mm-for"]
     assert "left:25.00%;width:12.50%" in (cells[0].get("style") or "")
-    strongest = say("moment_strongest", stretch="1–1.5 s", emotion="angry", points=12)
-    assert strongest in text_of(html).replace(words.NBSP, " ")
+    strongest = translate("moment_strongest", stretch="1–1.5 s", emotion="angry", points=12)
+    assert strongest in text_of(html).replace(NBSP, " ")
 
 
 def test_no_moment_is_singled_out_where_none_matters() -> None:
     flat = [replace(moment, weight=0.001) for moment in MOMENTS]
-    assert say("moment_none", emotion="angry") in text_of(moments.lane(flat, prediction(angry=0.7)))
-    assert moments.lane((), prediction(angry=0.7)) == ""
+    assert translate("moment_none", emotion="angry") in text_of(
+        timeline.lane(flat, prediction(angry=0.7))
+    )
+    assert timeline.lane((), prediction(angry=0.7)) == ""
 
 
 def test_a_short_clip_has_no_course_and_a_long_one_tells_it() -> None:
     short = analysis(prediction(angry=0.7))
-    assert moments.timeline(short) == moments.passages(short) == ""
-    told = text_of(moments.timeline(long_analysis())).replace(words.NBSP, " ")
+    assert timeline.timeline(short) == timeline.passages(short) == ""
+    told = text_of(timeline.timeline(long_analysis())).replace(NBSP, " ")
     assert "Calm from 1 s, then angry from 5 s, then sad from 6 s." in told
-    rows = parse(moments.timeline(long_analysis())).findall(".//span[@class='mm-heat']")
+    rows = parse(timeline.timeline(long_analysis())).findall(".//span[@class='mm-heat']")
     assert [len(row) for row in rows] == [4] * len(LABELS)
 
 
 def test_passages_are_the_surest_windows_apart_and_can_be_heard() -> None:
-    assert [w.start_s for w in moments.strongest(long_analysis().windows)] == [1.0]
+    assert [w.start_s for w in timeline.clearest(long_analysis().windows)] == [1.0]
     apart = [replace(w, end_s=w.start_s + 2.0) for w in long_analysis().windows]
-    assert [w.start_s for w in moments.strongest(apart)] == [1.0, 3.0, 5.0]
-    (player,) = parse(moments.passages(long_analysis())).findall(".//audio")
+    assert [w.start_s for w in timeline.clearest(apart)] == [1.0, 3.0, 5.0]
+    (player,) = parse(timeline.passages(long_analysis())).findall(".//audio")
     content = base64.b64decode((player.get("src") or "").split(",")[1])
     samples, rate_hz = soundfile.read(io.BytesIO(content))
     assert (len(samples), rate_hz) == (6 * RATE_HZ, RATE_HZ)
 
 
 def test_the_answer_can_be_taken_home() -> None:
-    links = parse(moments.downloads(long_analysis(), MOMENTS)).findall(".//a")
+    links = parse(listen.draw_result(long_analysis(), MOMENTS)).findall(".//a")
     files = {
         link.get("download"): base64.b64decode((link.get("href") or "").split(",")[1]).decode()
         for link in links
@@ -490,11 +481,11 @@ def spoken(at_s: float, **probabilities: float) -> LiveAnswer:
 
 def test_live_shows_the_newest_answer_and_the_last_half_minute() -> None:
     answers = [spoken(1.0, sad=0.9), LiveAnswer(40.0, None), spoken(41.0, angry=0.8)]
-    html = live.now(LiveSession(answers=answers), answers[-1])
+    html = live.draw_newest(LiveSession(answers=answers), answers[-1])
     assert "Mostly angry" in text_of(html)
     (history,) = parse(html).findall(".//div[@class='mm-history']")
     assert [stroke.get("title") for stroke in history] == ["angry"]
-    assert "Listening" in text_of(live.now(LiveSession(answers=answers[:2]), answers[1]))
+    assert "Listening" in text_of(live.draw_newest(LiveSession(answers=answers[:2]), answers[1]))
 
 
 def test_live_sums_a_session_up() -> None:
@@ -502,19 +493,19 @@ def test_live_sums_a_session_up() -> None:
         answers=[spoken(1.0, sad=0.9), spoken(2.0, sad=0.7), spoken(3.0, calm=0.8)]
     )
     html = live.summary(session)
-    assert "Mostly sad (" in text_of(html).replace(words.NBSP, " ")
+    assert "Mostly sad (" in text_of(html).replace(NBSP, " ")
     assert len(parse(html).findall(".//a")) == 2
-    assert say("live_nothing") in text_of(live.summary(LiveSession()))
-    assert say("live_nothing") in text_of(live.summary(None))
+    assert translate("live_nothing") in text_of(live.summary(LiveSession()))
+    assert translate("live_nothing") in text_of(live.summary(None))
 
 
 def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     chunk = (RATE_HZ, np.full(RATE_HZ, 0.5, np.float32))
-    refused = live.follow(FakeModels(AudioError("Too odd.")), LiveSession(), chunk)
+    refused = live.process(FakeModels(AudioError("Too odd.")), LiveSession(), chunk)
     assert "Too odd." in text_of(refused)
     with caplog.at_level(logging.ERROR):
-        broken = live.follow(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
-    assert say("apology") in text_of(broken)
+        broken = live.process(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
+    assert translate("apology") in text_of(broken)
     assert "oops" in caplog.text

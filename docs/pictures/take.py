@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from ser_core.web.language import say  # noqa: E402
+from ser_core.web.language import translate  # noqa: E402
 from tests.browser.conftest import run_app  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def main() -> None:
         )
         page = open_answer(browser, url, width=1280, height=1000, scheme="light")
         take(page, HERE / "listen.png")
-        page.get_by_role("button", name=say("see")).click()
+        page.get_by_role("button", name=translate("see")).click()
         expect(page.locator("#see-pictures img")).to_have_count(6, **WAIT)
         page.wait_for_timeout(1_000)
         take(page, HERE / "see.png", element="#see")
@@ -56,7 +56,7 @@ def open_answer(browser: Browser, url: str, *, width: int, height: int, scheme: 
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.goto(url)
     expect(page.locator("#model-note")).to_contain_text(
-        say("note_settled", name="accurate"), **WAIT
+        translate("note_settled", name="accurate"), **WAIT
     )
     page.goto(f"{url}?example=angry")
     expect(page.locator("#result")).to_contain_text("Analysed by", **WAIT)

@@ -1,1 +1,1 @@
-"""The web page: `words` and `theme`, `drawing` for HTML, one module a tab, `page` for the whole."""
+"""The web page: a module per tab, `page` for the whole, `components` and `drawing` for parts."""

@@ -1,8 +1,9 @@
-"""The named endpoints: what the page shows, as JSON for programs."""
+"""The named endpoints: the page's results as JSON for programs."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
@@ -11,25 +12,20 @@ from ser_core.errors import SerError
 from ser_core.explain import to_dict
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.switch import ModelSwitch
-from ser_core.web.files import sent_only
-from ser_core.web.language import say
+from ser_core.web.components import uploads_only
+from ser_core.web.language import translate
 
 Answer = dict[str, Any]
-Source = TypeVar("Source")
 
 
 def add_endpoints(models: ModelSwitch) -> None:
-    """Add `/predict`, `/timeline`, `/explain`, `/compare` and `/batch`: files in, JSON out.
-
-    Args:
-        models: Who answers.
-    """
-    audio = sent_only(gr.Audio(type="filepath", label="audio", visible=False))
-    files = sent_only(gr.File(file_count="multiple", label="files", visible=False))
+    """Add `/predict`, `/timeline`, `/explain`, `/compare` and `/batch`: files in, JSON out."""
+    audio = uploads_only(gr.Audio(type="filepath", label="audio", visible=False))
+    files = uploads_only(gr.File(file_count="multiple", label="files", visible=False))
     model = gr.Dropdown([AUTO, ACCURATE, COMPACT], value=AUTO, label="model", visible=False)
     denoise = gr.Checkbox(False, label="denoise", visible=False)
 
-    def predict(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+    def predict(audio: str, model: str = AUTO, denoise: bool = False) -> Answer:
         """Analyse one recording: eight probabilities, warnings and timings.
 
         Args:
@@ -37,12 +33,9 @@ def add_endpoints(models: ModelSwitch) -> None:
             model: auto, accurate or compact.
             denoise: Whether to reduce background noise first.
         """
-        return _answered(
-            lambda path: models.analyse(path, model=model, denoise=denoise).prediction.to_dict(),
-            audio,
-        )
+        return models.analyse(audio, model=model, denoise=denoise).prediction.to_dict()
 
-    def timeline(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+    def timeline(audio: str, model: str = AUTO, denoise: bool = False) -> Answer:
         """Analyse a recording over time: the probabilities of each window.
 
         Args:
@@ -50,11 +43,9 @@ def add_endpoints(models: ModelSwitch) -> None:
             model: auto, accurate or compact.
             denoise: Whether to reduce background noise first.
         """
-        return _answered(
-            lambda path: models.analyse(path, model=model, denoise=denoise).timeline(), audio
-        )
+        return models.analyse(audio, model=model, denoise=denoise).timeline()
 
-    def explain(audio: str | None, model: str = AUTO, denoise: bool = False) -> Answer:
+    def explain(audio: str, model: str = AUTO, denoise: bool = False) -> Answer:
         """Explain a result: how much the probability drops without each moment.
 
         Args:
@@ -62,34 +53,25 @@ def add_endpoints(models: ModelSwitch) -> None:
             model: auto, accurate or compact.
             denoise: Whether to reduce background noise first.
         """
-        return _answered(
-            lambda path: to_dict(*models.explain(path, model=model, denoise=denoise)), audio
-        )
+        return to_dict(*models.explain(audio, model=model, denoise=denoise))
 
-    def compare(audio: str | None, denoise: bool = False) -> Answer:
+    def compare(audio: str, denoise: bool = False) -> Answer:
         """Analyse one recording with every available model.
 
         Args:
             audio: The recording.
             denoise: Whether to reduce background noise first.
         """
-        return _answered(
-            lambda path: {
-                "answers": [a.prediction.to_dict() for a in models.compare(path, denoise=denoise)]
-            },
-            audio,
-        )
+        analyses = models.compare(audio, denoise=denoise)
+        return {"answers": [analysis.prediction.to_dict() for analysis in analyses]}
 
-    def batch(files: list[str] | None) -> Answer:
+    def batch(files: list[str]) -> Answer:
         """Analyse many recordings, or zips of them: a row each, and scores for labelled names.
 
         Args:
             files: Recordings and zip archives.
         """
-        return _answered(
-            lambda paths: batch_to_dict(predict_paths([Path(path) for path in paths], models)),
-            files or None,
-        )
+        return batch_to_dict(predict_paths([Path(path) for path in files], models))
 
     clip = [audio, model, denoise]
     for endpoint, inputs in (
@@ -100,14 +82,19 @@ def add_endpoints(models: ModelSwitch) -> None:
         (batch, [files]),
     ):
         answer = gr.JSON(visible=False)
-        gr.on([], endpoint, inputs, answer, api_name=endpoint.__name__)
+        gr.on([], _raises_readably(endpoint), inputs, answer, api_name=endpoint.__name__)
 
 
-def _answered(judge: Callable[[Source], Answer], source: Source | None) -> Answer:
-    """An answer, or an error that the caller can read."""
-    if source is None:
-        raise gr.Error(say("no_clip"), print_exception=False)
-    try:
-        return judge(source)
-    except SerError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+def _raises_readably(endpoint: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Make an endpoint raise its errors as those that Gradio passes on to the caller."""
+
+    @wraps(endpoint)
+    def wrapper(source: Any, *options: Any) -> Answer:
+        if not source:
+            raise gr.Error(translate("no_clip"), print_exception=False)
+        try:
+            return endpoint(source, *options)
+        except SerError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return wrapper

@@ -1,6 +1,5 @@
-"""The tab that judges many files at once."""
+"""The tab "Batch": many files at once."""
 
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,152 +10,151 @@ import gradio as gr
 from ser_core.batch import (
     MAX_FILES,
     BatchRow,
-    BatchScores,
+    BatchMetrics,
     batch_to_dict,
     collect_files,
     predict_files,
-    score_rows,
+    measure_rows,
 )
-from ser_core.errors import SerError
 from ser_core.switch import ModelSwitch
-from ser_core.web import drawing, theme, words
-from ser_core.web.files import download_links, sent_only
-from ser_core.web.language import Greeting, label, say, translated
+from ser_core.web import drawing, words
+from ser_core.web.components import (
+    Localized,
+    error_message,
+    live_region,
+    localized,
+    on,
+    uploads_only,
+)
+from ser_core.web.language import label, translate
 
-logger = logging.getLogger(__name__)
-
-TEXT_COLUMNS = ("file", "actual", "emotion", "problem")
-TEXT_WIDTHS: tuple[str | int, ...] = ("220px", "110px", "110px", "260px")
+TEXT_COLUMNS = {"file": "220px", "actual": "110px", "emotion": "110px", "problem": "260px"}
+"""Names and widths of the columns that hold text."""
+NUMBER_WIDTH = "110px"
 Table = list[list[Any]]
 
 
-def build_many(models: ModelSwitch) -> list[Greeting]:
-    """Add the tab to the page that is being built.
+def build_batch(models: ModelSwitch) -> list[Localized]:
+    """Add the tab to the page under construction.
 
     Args:
-        models: Who answers.
-
-    Returns:
-        What is to be said in the visitor's language.
+        models: Analyse the files.
     """
-    hint = theme.greeting(lambda: drawing.small(say("many_hint", n=MAX_FILES)))
-    files = sent_only(
-        gr.File(file_count="multiple", label=label("many_files"), elem_id="many-files")
+    texts = [localized(lambda: drawing.small(translate("batch_hint", n=MAX_FILES)))]
+    files = uploads_only(
+        gr.File(file_count="multiple", label=label("batch_files"), elem_id="batch-files")
     )
     with gr.Row():
-        judge = gr.Button(label("many_judge"), variant="primary", size="lg")
-        cancel = gr.Button(label("many_cancel"), size="lg")
-    note = theme.live_region(drawing.status(say("many_empty")), elem_id="many-note")
+        analyse = gr.Button(label("batch_analyse"), variant="primary", size="lg")
+        cancel = gr.Button(label("batch_cancel"), size="lg")
+    note = live_region(_empty(), elem_id="batch-note")
     headers = columns(models.manifest.labels)
     table = gr.Dataframe(
-        headers=list(headers),
+        headers=headers,
         # Plain text is never read as markup.
         datatype=["str" if column in TEXT_COLUMNS else "number" for column in headers],
         interactive=False,
-        label=label("many_table"),
-        elem_id="many-table",
+        label=label("batch_table"),
+        elem_id="batch-table",
         wrap=True,
-        column_widths=[*TEXT_WIDTHS, *["110px"] * (len(headers) - len(TEXT_WIDTHS))],
+        column_widths=[TEXT_COLUMNS.get(column, NUMBER_WIDTH) for column in headers],
     )
 
     def run(paths: list[str] | None) -> Iterator[tuple[str, Table]]:
-        yield from judge_all(models, paths or [])
+        yield from analyse_files(models, paths or [])
 
-    running = judge.click(
-        translated(run), files, [note, table], show_progress="hidden", api_visibility="private"
-    )
-    cancel.click(None, None, None, cancels=[running], api_visibility="private").then(
-        translated(lambda: drawing.status(say("many_cancelled"))),
-        None,
-        note,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    files.clear(
-        translated(lambda: (drawing.status(say("many_empty")), [])),
-        None,
-        [note, table],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    return [hint, (note, lambda: drawing.status(say("many_empty")))]
+    running = on(analyse.click, run, files, [note, table])
+    cancelled = on(cancel.click, None, None, None, cancels=[running])
+    on(cancelled.then, lambda: drawing.status(translate("batch_cancelled")), None, note)
+    on(files.clear, lambda: (_empty(), []), None, [note, table])
+    return [*texts, (note, _empty)]
 
 
-def judge_all(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, Table]]:
-    """Judge files one by one, and say after each how far it is.
+def _empty() -> str:
+    return drawing.status(translate("batch_empty"))
+
+
+def analyse_files(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, Table]]:
+    """Analyse files one by one.
 
     Args:
-        models: Who answers.
+        models: Analyse the files.
         paths: Recordings and zip archives.
 
     Yields:
-        What the page says, and the table so far.
+        After each file the progress, at last the summary or an error, as HTML; and the table
+        so far.
     """
     labels = models.manifest.labels
     rows: list[BatchRow] = []
     table: Table = []
     try:
-        # Members of archives are gone with the last row, and when the visitor cancels.
+        # Members of archives are deleted with the last row, and when the visitor cancels.
         with tempfile.TemporaryDirectory() as folder:
             files = collect_files([Path(path) for path in paths], Path(folder))
             for row in predict_files(files, models):
                 rows.append(row)
-                table.append(cells(row, labels))
-                done = drawing.progress(len(rows), len(files))
-                yield done, [*table]
-    except SerError as error:
-        yield drawing.failure(str(error)), table
-    except Exception:
-        logger.exception("A batch could not be analysed")
-        yield drawing.failure(say("apology")), table
-    else:
-        yield finished(rows, table, labels), table
+                table.append(_cells(row, labels))
+                yield _progress(len(rows), len(files)), [*table]
+        yield _summary(rows, table, labels), table
+    except Exception as error:
+        yield drawing.failure(error_message(error)), table
 
 
-def columns(labels: Sequence[str]) -> tuple[str, ...]:
-    """Headers of the table."""
-    return (*TEXT_COLUMNS, "confidence", *labels)
+def columns(labels: Sequence[str]) -> list[str]:
+    """Return the headers of the table."""
+    return [*TEXT_COLUMNS, "confidence", *labels]
 
 
-def cells(row: BatchRow, labels: Sequence[str]) -> list[Any]:
-    """One line of the table.
-
-    Args:
-        row: A file and what was heard in it.
-        labels: Emotions that have a column.
-    """
-    actual = row.actual or ""
-    if row.prediction is None:
+def _cells(row: BatchRow, labels: Sequence[str]) -> list[Any]:
+    actual, prediction = row.actual or "", row.prediction
+    if prediction is None:
         return [row.name, actual, "", row.error, None, *[None] * len(labels)]
-    shares = dict(zip(row.prediction.labels, row.prediction.probabilities, strict=True))
+    shares = dict(zip(prediction.labels, prediction.probabilities, strict=True))
     rounded = [round(shares.get(label, 0.0), 4) for label in labels]
-    confidence = round(row.prediction.confidence, 4)
-    return [row.name, actual, row.prediction.emotion, "", confidence, *rounded]
+    confidence = round(prediction.confidence, 4)
+    return [row.name, actual, prediction.emotion, "", confidence, *rounded]
 
 
-def finished(rows: Sequence[BatchRow], table: Table, labels: Sequence[str]) -> str:
-    """What came out of a batch, as rows and as lines of the table, and the files to take home."""
-    links = download_links(batch_to_dict(rows), columns(labels), table, parquet=True)
-    n_failed = sum(row.prediction is None for row in rows)
+def _progress(n_done: int, n_files: int) -> str:
+    text = translate("batch_progress", done=n_done, n=n_files)
     return (
-        f'<section class="mm-answer">{drawing.status(words.many_done(len(rows), n_failed))}'
-        f"{links}{confusion(score_rows(rows))}</section>"
+        f'{drawing.status(text)}<div class="mm-progress" role="progressbar" '
+        f'aria-label="{text}" aria-valuemin="0" aria-valuemax="{n_files}" '
+        f'aria-valuenow="{n_done}"><span style="width:{100 * n_done / n_files:.1f}%"></span></div>'
     )
 
 
-def confusion(scores: BatchScores | None) -> str:
-    """How often a batch was right, as a sentence and a table; nothing where no name tells."""
+def _summary(rows: Sequence[BatchRow], table: Table, labels: Sequence[str]) -> str:
+    """Return the number of files, the table as files to download, and the accuracy."""
+    text = translate("batch_done", n=len(rows))
+    if n_failed := sum(row.prediction is None for row in rows):
+        text += f" {translate('batch_problems', n=n_failed)}"
+    links = drawing.download_links(batch_to_dict(rows), columns(labels), table, parquet=True)
+    return (
+        f'<section class="mm-answer">{drawing.status(text)}{links}{_accuracy(measure_rows(rows))}'
+        "</section>"
+    )
+
+
+def _accuracy(scores: BatchMetrics | None) -> str:
+    """Return the accuracy and the confusion matrix; nothing where no actual emotion is known."""
     if scores is None:
         return ""
-    most = max(max(row) for row in scores.confusion)
-    emotions = [words.emotion(emotion) for emotion in scores.emotions]
-    cells = ["".join(_count(n, most) for n in counts) for counts in scores.confusion]
-    heads, rows = [say("many_corner"), *emotions], list(zip(emotions, cells, strict=True))
-    return (
-        f"<h3>{say('many_scores_heading')}</h3><p>{words.many_scores(scores)}</p>"
-        f"{drawing.table('mm-confusion', say('many_confusion'), heads, rows)}"
+    sentence = translate(
+        "batch_scores",
+        n=scores.n_files,
+        accuracy=words.percent(scores.accuracy),
+        uar=words.percent(scores.uar),
     )
-
-
-def _count(n: int, most: int) -> str:
-    return f'<td style="--share:{n / most:.3f}">{n}</td>'
+    most = max(max(counts) for counts in scores.confusion)
+    emotions = [words.emotion(emotion) for emotion in scores.emotions]
+    cells = [
+        "".join(f'<td style="--share:{n / most:.3f}">{n}</td>' for n in counts)
+        for counts in scores.confusion
+    ]
+    heads, rows = [translate("batch_corner"), *emotions], list(zip(emotions, cells, strict=True))
+    return (
+        f"<h3>{translate('batch_scores_heading')}</h3><p>{sentence}</p>"
+        f"{drawing.table('mm-confusion', translate('batch_confusion'), heads, rows)}"
+    )

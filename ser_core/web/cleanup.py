@@ -1,8 +1,8 @@
-"""Takes away what is left behind while the page is up: old clips, visits that are over, memory.
+"""Deletes old clips and idle sessions and returns memory while the page is up.
 
-Gradio's own deletion of files (`delete_cache`) ends for good when somebody uploads in the moment
-that it looks. Of each visit it keeps 0.1 MB and more, of ten thousand of them; and of a visitor's
-messages it lets go when two thousand others have come after him, even while he is talking.
+Gradio's own deletion of files (`delete_cache`) ends for good when an upload arrives during a
+check. It keeps 0.1 MB and more of each session, for ten thousand sessions, and drops a session's
+messages once two thousand newer ones exist, even while its visitor is talking.
 """
 
 import asyncio
@@ -19,48 +19,26 @@ from typing import Any
 import gradio as gr
 from gradio.routes import App
 
+logger = logging.getLogger(__name__)
+
+CLEANUP_EVERY_S = 10
+CLIP_LIFE_S = 300
+DELETED_AFTER_S = CLIP_LIFE_S + 2 * CLEANUP_EVERY_S
+"""A clip is first seen, and then found too old, at most one round late each."""
 M_ARENA_MAX = -8
 """`mallopt`'s name for the number of heaps, from glibc's malloc.h."""
 N_HEAPS = 2
 
 
-def share_heaps() -> None:
-    """Let all threads allocate from two heaps, not from eight a core, each with gaps of its own.
-
-    To be called before the threads start.
-    """
-    if mallopt := _from_glibc("mallopt"):
-        mallopt(M_ARENA_MAX, N_HEAPS)
-
-
-def return_memory() -> None:
-    """Hand freed memory back to the system."""
-    if trim := _from_glibc("malloc_trim"):
-        trim(0)
-
-
-def _from_glibc(name: str) -> Any:
-    """A function of glibc, None where that is not the C library."""
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
-
-
-logger = logging.getLogger(__name__)
-
-SWEEP_EVERY_S = 10
-CLIP_LIFE_S = 300
-DELETED_AFTER_S = CLIP_LIFE_S + 2 * SWEEP_EVERY_S
-"""A clip is first seen, and then found too old, one round late each at most."""
-
-
 @dataclass(slots=True)
 class ClipFolder:
-    """The folder that Gradio keeps clips in, and since when each of them has been there.
+    """The folder that Gradio keeps clips in, and the age of each.
 
-    Ages are by a clock of our own, whatever is done to the machine's.
+    Ages are by a monotonic clock, so that a change of the system's clock does not matter.
 
     Attributes:
-        path: The folder; all that is in it is deleted in its turn.
-        life_s: How long a file stays after it was last written or used.
+        path: The folder; everything in it is deleted in time.
+        life_s: Time that a file stays after it was last written or used.
     """
 
     path: Path
@@ -68,17 +46,14 @@ class ClipFolder:
     _seen: dict[Path, tuple[int, float]] = field(default_factory=dict)
 
     def delete_old(self, keep: Iterable[str] = ()) -> set[str]:
-        """Delete files, and folders that are empty, which have lain here for too long.
+        """Delete old files and old empty folders, and return the files that are gone.
 
         Args:
             keep: Files that stay.
-
-        Returns:
-            The files that are gone.
         """
         now, kept, gone = time.monotonic(), {Path(path) for path in keep}, set()
         seen, self._seen = self._seen, {}
-        for path in sorted(self.path.rglob("*"), reverse=True):  # a folder after what is in it
+        for path in sorted(self.path.rglob("*"), reverse=True):  # a folder after its contents
             with suppress(OSError):  # others may delete, too, and a folder may not be empty
                 changed = path.lstat().st_ctime_ns
                 known, since = seen.get(path, (changed, now))
@@ -93,58 +68,73 @@ class ClipFolder:
         return gone
 
 
-def sweeping(clips: Path) -> Callable[[App], AbstractAsyncContextManager[None]]:
-    """The life of an app that is swept, for `launch(app_kwargs={"lifespan": …})`.
+def cleanup_lifespan(clips: Path) -> Callable[[App], AbstractAsyncContextManager[None]]:
+    """Return a lifespan with cleanup, for `launch(app_kwargs={"lifespan": …})`.
 
     Args:
-        clips: The app's own folder of clips.
+        clips: Folder of clips that no other app uses.
     """
 
     @asynccontextmanager
-    async def swept(app: App) -> AsyncIterator[None]:
-        task = asyncio.create_task(_sweep_on_schedule(app, ClipFolder(clips, CLIP_LIFE_S)))
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        task = asyncio.create_task(_clean_up_on_schedule(app, ClipFolder(clips, CLIP_LIFE_S)))
         try:
             yield
         finally:
             task.cancel()
 
-    return swept
+    return lifespan
 
 
-async def _sweep_on_schedule(app: App, clips: ClipFolder) -> None:
+async def _clean_up_on_schedule(app: App, clips: ClipFolder) -> None:
     while True:
-        await asyncio.sleep(SWEEP_EVERY_S)
+        await asyncio.sleep(CLEANUP_EVERY_S)
         try:
             page = app.get_blocks()
-            forget_visits(page)
-            await asyncio.to_thread(_sweep, page, clips)
+            _drop_idle_sessions(page)
+            await asyncio.to_thread(_clean_up, page, clips)
         except Exception:
             logger.exception("Deleting old files failed; trying again in the next round")
 
 
-def _sweep(page: gr.Blocks, clips: ClipFolder) -> None:
+def _drop_idle_sessions(page: gr.Blocks) -> None:
+    """Drop sessions without a pending event and without state; a new event starts them afresh.
+
+    To be called in the app's event loop.
+    """
+    queue, states = page._queue, page.state_holder
+    active = {session for session, events in queue.pending_event_ids_session.items() if events}
+    for session in queue.pending_messages_per_session.keys() - active:
+        del queue.pending_messages_per_session[session]
+    for session in queue.pending_event_ids_session.keys() - active:
+        del queue.pending_event_ids_session[session]
+    with states.lock:
+        for session in states.session_data.keys() - active:
+            if not states.session_data[session].state_data:
+                del states.session_data[session]
+                states.time_last_used.pop(session, None)
+
+
+def _clean_up(page: gr.Blocks, clips: ClipFolder) -> None:
     blocks = [*page.blocks.values()]
     gone = clips.delete_old(
         keep={path for block in blocks for path in getattr(block, "keep_in_cache", ())}
     )
     for known in page.temp_file_sets:
         known.difference_update(gone)
-    return_memory()
+    if trim := _from_glibc("malloc_trim"):
+        trim(0)
 
 
-def forget_visits(page: gr.Blocks) -> None:
-    """Let go of visits that nothing is asked in, and of whose state there is nothing to lose.
+def limit_heaps() -> None:
+    """Make all threads allocate from two heaps, instead of eight per core with gaps in each.
 
-    To be called in the app's event loop. Who asks again is known anew.
+    To be called before the threads start.
     """
-    queue, states = page._queue, page.state_holder
-    asking = {visit for visit, events in queue.pending_event_ids_session.items() if events}
-    for visit in queue.pending_messages_per_session.keys() - asking:
-        del queue.pending_messages_per_session[visit]
-    for visit in queue.pending_event_ids_session.keys() - asking:
-        del queue.pending_event_ids_session[visit]
-    with states.lock:
-        for visit in states.session_data.keys() - asking:
-            if not states.session_data[visit].state_data:
-                del states.session_data[visit]
-                states.time_last_used.pop(visit, None)
+    if mallopt := _from_glibc("mallopt"):
+        mallopt(M_ARENA_MAX, N_HEAPS)
+
+
+def _from_glibc(name: str) -> Any:
+    """Return a function of glibc, None where that is not the C library."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

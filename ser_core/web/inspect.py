@@ -1,149 +1,107 @@
-"""A closer look at a clip, drawn when it is opened: its pictures, and the path step by step."""
+"""Two closer views of a clip, drawn when they are opened: its plots, and the pipeline by steps."""
 
-import logging
 from collections.abc import Callable
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 from gradio.events import Dependency
 
 from ser_core.audio.load import load_audio
-from ser_core.errors import SerError
 from ser_core.plots import draw_features, draw_sound
 from ser_core.predictor import trace_pipeline
-from ser_core.preprocess import Waveform
 from ser_core.registry import AUTO
 from ser_core.switch import ModelSwitch
-from ser_core.web import drawing, theme, words
-from ser_core.web.drawing import plain_waveform
-from ser_core.web.files import data_uri, player
-from ser_core.web.language import label, say, translated
-
-logger = logging.getLogger(__name__)
+from ser_core.web import drawing, words
+from ser_core.web.components import check_clip, live_region, on, shows_errors
+from ser_core.web.language import label, translate
+from ser_core.web.timeline import plain_waveform
 
 BOTH = "both"
-"""Choice of every model that is open; the path shown is then that of the one that answers now."""
-MAX_HEARD_S = 30.0
-"""How much of a long recording each step lets hear."""
+"""Choice of every model that is open; the steps are then those of the default model."""
+MAX_PLAYED_S = 30.0
+"""Longest sound of a step's player."""
 
 
-def build_closer(
+def build_inspect(
     models: ModelSwitch, clip: gr.Audio, model: gr.Radio, denoise: gr.Checkbox
 ) -> Callable[[Dependency], None]:
-    """Add both looks to the page that is being built.
+    """Add both views to the page under construction.
 
     Args:
-        models: Whose path is shown.
+        models: The models whose pipelines are shown.
         clip: Holds the clip.
-        model: Which model answers, by name, or `BOTH`.
-        denoise: Whether noise is taken off.
+        model: Name of a model, or `BOTH`.
+        denoise: Whether noise is reduced.
 
     Returns:
-        Closes both after an event that has judged another clip.
+        A function that makes an event close and empty both views.
     """
+
+    def waiting(key: str) -> str:
+        return drawing.small(translate(key))
+
     with gr.Accordion(label("see"), open=False, elem_id="see") as see:
-        pictures = theme.live_region(drawing.small(say("see_wait")), elem_id="see-pictures")
+        plots = live_region(waiting("see_wait"), elem_id="see-pictures")
     with gr.Accordion(label("steps"), open=False, elem_id="steps") as steps:
-        stages = theme.live_region(drawing.small(say("steps_wait")), elem_id="steps-stages")
+        stages = live_region(waiting("steps_wait"), elem_id="steps-stages")
 
-    def look(path: str | None) -> str:
-        return _told(path, lambda source: show_sound(models, source))
+    @shows_errors(drawing.small)
+    def show_plots(path: str | None) -> str:
+        return draw_plots(models, check_clip(path))
 
-    def walk(path: str | None, chosen: str, quiet: bool) -> str:
-        name = AUTO if chosen == BOTH else chosen
-        return _told(path, lambda source: show_steps(models, source, model=name, denoise=quiet))
+    @shows_errors(drawing.small)
+    def show_steps(path: str | None, choice: str, denoise: bool) -> str:
+        name = AUTO if choice == BOTH else choice
+        return draw_steps(models, check_clip(path), model=name, denoise=denoise)
 
-    see.expand(translated(look), clip, pictures, show_progress="hidden", api_visibility="private")
-    steps.expand(
-        translated(walk),
-        [clip, model, denoise],
-        stages,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    def reset() -> tuple[gr.Accordion, str, gr.Accordion, str]:
+        closed = gr.Accordion(open=False)
+        return closed, waiting("see_wait"), closed, waiting("steps_wait")
 
-    def forget(event: Dependency) -> None:
-        event.then(
-            translated(
-                lambda: (
-                    gr.Accordion(open=False),
-                    drawing.small(say("see_wait")),
-                    gr.Accordion(open=False),
-                    drawing.small(say("steps_wait")),
-                )
-            ),
-            None,
-            [see, pictures, steps, stages],
-            show_progress="hidden",
-            api_visibility="private",
-        )
+    def reset_after(event: Dependency) -> None:
+        on(event.then, reset, None, [see, plots, steps, stages])
 
-    return forget
+    on(see.expand, show_plots, clip, plots)
+    on(steps.expand, show_steps, [clip, model, denoise], stages)
+    return reset_after
 
 
-def _told(path: str | None, show: Callable[[str], str]) -> str:
-    """What is to be seen, or why there is nothing."""
-    if path is None:
-        return drawing.small(say("no_clip"))
-    if not Path(path).exists():
-        return drawing.small(say("clip_gone"))
-    try:
-        return show(path)
-    except SerError as error:
-        return drawing.small(str(error))
-    except Exception:
-        logger.exception("A clip could not be plotted")
-        return drawing.small(say("apology"))
-
-
-def show_sound(models: ModelSwitch, path: str) -> str:
-    """Every picture of a clip, with what it shows; a clip without speech has them, too."""
+def draw_plots(models: ModelSwitch, path: str) -> str:
+    """Return every plot of a clip with its explanation, for a clip without speech too."""
     audio = models.config.audio
     waveform = load_audio(path, audio)
     figures = "".join(
-        _figure(picture_text(picture.name), picture.png)
-        for picture in draw_sound(waveform, audio.sample_rate_hz)
+        _figure(picture.name, picture.png) for picture in draw_sound(waveform, audio.sample_rate_hz)
     )
     return f'<div class="mm-pictures">{figures}</div>'
 
 
-def show_steps(models: ModelSwitch, path: str, *, model: str, denoise: bool) -> str:
-    """A clip after each stage of a model's path, to be heard and seen, and what it sees."""
-    walk = trace_pipeline(path, models.pick(model).path(denoise=denoise))
-    steps = "".join(
-        _step(i, stage_text(stage.name), stage.waveform, walk.sample_rate_hz)
-        for i, stage in enumerate(walk.stages, 1)
-    )
-    seen = _figure(picture_text("features"), draw_features(walk.features, walk.hop_s))
-    return f'<ol class="mm-steps">{steps}<li>{seen}</li></ol>'
+def draw_steps(models: ModelSwitch, path: str, *, model: str, denoise: bool) -> str:
+    """Return a clip after each stage of a model's pipeline, to listen to, and its features."""
+    trace = trace_pipeline(path, models.get(model).pipeline(denoise=denoise))
+    rate_hz = trace.sample_rate_hz
+    steps = []
+    for i, (name, waveform) in enumerate(trace.stages.items(), 1):
+        heading, text = caption("stage", name)
+        duration = words.seconds(len(waveform) / rate_hz)
+        played = waveform[: round(MAX_PLAYED_S * rate_hz)]
+        steps.append(
+            f"<li><h3>{i}. {escape(heading)}</h3><p>{escape(text)} {duration}.</p>"
+            f"{plain_waveform(waveform)}{drawing.player(played, rate_hz, heading)}</li>"
+        )
+    features = _figure("features", draw_features(trace.features, trace.hop_s))
+    return f'<ol class="mm-steps">{"".join(steps)}<li>{features}</li></ol>'
 
 
-def picture_text(name: str) -> tuple[str, str]:
-    """Heading and text of a picture."""
-    key = f"picture_{name.replace(' ', '_').lower()}"
-    return say(key), say(f"{key}_text")
-
-
-def stage_text(name: str) -> tuple[str, str]:
-    """Heading and text of a stage."""
-    return say(f"stage_{name}"), say(f"stage_{name}_text")
-
-
-def _figure(caption: tuple[str, str], png: bytes) -> str:
-    heading, text = caption
+def _figure(name: str, png: bytes) -> str:
+    heading, text = caption("picture", name)
     return (
         f"<figure><figcaption><h3>{escape(heading)}</h3><p>{escape(text)}</p></figcaption>"
-        f'<img alt="{escape(heading)}" src="{data_uri(png, "image/png")}"/></figure>'
+        f'<img alt="{escape(heading)}" src="{drawing.data_uri(png, "image/png")}"/></figure>'
     )
 
 
-def _step(number: int, caption: tuple[str, str], waveform: Waveform, rate_hz: int) -> str:
-    heading, text = caption
-    heard = waveform[: round(MAX_HEARD_S * rate_hz)]
-    duration_s = len(waveform) / rate_hz
-    return (
-        f"<li><h3>{number}. {escape(heading)}</h3><p>{escape(text)} "
-        f"{words.seconds(duration_s)}.</p>{plain_waveform(waveform)}"
-        f"{player(heard, rate_hz, heading)}</li>"
-    )
+def caption(kind: str, name: str) -> tuple[str, str]:
+    """Return the heading and the explanation of a `picture` or a `stage`."""
+    key = f"{kind}_{name.replace(' ', '_').lower()}"
+    return translate(key), translate(f"{key}_text")

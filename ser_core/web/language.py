@@ -1,7 +1,7 @@
-"""The visitor's language: which one his browser asks for, and the texts in it.
+"""The page's texts in the visitor's language.
 
-One catalogue a language serves both Gradio's own translation of labels in the browser and
-the sentences that are made here. A text that a catalogue lacks is said in English.
+One catalogue per language serves both Gradio's translation of labels in the browser and the
+sentences that are made here. A text that a catalogue lacks is given in English.
 """
 
 import inspect
@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,43 +25,49 @@ CATALOGUES: dict[str, dict[str, str]] = {
 
 TRANSLATIONS = gr.I18n(**CATALOGUES)
 
-Greeting = tuple[gr.components.Component, Callable[[], Any]]
-"""A component that is said anew in the visitor's language when he arrives, and how."""
-
-_spoken: ContextVar[str] = ContextVar("spoken", default=ENGLISH)
+_language: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
-def say(key: str, **values: object) -> str:
-    """A text in the language that is being spoken.
+def translate(key: str, **values: object) -> str:
+    """Return a text in the current language.
 
     Args:
         key: Its key in the catalogues.
-        **values: What its placeholders stand for.
+        **values: Values of its placeholders.
+
+    Raises:
+        KeyError: No catalogue has the key.
     """
-    catalogue = CATALOGUES[_spoken.get()]
+    catalogue = CATALOGUES[_language.get()]
     text = catalogue[key] if key in catalogue else CATALOGUES[ENGLISH][key]
     return text.format(**values) if values else text
 
 
+def translate_all(prefix: str) -> tuple[str, ...]:
+    """Return the texts `prefix_1`, `prefix_2` and so on, as many as there are."""
+    keys = (f"{prefix}_{i}" for i in count(1))
+    return tuple(translate(key) for key in takewhile(CATALOGUES[ENGLISH].__contains__, keys))
+
+
 def label(key: str) -> I18nData:
-    """A text that Gradio translates in the browser, for labels, buttons and tabs."""
+    """Return a text that Gradio translates in the browser, for labels, buttons and tabs."""
     return TRANSLATIONS(key)
 
 
 @contextmanager
-def speaking(language: str) -> Iterator[None]:
-    """Speak a language, one of `CATALOGUES`, for a while."""
-    token = _spoken.set(language)
+def use_language(language: str) -> Iterator[None]:
+    """Set the current language to one of `CATALOGUES` for the length of a `with` block."""
+    token = _language.set(language)
     try:
         yield
     finally:
-        _spoken.reset(token)
+        _language.reset(token)
 
 
-def asked_for(request: gr.Request | None) -> str:
-    """The first language of a request that there is a catalogue for, else English."""
-    wanted = request.headers.get("accept-language", "") if request else ""
-    for choice in wanted.split(","):
+def requested_language(request: gr.Request | None) -> str:
+    """Return the first language of a request that has a catalogue, else English."""
+    accepted = request.headers.get("accept-language", "") if request else ""
+    for choice in accepted.split(","):
         language = choice.split(";")[0].strip().split("-")[0].lower()
         if language in CATALOGUES:
             return language
@@ -69,42 +75,28 @@ def asked_for(request: gr.Request | None) -> str:
 
 
 def translated(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """An event's handler that speaks the visitor's language; generators, too.
+    """Wrap an event's handler, which may be a generator, to run in the visitor's language.
 
     Args:
-        handler: Takes the event's inputs; a last parameter `request` gets the request.
+        handler: Takes the event's inputs; a last parameter `request` receives the request.
     """
     takes_request = "request" in inspect.signature(handler).parameters
 
-    def start(request: gr.Request, given: tuple[Any, ...]) -> Any:
-        return handler(*given, request) if takes_request else handler(*given)
+    def call(request: gr.Request, *inputs: Any) -> Any:
+        with use_language(requested_language(request)):
+            return handler(*inputs, request) if takes_request else handler(*inputs)
 
-    if inspect.isgeneratorfunction(handler):
+    def stream(request: gr.Request, *inputs: Any) -> Iterator[Any]:
+        steps = call(request, *inputs)
+        while True:
+            # Each step may run in a thread, and so in a context, of its own.
+            with use_language(requested_language(request)):
+                try:
+                    step = next(steps)
+                except StopIteration:
+                    return
+            yield step
 
-        @wraps(handler)
-        def stream(request: gr.Request, *given: Any) -> Iterator[Any]:
-            language, steps = asked_for(request), start(request, given)
-            while True:
-                # Each step may run in a thread, and so in a context, of its own.
-                with speaking(language):
-                    try:
-                        step = next(steps)
-                    except StopIteration:
-                        return
-                yield step
-
-        return _bare(stream)
-
-    @wraps(handler)
-    def answer(request: gr.Request, *given: Any) -> Any:
-        with speaking(asked_for(request)):
-            return start(request, given)
-
-    return _bare(answer)
-
-
-def _bare(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-    """Gradio reads the wrapper's own signature, which asks for the request."""
-    del wrapper.__wrapped__  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {"request": gr.Request}
+    wrapper = stream if inspect.isgeneratorfunction(handler) else call
+    wrapper.__name__ = handler.__name__  # Gradio names the event by it
     return wrapper

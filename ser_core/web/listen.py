@@ -1,153 +1,92 @@
-"""The tab that judges one clip: recorded, uploaded or picked from the examples."""
+"""The tab "Recording": one clip, recorded, uploaded or picked from the examples."""
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
 
-from ser_core.errors import SerError
+from ser_core.explain import Moment
 from ser_core.labels import EMOTIONS
-from ser_core.prediction import Prediction
+from ser_core.prediction import Analysis, Prediction
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.speaker import SpeakerProfile
 from ser_core.switch import ModelSwitch
-from ser_core.web import drawing, theme, words
-from ser_core.web.files import recorder
-from ser_core.web.inspect import BOTH, build_closer
-from ser_core.web.language import Greeting, label, say, translated
+from ser_core.web import drawing, timeline, words
+from ser_core.web.about import privacy_card
+from ser_core.web.components import (
+    Localized,
+    check_clip,
+    live_region,
+    localized,
+    on,
+    recorder,
+    shows_errors,
+)
+from ser_core.web.inspect import BOTH, build_inspect
+from ser_core.web.language import label, translate
 from ser_core.web.voice import build_correction
 
-logger = logging.getLogger(__name__)
-
-SUFFIXES = (".flac", ".wav")
-CHOICES = (AUTO, ACCURATE, COMPACT, BOTH)
+MODELS = (AUTO, ACCURATE, COMPACT, BOTH)
+EXAMPLE_SUFFIXES = (".flac", ".wav")
 SHARE_LINK = Path(__file__).with_name("share_link.js")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A clip's fate.
-
-    Attributes:
-        html: What the page says.
-        heard: What one model heard in it, as a correction needs it; else None.
-    """
-
-    html: str
-    heard: Prediction | None = None
-
-
 def build_listen(
-    models: ModelSwitch,
-    page: gr.Blocks,
-    *,
-    examples: Path,
-    privacy: Callable[[], str],
-    voice: gr.State,
-) -> list[Greeting]:
-    """Add the tab to the page that is being built.
+    models: ModelSwitch, page: gr.Blocks, *, examples: Path, voice: gr.State
+) -> list[Localized]:
+    """Add the tab to the page under construction.
 
     Args:
-        models: Who answers.
-        page: The page, which may be opened by a shared link.
+        models: Analyse the clip.
+        page: The page, which a shared link may open.
         examples: Folder of example clips; may be empty or missing.
-        privacy: Draws what becomes of a clip.
         voice: Holds the visitor's `SpeakerProfile`, or None.
-
-    Returns:
-        What is to be said in the visitor's language.
     """
-    heard = gr.State(None)
+    prediction = gr.State(None)
     labels = models.manifest.labels
-
-    def nothing_yet() -> str:
-        return drawing.empty(labels)
-
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
             clip = recorder("clip", elem_id="clip")
             analyse = gr.Button(label("analyse"), variant="primary", size="lg")
-            model, denoise = _options(clip)
-            correction = build_correction(voice, heard, labels)
-        result = theme.live_region(nothing_yet(), elem_id="result")
+            model, denoise = _build_options(clip)
+            correction = build_correction(voice, prediction, labels)
+        result = live_region(drawing.empty(labels), elem_id="result")
         with gr.Column(elem_id="extras"):
-            example_loaded, greetings = _add_examples(clip, examples)
-            greetings.append(theme.greeting(privacy))
-    forget = build_closer(models, clip, model, denoise)
+            example_loaded, texts = _build_examples(clip, examples)
+            texts.append(localized(privacy_card))
+    reset_views = build_inspect(models, clip, model, denoise)
 
     def show(
-        path: str | None, chosen: str, quiet: bool, profile: SpeakerProfile | None
+        path: str | None, model: str, denoise: bool, voice: SpeakerProfile | None
     ) -> tuple[str, Prediction | None]:
-        judged = describe(models, path, model=chosen, denoise=quiet, voice=profile)
-        return judged.html, judged.heard
+        return describe(models, path, model=model, denoise=denoise, voice=voice)
 
-    settings = [clip, model, denoise, voice]
-    shown = gr.on(
-        [analyse.click, clip.stop_recording, clip.upload],
-        translated(show),
-        settings,
-        [result, heard],
-        trigger_mode="always_last",
-        api_visibility="private",
+    def show_nothing() -> tuple[str, None]:
+        return drawing.empty(labels), None
+
+    def show_linked(path: str | None, *options: Any) -> tuple[str, Prediction | None]:
+        return show(path, *options) if path else show_nothing()
+
+    def follow_link(request: gr.Request) -> tuple[Any, str, bool]:
+        return read_link(dict(request.query_params), examples)
+
+    inputs, outputs = [clip, model, denoise, voice], [result, prediction]
+    new_clip = [analyse.click, clip.stop_recording, clip.upload]
+    reset_views(
+        on(new_clip, show, inputs, outputs, show_progress="full", trigger_mode="always_last")
     )
-    forget(shown)
     if example_loaded:
-        shown = example_loaded.then(
-            translated(show), settings, [result, heard], api_visibility="private"
-        )
-        forget(shown)
-
-    def arrive(request: gr.Request) -> tuple[Any, str, bool]:
-        return arrival(dict(request.query_params), examples)
-
-    page.load(
-        arrive, None, [clip, model, denoise], show_progress="hidden", api_visibility="private"
-    ).then(
-        translated(lambda *given: show(*given) if given[0] else (nothing_yet(), None)),
-        settings,
-        [result, heard],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    clip.clear(
-        translated(lambda: (nothing_yet(), None)),
-        None,
-        [result, heard],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    choices = (model, lambda: gr.Radio(choices=model_choices()))
-    return [*greetings, choices, correction]
+        reset_views(on(example_loaded.then, show, inputs, outputs, show_progress="full"))
+    arrived = on(page.load, follow_link, None, [clip, model, denoise])
+    on(arrived.then, show_linked, inputs, outputs)
+    on(clip.clear, show_nothing, None, outputs)
+    return [*texts, (model, lambda: gr.Radio(choices=_model_choices())), correction]
 
 
-def _options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
-    """Which model answers, whether noise is taken off, and a link to just that."""
-    with gr.Accordion(label("options"), open=False, elem_id="options"):
-        model = gr.Radio(
-            model_choices(), value=AUTO, label=label("model_choice"), elem_id="model-choice"
-        )
-        denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
-        share = gr.Button(label("share"), size="sm")
-        link = theme.live_region("", elem_id="share-link")
-    share.click(
-        None,
-        [clip, model, denoise],
-        link,
-        js=SHARE_LINK.read_text(encoding="utf-8"),
-        api_visibility="private",
-    )
-    return model, denoise
-
-
-def model_choices() -> list[tuple[str, str]]:
-    """What the choice of models is called, and what it means."""
-    return [(say(f"model_{name}"), name) for name in CHOICES]
-
-
+@shows_errors(lambda message: (drawing.failure(message), None))
 def describe(
     models: ModelSwitch,
     clip: str | None,
@@ -155,55 +94,158 @@ def describe(
     model: str = AUTO,
     denoise: bool = False,
     voice: SpeakerProfile | None = None,
-) -> Judged:
-    """Judge a clip and say the outcome as HTML, whatever the outcome is.
+) -> tuple[str, Prediction | None]:
+    """Analyse a clip and return the result as HTML; errors, too.
 
     Args:
-        models: Who answers.
-        clip: Path of the clip, None when there is none.
-        model: One of `CHOICES`.
-        denoise: Whether steady noise is taken off first.
-        voice: The visitor's voice, where he has taught it.
-    """
-    if clip is None:
-        return Judged(drawing.failure(say("no_clip")))
-    if not Path(clip).exists():
-        return Judged(drawing.failure(say("clip_gone")))
-    try:
-        if model == BOTH:
-            return Judged(drawing.comparison(models.compare(clip, denoise=denoise)))
-        analysis, moments = models.explain(clip, model=model, denoise=denoise)
-        return Judged(drawing.answer(analysis, moments, voice=voice), analysis.prediction)
-    except SerError as error:
-        return Judged(drawing.failure(str(error)))
-    except Exception:
-        logger.exception("A clip could not be analysed")
-        return Judged(drawing.failure(say("apology")))
-
-
-def arrival(asked: dict[str, str], examples: Path) -> tuple[Any, str, bool]:
-    """What a shared link asks for: an example, a model, noise reduction; never a voice.
-
-    Args:
-        asked: The link's query.
-        examples: Folder of example clips.
+        models: Analyse the clip.
+        clip: Path of the clip, None where there is none.
+        model: One of `MODELS`.
+        denoise: Whether to reduce steady background noise first.
+        voice: The visitor's profile, if there is one.
 
     Returns:
-        The example's path or no change, one of `CHOICES`, and whether noise is reduced.
-        What the link asks for and is not there, is left as it is.
+        The HTML, and the prediction of a single model for a correction, else None.
     """
-    by_name = {path.stem: path for path, _ in find_examples(examples)}
-    example = by_name.get(f"synthetic-{asked.get('example', '')}")
-    model = asked.get("model", AUTO)
+    path = check_clip(clip)
+    if model == BOTH:
+        return draw_comparison(models.compare(path, denoise=denoise)), None
+    analysis, moments = models.explain(path, model=model, denoise=denoise)
+    return draw_result(analysis, moments, voice), analysis.prediction
+
+
+def draw_result(
+    analysis: Analysis, moments: Sequence[Moment] = (), voice: SpeakerProfile | None = None
+) -> str:
+    """Return everything about one analysed clip as HTML.
+
+    Args:
+        analysis: The clip and its prediction.
+        moments: The effect of each moment on the prediction.
+        voice: The visitor's profile, which adds the prediction relative to it.
+    """
+    prediction = analysis.prediction
+    sentence = words.sentence(prediction)
     return (
-        str(example) if example else gr.skip(),
-        model if model in CHOICES else AUTO,
-        asked.get("denoise") == "1",
+        f'<section class="mm-answer">{_relative(prediction, voice)}'
+        f"{drawing.headline(translate('answer_eyebrow'), sentence, prediction.emotion)}"
+        f"{drawing.warning_list(prediction.warnings)}"
+        f"{drawing.bars(prediction)}"
+        f"{timeline.waveform(analysis)}"
+        f"{timeline.lane(moments, prediction)}"
+        f"{timeline.timeline(analysis)}"
+        f"{timeline.passages(analysis)}"
+        f"{_downloads(analysis, moments)}"
+        f"{drawing.analysed_by(prediction)}</section>"
     )
 
 
+def _relative(prediction: Prediction, voice: SpeakerProfile | None) -> str:
+    if voice is None:
+        return ""
+    if not voice.fits(prediction):
+        return drawing.small(translate("voice_unfit", model=voice.model))
+    adapted = voice.adapt(prediction)
+    eyebrow, sentence = translate("voice_eyebrow"), words.sentence(adapted)
+    return (
+        f'<section class="mm-relative">{drawing.headline(eyebrow, sentence, adapted.emotion)}'
+        f"{drawing.bars(adapted)}</section>"
+    )
+
+
+def _downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
+    result = analysis.prediction.to_dict() | {
+        "timeline": analysis.timeline(),
+        "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
+    }
+    header = ["start_s", "end_s", *analysis.prediction.labels]
+    table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
+    return drawing.download_links(result, header, table)
+
+
+def draw_comparison(analyses: Sequence[Analysis]) -> str:
+    """Return several models' predictions for the same clip, side by side, as HTML."""
+    predictions = [analysis.prediction for analysis in analyses]
+    columns = "".join(
+        f"<section>{drawing.headline(escape(p.model), words.sentence(p), p.emotion)}"
+        f"{drawing.bars(p)}{drawing.analysed_by(p)}</section>"
+        for p in predictions
+    )
+    agreement = escape(words.agreement(predictions))
+    return (
+        f'<section class="mm-answer"><p class="mm-eyebrow">{agreement}</p>'
+        f'<div class="mm-side">{columns}</div>{drawing.warning_list(predictions[0].warnings)}'
+        f"{timeline.waveform(analyses[0])}</section>"
+    )
+
+
+def _build_options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
+    """Place the choice of a model, noise reduction, and a link to just these."""
+    with gr.Accordion(label("options"), open=False, elem_id="options"):
+        model = gr.Radio(
+            _model_choices(), value=AUTO, label=label("model_choice"), elem_id="model-choice"
+        )
+        denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
+        share = gr.Button(label("share"), size="sm")
+        link = live_region("", elem_id="share-link")
+    on(share.click, None, [clip, model, denoise], link, js=SHARE_LINK.read_text(encoding="utf-8"))
+    return model, denoise
+
+
+def _model_choices() -> list[tuple[str, str]]:
+    return [(translate(f"model_{name}"), name) for name in MODELS]
+
+
+def read_link(query: dict[str, str], examples: Path) -> tuple[Any, str, bool]:
+    """Return the settings in a shared link, which never holds a visitor's own clip.
+
+    Args:
+        query: The link's query.
+        examples: Folder of example clips.
+
+    Returns:
+        The example's path or no change, one of `MODELS`, and whether to reduce noise. An
+        unknown example or model is ignored.
+    """
+    by_name = {path.stem: path for path, _ in find_examples(examples)}
+    example = by_name.get(f"synthetic-{query.get('example', '')}")
+    model = query.get("model", AUTO)
+    return (
+        str(example) if example else gr.skip(),
+        model if model in MODELS else AUTO,
+        query.get("denoise") == "1",
+    )
+
+
+def _build_examples(clip: gr.Audio, folder: Path) -> tuple[Dependency | None, list[Localized]]:
+    """Place buttons that load an example into the recorder, if there are any.
+
+    Returns:
+        The event that loads one, and the texts to localize.
+    """
+    found = find_examples(folder)
+    if not found:
+        return None, []
+    # Served from their own folder: copies in Gradio's cache would be deleted like visitors' clips.
+    gr.set_static_paths([path for path, _ in found])
+    examples = gr.Examples(
+        [[str(path)] for path, _ in found],
+        clip,
+        label=label("examples"),
+        example_labels=[caption for _, caption in found],
+        cache_examples=False,
+        api_visibility="private",
+    )
+    hint = localized(lambda: drawing.small(translate("examples_hint")))
+
+    def captions() -> gr.Dataset:
+        return gr.Dataset(sample_labels=[caption for _, caption in find_examples(folder)])
+
+    return examples.load_input_event, [hint, (examples.dataset, captions)]
+
+
 def find_examples(folder: Path) -> list[tuple[Path, str]]:
-    """Example clips and what their buttons say, in the order of the labels.
+    """Return example clips and the texts of their buttons, in the order of the labels.
 
     Args:
         folder: Folder of clips named `synthetic-<emotion>.flac` or `.wav`.
@@ -214,34 +256,6 @@ def find_examples(folder: Path) -> list[tuple[Path, str]]:
             f"{emotion.sign} {words.emotion(emotion.name)}",
         )
         for emotion in EMOTIONS
-        for suffix in SUFFIXES
+        for suffix in EXAMPLE_SUFFIXES
     ]
     return [(path, caption) for path, caption in candidates if path.is_file()]
-
-
-def _add_examples(clip: gr.Audio, folder: Path) -> tuple[Dependency | None, list[Greeting]]:
-    """Buttons that load an example into the recorder.
-
-    Returns:
-        The event that loads one, if there are any, and what is to be said in the visitor's
-        language.
-    """
-    found = find_examples(folder)
-    if not found:
-        return None, []
-    # Served from where they lie: copies in Gradio's cache would be deleted like visitors' clips.
-    gr.set_static_paths([path for path, _ in found])
-    examples = gr.Examples(
-        [[str(path)] for path, _ in found],
-        clip,
-        label=label("examples"),
-        example_labels=[caption for _, caption in found],
-        cache_examples=False,
-        api_visibility="private",
-    )
-    hint = theme.greeting(drawing.example_hint)
-
-    def captions() -> gr.Dataset:
-        return gr.Dataset(sample_labels=[caption for _, caption in find_examples(folder)])
-
-    return examples.load_input_event, [hint, (examples.dataset, captions)]

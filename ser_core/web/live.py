@@ -1,47 +1,44 @@
-"""The tab that answers while somebody talks."""
+"""The tab "Live": results while a visitor talks."""
 
-import logging
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 from weakref import WeakValueDictionary
 
 import gradio as gr
 
-from ser_core.errors import SerError
 from ser_core.labels import find_emotion, order_labels
 from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
 from ser_core.switch import ModelSwitch
-from ser_core.web import drawing, theme, words
-from ser_core.web.files import download_links, sent_only
-from ser_core.web.language import Greeting, label, say, translated
-
-logger = logging.getLogger(__name__)
+from ser_core.web import drawing, words
+from ser_core.web.components import (
+    Localized,
+    live_region,
+    localized,
+    on,
+    shows_errors,
+    uploads_only,
+)
+from ser_core.web.language import label, translate
 
 CHUNK_S = 0.5
 N_STREAMS = 32
-"""Visitors who can talk at once; the next one is told so, and heard once a place is free."""
+"""Most visitors who can talk at once; the next one gets a message until a place is free."""
 HISTORY_S = 30.0
 
 
-def build_live(
-    models: ModelSwitch, page: gr.Blocks, config: LiveConfig | None = None
-) -> list[Greeting]:
-    """Add the tab to the page that is being built.
+def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
+    """Add the tab to the page under construction.
 
     Args:
-        models: Who answers.
+        models: Analyse the stream.
         page: The page, whose closing ends a session.
-        config: How a stream is judged.
-
-    Returns:
-        What is to be said in the visitor's language.
     """
-    settings = config or LiveConfig()
     session = gr.State(None)
-    talking: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
+    sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
-            microphone = sent_only(
+            microphone = uploads_only(
                 gr.Audio(
                     sources=["microphone"],
                     streaming=True,
@@ -51,105 +48,94 @@ def build_live(
                     buttons=[],
                 )
             )
-            hint = theme.greeting(lambda: drawing.small(words.live_hint(settings)))
-        panel = theme.live_region(idle(), elem_id="live-result")
+            texts = [localized(_hint)]
+        panel = live_region(draw_idle(), elem_id="live-result")
 
     def begin() -> tuple[LiveSession, str]:
-        return LiveSession(settings), listening()
+        return LiveSession(), draw_listening()
 
-    def hear(
+    def stream(
         chunk: tuple[int, Chunk] | None, session: LiveSession | None, request: gr.Request
-    ) -> tuple[LiveSession, str | gr.HTML]:
-        session = session or LiveSession(settings)
-        others = sum(one.is_talking for one in [*talking.values()] if one is not session)
-        if others >= N_STREAMS and not session.is_talking:
-            return session, crowded()
-        talking[request.session_hash or ""] = session
-        return session, follow(models, session, chunk)
+    ) -> tuple[LiveSession, Any]:
+        session = session or LiveSession()
+        others = sum(one.is_active for one in [*sessions.values()] if one is not session)
+        if others >= N_STREAMS and not session.is_active:
+            return session, _draw_message(translate("live_full", n=N_STREAMS))
+        sessions[request.session_hash or ""] = session
+        return session, process(models, session, chunk)
 
     def leave(request: gr.Request) -> None:
         # Gradio keeps the state of a closed page for an hour; no sound may be in it.
-        if left := talking.get(request.session_hash or ""):
-            left.forget_sound()
+        if left := sessions.get(request.session_hash or ""):
+            left.discard_audio()
 
-    microphone.start_recording(
-        translated(begin), None, [session, panel], show_progress="hidden", api_visibility="private"
-    )
-    microphone.stream(
-        translated(hear),
+    on(microphone.start_recording, begin, None, [session, panel])
+    on(
+        microphone.stream,
+        stream,
         [microphone, session],
         [session, panel],
         stream_every=CHUNK_S,
-        time_limit=None,  # the session has its own; with one Gradio keeps a task a chunk that long
-        concurrency_limit=None,  # Gradio would let the next one wait for minutes, without a word
-        show_progress="hidden",
-        api_visibility="private",
+        time_limit=None,  # a session has its own; with one, Gradio keeps a task per chunk that long
+        concurrency_limit=None,  # Gradio would queue the next visitor for minutes without a word
     )
-    microphone.stop_recording(
-        translated(summary), session, panel, show_progress="hidden", api_visibility="private"
-    )
+    on(microphone.stop_recording, summary, session, panel)
     page.unload(leave)
-    return [hint, (panel, idle)]
+    return [*texts, (panel, draw_idle)]
 
 
-def follow(
-    models: ModelSwitch, session: LiveSession, chunk: tuple[int, Chunk] | None
-) -> "str | gr.HTML":
-    """Hear a chunk and say what is to be shown; what is there stays where nothing is new."""
+def _hint() -> str:
+    config = LiveConfig()
+    every, window, limit = map(words.seconds, (config.every_s, config.window_s, config.limit_s))
+    return drawing.small(translate("live_hint", every=every, window=window, limit=limit))
+
+
+@shows_errors(drawing.failure)
+def process(models: ModelSwitch, session: LiveSession, chunk: tuple[int, Chunk] | None) -> Any:
+    """Process a chunk and return the panel as HTML, or no change where nothing is new."""
     if session.is_over:
         return summary(session)
-    try:
-        answer = session.process(*chunk, models) if chunk else None
-    except SerError as error:
-        return drawing.failure(str(error))
-    except Exception:
-        logger.exception("A chunk could not be analysed")
-        return drawing.failure(say("apology"))
-    return now(session, answer) if answer else gr.skip()
+    answer = session.process(*chunk, models) if chunk else None
+    return draw_newest(session, answer) if answer else gr.skip()
 
 
-def idle() -> str:
-    """What to do before a session."""
-    return (
-        f'<section class="mm-answer mm-empty"><p class="mm-eyebrow">{say("answer_eyebrow")} …</p>'
-        f'<h2 class="mm-sentence">{say("live_empty_heading")}</h2></section>'
-    )
+def draw_idle() -> str:
+    """Return the panel before a session."""
+    eyebrow = f'<p class="mm-eyebrow">{translate("answer_eyebrow")} …</p>'
+    return _draw_message(translate("live_empty_heading"), eyebrow)
 
 
-def crowded() -> str:
-    """Too many talk; this visitor is not heard yet."""
-    return (
-        '<section class="mm-answer mm-empty">'
-        f'<h2 class="mm-sentence">{say("live_full", n=N_STREAMS)}</h2></section>'
-    )
+def _draw_message(text: str, eyebrow: str = "") -> str:
+    heading = f'<h2 class="mm-sentence">{text}</h2>'
+    return f'<section class="mm-answer mm-empty">{eyebrow}{heading}</section>'
 
 
-def listening(answers: Sequence[LiveAnswer] = ()) -> str:
-    """Nobody has spoken yet, or nobody speaks.
+def draw_listening(answers: Sequence[LiveAnswer] = ()) -> str:
+    """Return the panel during silence.
 
     Args:
-        answers: What was heard before.
+        answers: The answers before it.
     """
     return (
-        f'<section class="mm-answer"><p class="mm-eyebrow">{say("answer_eyebrow")}</p>'
-        f'<h2 class="mm-sentence">{say("listening")}</h2>{history(answers)}</section>'
+        f'<section class="mm-answer"><p class="mm-eyebrow">{translate("answer_eyebrow")}</p>'
+        f'<h2 class="mm-sentence">{translate("listening")}</h2>{_history(answers)}</section>'
     )
 
 
-def now(session: LiveSession, answer: LiveAnswer) -> str:
-    """The newest answer, and the last half minute."""
-    if answer.prediction is None:
-        return listening(session.answers)
-    prediction = answer.prediction
+def draw_newest(session: LiveSession, answer: LiveAnswer) -> str:
+    """Return the newest answer and the last half minute."""
+    p = answer.prediction
+    if p is None:
+        return draw_listening(session.answers)
+    headline = drawing.headline(translate("answer_eyebrow"), words.sentence(p), p.emotion)
     return (
-        '<section class="mm-answer">'
-        f"{drawing.headline(say('answer_eyebrow'), words.sentence(prediction), prediction.emotion)}"
-        f"{drawing.bars(prediction)}{history(session.answers)}</section>"
+        f'<section class="mm-answer">{headline}{drawing.bars(p)}{_history(session.answers)}'
+        "</section>"
     )
 
 
-def history(answers: Sequence[LiveAnswer]) -> str:
-    """One stroke an answer, as high as it is sure, the newest on the right; nothing for none."""
+def _history(answers: Sequence[LiveAnswer]) -> str:
+    """Return a stroke per answer, as high as its confidence, the newest on the right."""
     if not answers:
         return ""
     newest_s = answers[-1].at_s
@@ -160,31 +146,26 @@ def history(answers: Sequence[LiveAnswer]) -> str:
         for answer in answers
         if (p := answer.prediction) and newest_s - answer.at_s < HISTORY_S
     )
-    return (
-        f'<h3>{say("live_history")}</h3><div class="mm-history" aria-hidden="true">{strokes}</div>'
-    )
+    heading = translate("live_history")
+    return f'<h3>{heading}</h3><div class="mm-history" aria-hidden="true">{strokes}</div>'
 
 
 def summary(session: LiveSession | None) -> str:
-    """The whole session: shares, and the answers to take home; its sound is let go."""
+    """Return a session's shares and its answers as files, and drop its sound."""
     if session is not None:
-        session.forget_sound()
+        session.discard_audio()
     shares = session.shares() if session else {}
     if session is None or not shares:
-        return (
-            f'<section class="mm-answer mm-empty"><h2 class="mm-sentence">{say("live_nothing")}'
-            "</h2></section>"
-        )
+        return _draw_message(translate("live_nothing"))
     rows = session.rows()
     table = [list(row.values()) for row in rows]
     first = next(iter(shares))
-    bars = "".join(
-        drawing.bar(label, shares[label], top=label == first) for label in order_labels([*shares])
-    )
+    ordered = {label: shares[label] for label in order_labels([*shares])}
+    eyebrow = translate("live_summary_eyebrow")
     return (
         '<section class="mm-answer">'
-        f"{drawing.headline(say('live_summary_eyebrow'), words.live_summary(session), first)}"
-        f'<h3>{say("bars_heading")}</h3><ul class="mm-bars">{bars}</ul>'
-        f"{download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
+        f"{drawing.headline(eyebrow, words.live_summary(session), first)}"
+        f"{drawing.share_bars(ordered, top=first)}"
+        f"{drawing.download_links({'shares': shares, 'answers': rows}, list(rows[0]), table)}"
         "</section>"
     )

@@ -1,6 +1,7 @@
-"""What those who run the app ask it: `/healthz`, and `/metrics` where that was asked for."""
+"""Monitoring: `/healthz`, and `/metrics` for Prometheus where it is switched on."""
 
 import os
+from functools import partial
 from typing import Any
 
 from prometheus_client import (
@@ -22,6 +23,9 @@ from ser_core.errors import AudioError, NoSpeechError
 from ser_core.prediction import Prediction
 from ser_core.switch import ModelSwitch
 
+METRICS_VARIABLE = "MOODMIRROR_METRICS"
+"""Environment variable that opens `/metrics` where it is 1."""
+RETRY_AFTER_S = 2
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ROUTES = {
     "/": "page",
@@ -31,23 +35,49 @@ ROUTES = {
     "/gradio_api/queue/join": "join",
     "/gradio_api/call": "call",
 }
-"""Names of the requests that are told apart, by their paths."""
+"""Names of the requests that are counted apart, by their paths."""
 REJECTIONS = {413: "too_large", 429: "too_many", 503: "queue_full"}
-"""Why a request was turned away, by status."""
+"""Reasons of rejected requests, by status."""
+
+
+def monitor_app(models: ModelSwitch) -> dict[str, Any]:
+    """Return routes and middleware for `Blocks.launch(app_kwargs=…)`."""
+
+    def healthz(_request: Request) -> Response:
+        """Respond with 200 once a model is warm, else with 503."""
+        if models.is_warm:
+            manifest = models.manifest
+            return JSONResponse({"ready": True, "model": f"{manifest.name} {manifest.version}"})
+        state = models.state.name.lower()
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return JSONResponse({"ready": False, "state": state}, status_code=503, headers=headers)
+
+    routes, middleware = [Route("/healthz", healthz)], []
+    if os.environ.get(METRICS_VARIABLE) == "1":
+        metrics = Metrics(models)
+        models.on_result(metrics.count_recording)
+        routes.append(Route("/metrics", metrics.respond))
+        middleware.append(Middleware(CountResponses, metrics=metrics))
+    return {"routes": routes, "middleware": middleware}
 
 
 class Metrics:
     """The counters of one app, in a registry of their own."""
 
     def __init__(self, models: ModelSwitch) -> None:
-        """Begin at zero; `models` says whether the app is ready."""
+        """Start at zero.
+
+        Args:
+            models: Whether they are warm is a metric.
+        """
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._recordings = Counter(
+        counter = partial(Counter, registry=self._registry)
+        gauge = partial(Gauge, registry=self._registry)
+        self._recordings = counter(
             "moodmirror_recordings_total",
-            "Recordings and live windows by what became of them.",
+            "Recordings and live windows by outcome.",
             ["outcome"],
-            registry=self._registry,
         )
         self._stages = Histogram(
             "moodmirror_stage_seconds",
@@ -56,31 +86,21 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self._registry,
         )
-        self._responses = Counter(
-            "moodmirror_responses_total",
-            "Responses by route and status.",
-            ["route", "status"],
-            registry=self._registry,
+        self._responses = counter(
+            "moodmirror_responses_total", "Responses by route and status.", ["route", "status"]
         )
-        self._rejections = Counter(
-            "moodmirror_rejections_total",
-            "Requests that were turned away.",
-            ["reason"],
-            registry=self._registry,
+        self._rejections = counter(
+            "moodmirror_rejections_total", "Requests that were turned away.", ["reason"]
         )
-        self._waiting = Gauge(
-            "moodmirror_queue_waiting", "Requests that wait.", registry=self._registry
-        )
-        self._running = Gauge(
-            "moodmirror_queue_running", "Requests that are answered.", registry=self._registry
-        )
-        ready = Gauge("moodmirror_ready", "1 once a model is warm.", registry=self._registry)
+        self._waiting = gauge("moodmirror_queue_waiting", "Requests that wait.")
+        self._running = gauge("moodmirror_queue_running", "Requests that are answered.")
+        ready = gauge("moodmirror_ready", "1 once a model is warm.")
         ready.set_function(lambda: float(models.is_warm))
         for reason in REJECTIONS.values():
             self._rejections.labels(reason)
 
     def count_recording(self, outcome: Prediction | Exception) -> None:
-        """Count one recording, and the time of its stages where it was answered."""
+        """Count one recording, and the time of its stages where there is a prediction."""
         self._recordings.labels(_outcome_name(outcome)).inc()
         if isinstance(outcome, Prediction):
             for stage, ms in outcome.timings_ms.items():
@@ -93,7 +113,7 @@ class Metrics:
             self._rejections.labels(REJECTIONS[status]).inc()
 
     def respond(self, request: Request) -> Response:
-        """What Prometheus reads."""
+        """Respond with all metrics in Prometheus's format."""
         queue = request.app.get_blocks()._queue
         self._waiting.set(len(queue))
         self._running.set(sum(job is not None for job in queue.active_jobs))
@@ -101,15 +121,15 @@ class Metrics:
 
 
 class CountResponses:
-    """Counts what leaves an application, as ASGI middleware."""
+    """ASGI middleware that counts the responses of an application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, and count its response when that begins."""
+        """Pass a request on, and count its response when that starts."""
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -132,40 +152,7 @@ def _outcome_name(outcome: Prediction | Exception) -> str:
 
 
 def _route_name(path: str) -> str:
-    """One of a few names, so that nobody can make the figures grow by what he asks for."""
+    """Return one of a few names, so that invented paths cannot add time series."""
     if path in ROUTES:
         return ROUTES[path]
     return "call" if path.startswith("/gradio_api/call/") else "other"
-
-
-METRICS_VARIABLE = "MOODMIRROR_METRICS"
-"""Environment variable that opens `/metrics` where it is 1."""
-RETRY_AFTER_S = 2
-
-
-def watch_app(models: ModelSwitch) -> dict[str, Any]:
-    """Routes and middleware for the application that Gradio makes.
-
-    Args:
-        models: Who answers.
-
-    Returns:
-        Arguments for `Blocks.launch(app_kwargs=…)`.
-    """
-
-    def healthz(_request: Request) -> Response:
-        """200 once a model is warm, and 503 before that or where none can be opened."""
-        if models.is_warm:
-            manifest = models.manifest
-            return JSONResponse({"ready": True, "model": f"{manifest.name} {manifest.version}"})
-        state = models.state.name.lower()
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
-        return JSONResponse({"ready": False, "state": state}, status_code=503, headers=headers)
-
-    routes, middleware = [Route("/healthz", healthz)], []
-    if os.environ.get(METRICS_VARIABLE) == "1":
-        metrics = Metrics(models)
-        models.watch(metrics.count_recording)
-        routes.append(Route("/metrics", metrics.respond))
-        middleware.append(Middleware(CountResponses, metrics=metrics))
-    return {"routes": routes, "middleware": middleware}

@@ -5,11 +5,11 @@
   if (example) link.searchParams.set("example", example[1]);
   if (model !== "auto") link.searchParams.set("model", model);
   if (denoise) link.searchParams.set("denoise", "1");
-  const told = document.createElement("p");
-  told.className = "mm-small";
-  const shown = document.createElement("a");
-  shown.href = shown.textContent = link.href;
-  told.append(shown);
+  const text = document.createElement("p");
+  text.className = "mm-small";
+  const anchor = document.createElement("a");
+  anchor.href = anchor.textContent = link.href;
+  text.append(anchor);
   if (navigator.clipboard) navigator.clipboard.writeText(link.href).catch(() => {});
-  return told.outerHTML;
+  return text.outerHTML;
 }

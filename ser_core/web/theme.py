@@ -1,23 +1,20 @@
-"""Colours, fonts and spacing: Gradio's theme, and the style sheet for what we draw ourselves."""
+"""The look of the page: Gradio's theme, the style sheet for our own HTML, and the pictures."""
 
 import os
-from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 from gradio.themes.utils import colors
 
-from ser_core.web.language import Greeting
-
 STYLE_SHEET = Path(__file__).with_name("page.css")
 CARD = Path(__file__).with_name("card.png")
 FAVICON = Path(__file__).with_name("favicon.svg")
 
 SPACE_HOST = "SPACE_HOST"
-"""Environment variable in which a Space of the Hub names its own address."""
+"""Environment variable with the host name of a Space on the Hub."""
 
-# System fonts only: the page asks no other host for anything.
+# System fonts only: the page loads nothing from other hosts.
 FONT = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 FONT_MONO = ("ui-monospace", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -32,7 +29,7 @@ STONE = colors.Color(
 
 
 def build_theme() -> gr.themes.Base:
-    """The page's theme: warm paper by day, ink by night, one calm accent."""
+    """Return the theme: warm paper by day, ink by night, one calm accent."""
     return gr.themes.Base(
         primary_hue=LAGOON,
         secondary_hue=LAGOON,
@@ -80,50 +77,16 @@ def build_theme() -> gr.themes.Base:
 
 
 def social_card(title: str, description: str) -> str:
-    """What a link to the page shows elsewhere; the picture only where the page knows its address.
+    """Return the meta tags of a link's preview; its picture needs the page's address.
 
     Args:
         title: The page's title.
-        description: What it does.
+        description: One sentence about the page.
     """
-    told = {"og:title": title, "og:description": description, "twitter:description": description}
+    tags = {"og:title": title, "og:description": description, "twitter:description": description}
     if host := os.environ.get(SPACE_HOST):
         picture = f"https://{host}/gradio_api/file={CARD}"
-        told |= {"og:image": picture, "twitter:image": picture}
+        tags |= {"og:image": picture, "twitter:image": picture}
     return "".join(
-        f'<meta property="{name}" content="{escape(text)}">' for name, text in told.items()
-    )
-
-
-def custom_html(value: str, *, elem_id: str | None = None) -> gr.HTML:
-    """Place HTML dressed by our own style sheet alone.
-
-    Args:
-        value: The HTML.
-        elem_id: Its name in the style sheet.
-    """
-    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=None)
-
-
-def greeting(draw: Callable[[], str]) -> Greeting:
-    """Like `custom_html`, for what is said anew in the visitor's language when he arrives.
-
-    Args:
-        draw: Makes the HTML, in the language that is being spoken.
-    """
-    return custom_html(draw()), draw
-
-
-def live_region(value: str, *, elem_id: str) -> gr.HTML:
-    """Like `custom_html`, for what changes and is then read out by screen readers.
-
-    Args:
-        value: The HTML.
-        elem_id: Its name in the style sheet.
-    """
-    return gr.HTML(
-        value,
-        elem_id=elem_id,
-        apply_default_css=False,
-        js_on_load="element.setAttribute('aria-live', 'polite')",
+        f'<meta property="{name}" content="{escape(text)}">' for name, text in tags.items()
     )

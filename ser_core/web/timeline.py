@@ -1,120 +1,190 @@
-"""Pure functions that draw when in a clip an emotion is heard, and let it be taken home."""
+"""Pure functions that draw a clip over time: waveform, moments, windows and passages."""
 
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from ser_core.explain import Moment
 from ser_core.labels import find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
+from ser_core.preprocess import Waveform
 from ser_core.web import words
-from ser_core.web.files import download_links, player
-from ser_core.web.language import say
+from ser_core.web.drawing import player
+from ser_core.web.language import translate
 
+N_COLUMNS = 90
+"""Strokes of a waveform: more would run together on a phone."""
+MAX_TICKS = 6
+TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 N_PASSAGES = 3
-"""How many passages of a long recording can be heard again."""
 ZOOM = "this.closest('section').style.setProperty('--zoom', this.value)"
-"""What widens a timeline, the style sheet doing the rest."""
+"""JavaScript that widens a timeline by way of the style sheet."""
+
+
+def waveform(analysis: Analysis) -> str:
+    """Return the clip as an inline SVG with a time axis and the analysed part emphasised."""
+    prediction = analysis.prediction
+    heights = envelope(analysis.waveform)
+    start, end = (
+        N_COLUMNS * moment_s / prediction.duration_s
+        for moment_s in (prediction.speech_start_s, prediction.speech_end_s)
+    )
+    centres = np.arange(N_COLUMNS) + 0.5
+    used = (centres >= start) & (centres <= end)
+    caption = words.used_part(prediction)
+    return (
+        f'<figure class="mm-waveform"><figcaption><h3>{translate("waveform_heading")}</h3>'
+        f"<span>{caption}</span></figcaption>"
+        f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{translate("waveform")} {caption}">'
+        f'<rect class="mm-span" x="{start:.2f}" width="{end - start:.2f}" height="100"/>'
+        f'<path class="mm-unused" d="{_strokes(centres[~used], heights[~used])}"/>'
+        f'<path class="mm-used" d="{_strokes(centres[used], heights[used])}"/>'
+        f'<path class="mm-edges" d="M{start:.2f} 0V100M{end:.2f} 0V100"/></svg>'
+        f"{_axis(prediction.duration_s)}</figure>"
+    )
+
+
+def plain_waveform(samples: Waveform) -> str:
+    """Return a waveform alone, for a place where the text beside it describes it."""
+    heights = envelope(samples) * min(1.0, float(np.abs(samples).max()))
+    path = _strokes(np.arange(N_COLUMNS) + 0.5, heights)
+    return (
+        f'<div class="mm-waveform"><svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path class="mm-used" d="{path}"/></svg></div>'
+    )
+
+
+def envelope(samples: Waveform) -> Waveform:
+    """Return the peak of each of `N_COLUMNS` stretches, relative to the highest.
+
+    Args:
+        samples: (n_samples,) with at least `N_COLUMNS` samples.
+
+    Returns:
+        (N_COLUMNS,) between 0 and 1.
+    """
+    starts = np.linspace(0, len(samples), N_COLUMNS, endpoint=False, dtype=int)
+    peaks = np.maximum.reduceat(np.abs(samples), starts)
+    return np.asarray(peaks / max(float(peaks.max()), np.finfo(np.float32).tiny), np.float32)
+
+
+def _strokes(centres: npt.NDArray[np.floating], heights: Waveform) -> str:
+    reach = np.maximum(44.0 * heights, 0.5)  # the faintest still shows as a dot
+    pairs = zip(centres, reach, strict=True)
+    return "".join(f"M{x:g} {50 - r:.1f}V{50 + r:.1f}" for x, r in pairs)
+
+
+def _axis(duration_s: float) -> str:
+    labels = "".join(
+        f'<span style="left:{100 * tick_s / duration_s:.2f}%">{words.seconds(tick_s)}</span>'
+        for tick_s in ticks(duration_s)
+    )
+    return f'<div class="mm-axis" aria-hidden="true">{labels}</div>'
+
+
+def ticks(duration_s: float) -> tuple[float, ...]:
+    """Return round times for the labels of an axis, at most `MAX_TICKS`."""
+    step_s = next(
+        (step for step in TICK_STEPS_S if duration_s / step < MAX_TICKS), TICK_STEPS_S[-1]
+    )
+    return tuple(i * step_s for i in range(int(duration_s / step_s) + 1))
 
 
 def lane(moments: Sequence[Moment], prediction: Prediction) -> str:
-    """Under the waveform, how much each moment did for the answer; nothing without moments.
+    """Return the effect of each moment, to be placed under the waveform; nothing for none.
 
     Args:
-        moments: In order, side by side.
-        prediction: Their answer.
+        moments: Adjacent, in order.
+        prediction: The prediction that they explain.
     """
     if not moments:
         return ""
     most = max(max(abs(moment.weight) for moment in moments), np.finfo(float).tiny)
-    cells = "".join(_cell(moment, most, prediction) for moment in moments)
-    strongest = max(moments, key=lambda moment: moment.weight)
-    sentence = words.strongest_moment(strongest, prediction)
+    cells = "".join(_moment(moment, most, prediction) for moment in moments)
+    sentence = words.strongest_moment(max(moments, key=lambda m: m.weight), prediction)
     return (
         f'<div class="mm-lane" role="img" aria-label="{escape(sentence)}">{cells}</div>'
-        f'<p class="mm-small">{escape(sentence)} {say("moments_method")}</p>'
+        f'<p class="mm-small">{escape(sentence)} {translate("moments_method")}</p>'
     )
 
 
-def _cell(moment: Moment, most: float, prediction: Prediction) -> str:
-    left, width = _span(moment.start_s, moment.end_s, prediction.duration_s)
+def _moment(moment: Moment, most: float, prediction: Prediction) -> str:
     kind = "mm-for" if moment.weight >= 0 else "mm-against"
-    height = 50 * abs(moment.weight) / most
     return (
         f'<span class="{kind}" title="{escape(words.moment(moment))}" '
-        f'style="left:{left:.2f}%;width:{width:.2f}%">'
-        f'<i style="height:{height:.0f}%"></i></span>'
+        f'style="{_place(moment.start_s, moment.end_s, prediction.duration_s)}">'
+        f'<i style="height:{50 * abs(moment.weight) / most:.0f}%"></i></span>'
     )
 
 
 def timeline(analysis: Analysis) -> str:
-    """How a long recording goes: a row an emotion, a column a window; nothing for a short one."""
-    windows, prediction = analysis.windows, analysis.prediction
-    if len(windows) < 2:
+    """Return a row per emotion with a cell per window; nothing for a short recording."""
+    if len(analysis.windows) < 2:
         return ""
-    edges_s = _edges(windows)
-    rows = []
-    for i, label in enumerate(prediction.labels):
-        cells = "".join(
-            _heat(windows[k], edges_s[k], edges_s[k + 1], i, prediction)
-            for k in range(len(windows))
-        )
-        rows.append(
-            f'<li><span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
-            f'<span class="mm-label">{words.emotion(label)}</span>'
-            f'<span class="mm-heat">{cells}</span></li>'
-        )
-    course = escape(words.course(analysis))
+    rows = "".join(
+        f'<li><span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
+        f'<span class="mm-label">{words.emotion(label)}</span>'
+        f'<span class="mm-heat">{_heat(analysis, i)}</span></li>'
+        for i, label in enumerate(analysis.prediction.labels)
+    )
+    heading = translate("timeline_heading")
     return (
-        f'<section class="mm-timeline"><h3>{say("timeline_heading")}</h3><p>{course}</p>'
-        f'<label class="mm-zoom">{say("timeline_zoom")} <input type="range" min="1" max="10" '
+        f'<section class="mm-timeline"><h3>{heading}</h3><p>{escape(words.course(analysis))}</p>'
+        f'<label class="mm-zoom">{translate("timeline_zoom")} <input type="range" min="1" max="10" '
         f'step="0.5" value="1" oninput="{ZOOM}"/></label>'
-        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{say("timeline_heading")}">'
-        f'<ul aria-hidden="true">{"".join(rows)}</ul></div></section>'
+        f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{heading}">'
+        f'<ul aria-hidden="true">{rows}</ul></div></section>'
+    )
+
+
+def _heat(analysis: Analysis, i: int) -> str:
+    """Return the cells of the i-th emotion, each as opaque as it is probable."""
+    label, duration_s = analysis.prediction.labels[i], analysis.prediction.duration_s
+    edges_s = _edges(analysis.windows)
+    return "".join(
+        f'<span style="{_place(start_s, end_s, duration_s)};opacity:{window.probabilities[i]:.3f};'
+        f'background:{find_emotion(label).colour}" '
+        f'title="{escape(_window_text("heat", window, label, window.probabilities[i]))}"></span>'
+        for window, (start_s, end_s) in zip(analysis.windows, pairwise(edges_s), strict=True)
     )
 
 
 def _edges(windows: Sequence[Window]) -> list[float]:
-    """Borders of the columns: halfway between the middles of overlapping windows."""
+    """Return the edges of the cells: halfway between the middles of overlapping windows."""
     middles = [(window.start_s + window.end_s) / 2 for window in windows]
     between = [(a + b) / 2 for a, b in pairwise(middles)]
     return [windows[0].start_s, *between, windows[-1].end_s]
 
 
-def _heat(window: Window, start_s: float, end_s: float, i: int, prediction: Prediction) -> str:
-    label, probability = prediction.labels[i], window.probabilities[i]
-    left, width = _span(start_s, end_s, prediction.duration_s)
-    title = say(
-        "heat",
+def _place(start_s: float, end_s: float, duration_s: float) -> str:
+    left, width = 100 * start_s / duration_s, 100 * (end_s - start_s) / duration_s
+    return f"left:{left:.2f}%;width:{width:.2f}%"
+
+
+def _window_text(key: str, window: Window, label: str, probability: float) -> str:
+    return translate(
+        key,
         stretch=words.stretch(window.start_s, window.end_s),
         emotion=words.emotion(label),
         percent=words.percent(probability),
     )
-    return (
-        f'<span style="left:{left:.2f}%;width:{width:.2f}%;opacity:{probability:.3f};'
-        f'background:{find_emotion(label).colour}" title="{escape(title)}"></span>'
-    )
-
-
-def _span(start_s: float, end_s: float, duration_s: float) -> tuple[float, float]:
-    """Where a stretch begins and how wide it is, in per cent of the clip."""
-    return 100 * start_s / duration_s, 100 * (end_s - start_s) / duration_s
 
 
 def passages(analysis: Analysis) -> str:
-    """The strongest stretches of a long recording, each to be heard; nothing for a short one."""
+    """Return players of the clearest passages; nothing for a short recording."""
     if len(analysis.windows) < 2:
         return ""
-    items = "".join(_passage(analysis, window) for window in strongest(analysis.windows))
-    return (
-        f'<section><h3>{say("passages_heading")}</h3><ul class="mm-passages">{items}</ul></section>'
-    )
+    items = "".join(_passage(analysis, window) for window in clearest(analysis.windows))
+    heading = translate("passages_heading")
+    return f'<section><h3>{heading}</h3><ul class="mm-passages">{items}</ul></section>'
 
 
-def strongest(windows: Sequence[Window]) -> list[Window]:
-    """The surest windows of which none overlaps another, in order."""
+def clearest(windows: Sequence[Window]) -> list[Window]:
+    """Return at most `N_PASSAGES` windows of the highest confidence without overlap, in order."""
     chosen: list[Window] = []
     for window in sorted(windows, key=lambda window: -max(window.probabilities)):
         apart = all(
@@ -127,27 +197,10 @@ def strongest(windows: Sequence[Window]) -> list[Window]:
 
 def _passage(analysis: Analysis, window: Window) -> str:
     k = int(np.argmax(window.probabilities))
-    label = analysis.prediction.labels[k]
-    caption = say(
-        "passage",
-        stretch=words.stretch(window.start_s, window.end_s),
-        emotion=words.emotion(label),
-        percent=words.percent(window.probabilities[k]),
-    )
-    rate_hz = analysis.sample_rate_hz
+    label, rate_hz = analysis.prediction.labels[k], analysis.sample_rate_hz
+    caption = _window_text("passage", window, label, window.probabilities[k])
     samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
     return (
         f"<li><span>{find_emotion(label).sign} {escape(caption)}</span>"
         f"{player(samples, rate_hz, caption)}</li>"
     )
-
-
-def downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
-    """The answer as files, which the page itself holds: none lies on the server."""
-    answer = analysis.prediction.to_dict() | {
-        "timeline": analysis.timeline(),
-        "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
-    }
-    header = ["start_s", "end_s", *analysis.prediction.labels]
-    table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
-    return download_links(answer, header, table)

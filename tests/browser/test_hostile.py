@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS, to_wav
 from tests.conftest import ROOT
 
@@ -208,10 +208,10 @@ def test_a_file_larger_than_allowed_is_refused_while_it_comes(http: httpx.Client
 
 def test_names_are_text_on_the_page(page: Page, voice: Path, tmp_path: Path) -> None:
     clip = to_wav(voice, tmp_path).rename(tmp_path / "<img src=x onerror=document.title=1>.wav")
-    page.get_by_role("tab", name=say("many_tab")).click()
-    page.locator("#many-files input[type=file]").set_input_files([clip])
-    expect(page.locator("#many-files")).to_contain_text("wav", **WAIT)
-    page.get_by_role("button", name=say("many_judge")).click()
-    expect(page.locator("#many-note")).to_contain_text(say("many_done", n=1), **WAIT)
+    page.get_by_role("tab", name=translate("batch_tab")).click()
+    page.locator("#batch-files input[type=file]").set_input_files([clip])
+    expect(page.locator("#batch-files")).to_contain_text("wav", **WAIT)
+    page.get_by_role("button", name=translate("batch_analyse")).click()
+    expect(page.locator("#batch-note")).to_contain_text(translate("batch_done", n=1), **WAIT)
     assert page.title() == "MoodMirror"
-    assert page.locator("#many-table img").count() == 0
+    assert page.locator("#batch-table img").count() == 0

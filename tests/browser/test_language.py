@@ -26,7 +26,7 @@ def test_a_visitor_is_met_and_answered_in_his_language(
     expect(page.locator("html")).to_have_attribute("lang", language, **WAIT)
     expect(page.get_by_text(texts["tagline"])).to_be_visible(**WAIT)
     expect(page.get_by_text(texts["empty_heading"])).to_be_visible(**WAIT)
-    for tab in ("listen_tab", "live_tab", "many_tab", "voice_tab", "about_tab"):
+    for tab in ("listen_tab", "live_tab", "batch_tab", "voice_tab", "about_tab"):
         expect(page.get_by_role("tab", name=texts[tab], exact=True)).to_be_visible()
     angry = page.locator("#extras").get_by_text(texts["emotion_angry"])
     expect(angry).to_be_visible(**WAIT)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
 from ser_core.switch import ModelSwitch
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from ser_core.web.page import build_page, launch_options
 from tests.browser.conftest import ANSWER_WITHIN_MS
 
@@ -24,14 +24,14 @@ def test_closing_the_page_lets_go_of_the_sound(
     browser: Browser, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[bool] = []
-    forget_sound = LiveSession.forget_sound
+    discard_audio = LiveSession.discard_audio
 
     def watched(session: LiveSession) -> None:
         held.append(session._window is not None)
-        forget_sound(session)
+        discard_audio(session)
         assert session._window is None
 
-    monkeypatch.setattr(LiveSession, "forget_sound", watched)
+    monkeypatch.setattr(LiveSession, "discard_audio", watched)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     models = ModelSwitch.open(str(model_folder))
     page = build_page(models, examples=tmp_path)
@@ -41,7 +41,7 @@ def test_closing_the_page_lets_go_of_the_sound(
     try:
         visitor = browser.new_page()
         visitor.goto(url)
-        visitor.get_by_role("tab", name=say("live_tab")).click()
+        visitor.get_by_role("tab", name=translate("live_tab")).click()
         visitor.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
         visitor.get_by_role("button", name="Record", exact=True).click()
         expect(visitor.get_by_role("button", name="Stop", exact=True)).to_be_visible(**WAIT)

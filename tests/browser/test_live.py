@@ -10,7 +10,7 @@ import soundfile
 from playwright.sync_api import Page, expect
 
 from ser_core.labels import LABELS
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS
 from tests.conftest import ROOT
 
@@ -33,7 +33,7 @@ def voice(voice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
-    page.get_by_role("tab", name=say("live_tab")).click()
+    page.get_by_role("tab", name=translate("live_tab")).click()
     page.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
     page.get_by_role("button", name="Record", exact=True).click()
     panel = page.locator("#live-result")
@@ -47,7 +47,7 @@ def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     screenshots.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=screenshots / "live.png", full_page=True)
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(panel).to_contain_text(say("live_summary_eyebrow"), **WAIT)
+    expect(panel).to_contain_text(translate("live_summary_eyebrow"), **WAIT)
     link = page.get_by_role("link", name="moodmirror.json").get_attribute("href") or ""
     session = json.loads(base64.b64decode(link.split(",")[1]))
     assert sum(session["shares"].values()) == pytest.approx(1.0, abs=1e-3)

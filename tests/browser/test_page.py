@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from ser_core.labels import LABELS
 from ser_core.predictor import Predictor
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from ser_core.web.theme import FAVICON
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE, REAL_CLIP, to_wav
 from tests.conftest import ROOT, data_folder
@@ -77,7 +77,7 @@ def test_an_upload_is_answered_as_the_predictor_answers(
     np.testing.assert_allclose(
         list(shown.values()), 100 * np.array(expected.probabilities), atol=1.0
     )
-    assert page.get_by_role("img", name=say("waveform")).is_visible()
+    assert page.get_by_role("img", name=translate("waveform")).is_visible()
     expect(page.locator("#result")).to_contain_text(f"Analysed by {expected.model}")
 
 
@@ -131,15 +131,15 @@ def test_a_faint_clip_is_answered_with_a_warning(page: Page, voice: Path, tmp_pa
 
 
 def test_the_button_asks_for_a_clip_where_there_is_none(page: Page) -> None:
-    page.get_by_role("button", name=say("analyse"), exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text(say("no_clip"), **WAIT)
+    page.get_by_role("button", name=translate("analyse"), exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text(translate("no_clip"), **WAIT)
 
 
 def test_clearing_the_clip_clears_the_answer(page: Page, voice: Path) -> None:
     upload(page, voice)
     answer(page)
     page.get_by_role("button", name="Clear").click()
-    expect(page.get_by_text(say("empty_heading"))).to_be_visible(**WAIT)
+    expect(page.get_by_text(translate("empty_heading"))).to_be_visible(**WAIT)
     expect(page.get_by_role("meter")).to_have_count(0)
 
 
@@ -158,7 +158,7 @@ def test_the_page_fits_its_window(browser: Browser, app_url: str, scheme: str, w
             page.get_by_role("button", name="😠 angry").click()
             answer(page)
         else:
-            expect(page.get_by_text(say("empty_heading"))).to_be_visible(**WAIT)
+            expect(page.get_by_text(translate("empty_heading"))).to_be_visible(**WAIT)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(
             path=SCREENSHOTS / f"{state}-{width}-{scheme}.png",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from tests.accurate import Parts, write_parts
 from tests.browser.conftest import ANSWER_WITHIN_MS, run_app
 from tests.browser.test_page import SCREENSHOTS, answer, upload
@@ -21,8 +21,8 @@ APP = """
 import sys
 from pathlib import Path
 import app
-from ser_core import models
-models.BUNDLED = Path(sys.argv[1])
+from ser_core import registry
+registry.BUNDLED = Path(sys.argv[1])
 app.main()
 """
 """The app with another bundle of models."""
@@ -79,17 +79,17 @@ def test_the_page_answers_at_once_and_moves_over_by_itself(
     url, log = start_app(hub.url)
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
-    expect(note).to_have_text(say("note_fetching", name="compact"), **WAIT)
+    expect(note).to_have_text(translate("note_fetching", name="compact"), **WAIT)
     upload(visitor, voice)
     expect(answer(visitor)).to_contain_text("Analysed by compact")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     visitor.screenshot(path=SCREENSHOTS / "fetching.png", full_page=True)
     hub.sends.set()
-    expect(note).to_have_text(say("note_settled", name="accurate"), **WAIT)
-    visitor.get_by_role("tab", name=say("about_tab")).click()
+    expect(note).to_have_text(translate("note_settled", name="accurate"), **WAIT)
+    visitor.get_by_role("tab", name=translate("about_tab")).click()
     expect(visitor.locator("#about")).to_contain_text("accurate 0.1.0", **WAIT)
-    visitor.get_by_role("tab", name=say("listen_tab")).click()
-    visitor.get_by_role("button", name=say("analyse"), exact=True).click()
+    visitor.get_by_role("tab", name=translate("listen_tab")).click()
+    visitor.get_by_role("button", name=translate("analyse"), exact=True).click()
     expect(visitor.locator("#result")).to_contain_text("Analysed by accurate", **WAIT)
     assert "Traceback" not in log.read_text()
 
@@ -101,7 +101,7 @@ def test_without_a_network_the_page_says_so_and_answers(
     url, log = start_app(hub.url)
     visitor.goto(url)
     note = visitor.get_by_role("status").filter(has_text="model")
-    expect(note).to_have_text(say("note_offline", name="compact"), **WAIT)
+    expect(note).to_have_text(translate("note_offline", name="compact"), **WAIT)
     upload(visitor, voice)
     expect(answer(visitor)).to_contain_text("Analysed by compact")
     said = log.read_text()

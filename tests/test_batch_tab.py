@@ -1,4 +1,4 @@
-"""The tab for many files without a browser."""
+"""The tab "Batch" without a browser."""
 
 import base64
 import io
@@ -10,10 +10,9 @@ import pytest
 
 from ser_core.errors import AudioError
 from ser_core.labels import LABELS
-from ser_core.web import batch_tab as many
-from ser_core.web import words
-from ser_core.web.language import say
-from tests.test_web import FakeModels, parse, text_of
+from ser_core.web import batch_tab
+from ser_core.web.language import translate
+from tests.test_web import NBSP, FakeModels, parse, text_of
 
 
 def write_files(folder: Path, *names: str) -> list[str]:
@@ -33,10 +32,14 @@ def downloaded(html: str) -> dict[str, bytes]:
 
 def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "=1+1.wav", "two.wav")
-    steps = list(many.judge_all(FakeModels(), paths))
-    assert [words.many_progress(1, 2) in text_of(said) for said, _ in steps] == [True, False, False]
+    steps = list(batch_tab.analyse_files(FakeModels(), paths))
+    assert [translate("batch_progress", done=1, n=2) in text_of(said) for said, _ in steps] == [
+        True,
+        False,
+        False,
+    ]
     said, table = steps[-1]
-    assert words.many_done(2, 0) in text_of(said)
+    assert translate("batch_done", n=2) in text_of(said)
     assert [row[2] for row in table] == ["angry", "angry"]
     files = downloaded(said)
     header, first, _ = files["moodmirror.csv"].decode().splitlines()
@@ -46,7 +49,7 @@ def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     assert [row["file"] for row in answer["files"]] == ["=1+1.wav", "two.wav"]
     assert answer["scores"] is None
     frame = pd.read_parquet(io.BytesIO(files["moodmirror.parquet"]))
-    assert list(frame.columns) == list(many.columns(LABELS))
+    assert list(frame.columns) == list(batch_tab.columns(LABELS))
     assert frame["angry"].tolist() == [0.71, 0.71]
 
 
@@ -54,10 +57,10 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
     paths = write_files(
         tmp_path, "03-01-05-01-01-01-12.wav", "03-01-04-01-01-01-12.wav", "other.wav"
     )
-    said, table = list(many.judge_all(FakeModels(), paths))[-1]
+    said, table = list(batch_tab.analyse_files(FakeModels(), paths))[-1]
     assert [row[1] for row in table] == ["angry", "sad", ""]
-    told = text_of(said).replace(words.NBSP, " ")
-    assert say("many_scores", n=2, accuracy="50%", uar="50%") in told
+    told = text_of(said).replace(NBSP, " ")
+    assert translate("batch_scores", n=2, accuracy="50%", uar="50%") in told
     cells = [cell.text for cell in parse(said).findall(".//tbody//td")]
     assert cells == ["0", "1", "0", "1"]  # sad and angry, both heard as angry
     scores = json.loads(downloaded(said)["moodmirror.json"])["scores"]
@@ -67,8 +70,10 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
 
 def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "bad.wav")
-    said, table = list(many.judge_all(FakeModels(AudioError("bad.wav is odd.")), paths))[-1]
-    assert say("many_problems", n=1) in text_of(said)
+    said, table = list(batch_tab.analyse_files(FakeModels(AudioError("bad.wav is odd.")), paths))[
+        -1
+    ]
+    assert translate("batch_problems", n=1) in text_of(said)
     assert table[0][0] == "bad.wav"
     assert table[0][3] == "bad.wav is odd."
 
@@ -76,10 +81,10 @@ def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
 def test_an_empty_batch_and_a_bug_are_sentences(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ((said, table),) = many.judge_all(FakeModels(), [])
+    ((said, table),) = batch_tab.analyse_files(FakeModels(), [])
     assert "nothing to analyse" in text_of(said)
     assert table == []
     paths = write_files(tmp_path, "one.wav")
-    ((said, _),) = many.judge_all(FakeModels(RuntimeError("oops")), paths)
-    assert say("apology") in text_of(said)
+    ((said, _),) = batch_tab.analyse_files(FakeModels(RuntimeError("oops")), paths)
+    assert translate("apology") in text_of(said)
     assert "oops" in caplog.text

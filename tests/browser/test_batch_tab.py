@@ -1,4 +1,4 @@
-"""The tab for many files in Chromium."""
+"""The tab "Batch" in Chromium."""
 
 import re
 import zipfile
@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from ser_core.web import words
-from ser_core.web.language import say
+from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS
 from tests.conftest import ROOT
 
@@ -17,9 +16,9 @@ WAIT = {"timeout": 4 * ANSWER_WITHIN_MS}
 
 
 def open_tab(page: Page, files: list[Path]) -> None:
-    page.get_by_role("tab", name=say("many_tab")).click()
-    page.locator("#many-files input[type=file]").set_input_files(files)
-    expect(page.locator("#many-files")).to_contain_text(files[-1].stem, **WAIT)
+    page.get_by_role("tab", name=translate("batch_tab")).click()
+    page.locator("#batch-files input[type=file]").set_input_files(files)
+    expect(page.locator("#batch-files")).to_contain_text(files[-1].stem, **WAIT)
 
 
 def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path: Path) -> None:
@@ -29,16 +28,17 @@ def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path
     with zipfile.ZipFile(archive, "w") as opened:
         opened.write(voice, "../../escaped.wav")
     open_tab(page, [voice, junk, archive])
-    page.get_by_role("button", name=say("many_judge")).click()
-    note = page.locator("#many-note")
-    expect(note).to_contain_text(words.many_done(3, 1), **WAIT)
-    table = page.locator("#many-table")
+    page.get_by_role("button", name=translate("batch_analyse")).click()
+    note = page.locator("#batch-note")
+    done = f"{translate('batch_done', n=3)} {translate('batch_problems', n=1)}"
+    expect(note).to_contain_text(done, **WAIT)
+    table = page.locator("#batch-table")
     expect(table).to_contain_text("escaped.wav")
     expect(table).to_contain_text("junk.wav")
     expect(page.get_by_role("link", name="moodmirror.csv")).to_be_visible()
     screenshots = ROOT / "artifacts" / "screenshots"
     screenshots.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=screenshots / "many.png", full_page=True)
+    page.screenshot(path=screenshots / "batch.png", full_page=True)
 
 
 def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_
         for i in range(200):
             opened.write(voice, f"clip-{i:03d}.wav")
     open_tab(page, [archive])
-    page.get_by_role("button", name=say("many_judge")).click()
-    note = page.locator("#many-note")
+    page.get_by_role("button", name=translate("batch_analyse")).click()
+    note = page.locator("#batch-note")
     expect(note).to_contain_text(re.compile(r"\d+ of 200 analysed"), **WAIT)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(note).to_contain_text("Stopped.", **WAIT)
@@ -63,6 +63,6 @@ def test_a_zip_that_would_fill_the_disk_is_refused(page: Page, tmp_path: Path) -
             opened.writestr(f"{i}.wav", bytes(100_000_000))
     assert archive.stat().st_size < 1_000_000
     open_tab(page, [archive])
-    page.get_by_role("button", name=say("many_judge")).click()
-    note = page.locator("#many-note")
+    page.get_by_role("button", name=translate("batch_analyse")).click()
+    note = page.locator("#batch-note")
     expect(note).to_contain_text("bomb.zip is larger than 500 MB when unpacked", **WAIT)

@@ -1,0 +1,139 @@
+"""Gradio's components and events with the defaults of this page."""
+
+import logging
+from collections.abc import Callable
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import gradio as gr
+from gradio.events import Dependency
+from gradio_client.utils import is_http_url_like
+
+from ser_core.errors import AudioError, SerError
+from ser_core.web.language import label, translate, translated
+
+logger = logging.getLogger(__name__)
+
+Localized = tuple[gr.components.Component, Callable[[], Any]]
+"""A component, and a function that makes its value in the current language."""
+
+Receiver = TypeVar("Receiver", gr.Audio, gr.File)
+Inputs = ParamSpec("Inputs")
+Output = TypeVar("Output")
+
+
+def custom_html(
+    value: str, *, elem_id: str | None = None, js_on_load: str | None = None
+) -> gr.HTML:
+    """Place HTML that only the page's own style sheet styles."""
+    return gr.HTML(value, elem_id=elem_id, apply_default_css=False, js_on_load=js_on_load)
+
+
+def live_region(value: str, *, elem_id: str) -> gr.HTML:
+    """Place HTML whose changes screen readers announce."""
+    announce = "element.setAttribute('aria-live', 'polite')"
+    return custom_html(value, elem_id=elem_id, js_on_load=announce)
+
+
+def localized(draw: Callable[[], str]) -> Localized:
+    """Place HTML that is drawn again in the visitor's language when the page opens."""
+    return custom_html(draw()), draw
+
+
+def recorder(key: str, *, elem_id: str) -> gr.Audio:
+    """Place a recorder, which takes uploads too.
+
+    Args:
+        key: Catalogue key of its label.
+        elem_id: Its id in the style sheet.
+    """
+    return uploads_only(
+        gr.Audio(
+            sources=["microphone", "upload"],
+            type="filepath",
+            label=label(key),
+            editable=False,
+            buttons=[],
+            elem_id=elem_id,
+        )
+    )
+
+
+def uploads_only(component: Receiver) -> Receiver:
+    """Make a component refuse URLs, which Gradio would download from this server.
+
+    Args:
+        component: It is changed in place: for a subclass Gradio would write a file beside
+            this module.
+    """
+    move = component.async_move_resource_to_block_cache
+
+    async def move_upload(url_or_file_path: str | Path | None) -> str | None:
+        if is_http_url_like(str(url_or_file_path)):
+            raise gr.Error(translate("no_address"), print_exception=False)
+        return await move(url_or_file_path)
+
+    setattr(component, "async_move_resource_to_block_cache", move_upload)  # noqa: B010
+    return component
+
+
+def check_clip(path: str | None) -> str:
+    """Return the path of an uploaded clip.
+
+    Raises:
+        AudioError: There is no clip, or it has been deleted since.
+    """
+    if path is None:
+        raise AudioError(translate("no_clip"))
+    if not Path(path).exists():
+        raise AudioError(translate("clip_gone"))
+    return path
+
+
+def on(
+    trigger: Any, handler: Callable[..., Any] | None, inputs: Any, outputs: Any, **options: Any
+) -> Dependency:
+    """Run a handler in the visitor's language at an event, which the API does not show.
+
+    Args:
+        trigger: A listener such as `button.click`, or a list of them.
+        handler: Takes the inputs' values; None for JavaScript alone.
+        inputs: One component, several, or None.
+        outputs: Likewise.
+        **options: Further arguments of the listener; progress is hidden unless they show it.
+    """
+    listen = partial(gr.on, trigger) if isinstance(trigger, list) else trigger
+    options = {"show_progress": "hidden", "api_visibility": "private"} | options
+    event: Dependency = listen(handler and translated(handler), inputs, outputs, **options)
+    return event
+
+
+def shows_errors(
+    draw: Callable[[str], Any],
+) -> Callable[[Callable[Inputs, Output]], Callable[Inputs, Output]]:
+    """Make a handler return an error's message instead of raising the error.
+
+    Args:
+        draw: Makes the handler's return value from the message.
+    """
+
+    def decorate(handler: Callable[Inputs, Output]) -> Callable[Inputs, Output]:
+        @wraps(handler)
+        def wrapper(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Any:
+            try:
+                return handler(*args, **kwargs)
+            except Exception as error:
+                return draw(error_message(error))
+
+        return wrapper
+
+    return decorate
+
+
+def error_message(error: Exception) -> str:
+    """Return the sentence that the page shows for an error; a bug's trace goes to the log."""
+    if isinstance(error, SerError):
+        return str(error)
+    logger.error("An event of the page failed.", exc_info=error)
+    return translate("apology")
