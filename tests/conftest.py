@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from ser_core.cli import app
+from ser_core.predictor import Predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
@@ -55,6 +60,23 @@ def data() -> Path:
 def bundled_model() -> Path:
     """Folder of the model that the app ships."""
     return ROOT / "model" / "compact"
+
+
+@pytest.fixture(scope="session")
+def predictor(bundled_model: Path) -> Predictor:
+    """The predictor of that model, loaded once."""
+    return Predictor.from_folder(bundled_model)
+
+
+def run_cli(*arguments: object, **environment: str) -> Result:
+    """Run a command in this process; errors that it does not handle are raised."""
+    return CliRunner().invoke(
+        app,
+        [str(argument) for argument in arguments],
+        env={"COLUMNS": "200"} | environment,
+        prog_name="moodmirror",
+        catch_exceptions=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -23,17 +23,7 @@ from ser_lab.fetch import SOURCES
 from ser_lab.reproduce.recipes import REPRODUCTIONS
 from ser_lab.reproduce.splits import SPLITS
 from ser_lab.train.recipes import RECIPES
-from tests.conftest import RATE_HZ, ROOT, make_babble
-
-
-def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ser_core", *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"} | environment,
-        capture_output=True,
-        text=True,
-    )
+from tests.conftest import RATE_HZ, ROOT, make_babble, run_cli
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +37,13 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_predict_prints_a_table_and_goes_on_after_a_bad_file(clips: list[Path]) -> None:
-    done = run("predict", *clips)
+    done = subprocess.run(
+        [sys.executable, "-m", "ser_core", "predict", *clips],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [str(clips[0]), str(clips[2])]
@@ -57,29 +53,29 @@ def test_predict_prints_a_table_and_goes_on_after_a_bad_file(clips: list[Path]) 
 
 
 def test_predict_prints_json_lines(clips: list[Path]) -> None:
-    done = run("predict", "--json", clips[0], clips[2])
-    assert done.returncode == 0
+    done = run_cli("predict", "--json", "--model", "compact", clips[0], clips[2])
+    assert done.exit_code == 0
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["file"] for answer in answers] == [str(clips[0]), str(clips[2])]
     assert list(answers[0]["probabilities"]) == list(LABELS)
 
 
 def test_predict_prints_csv(clips: list[Path]) -> None:
-    done = run("predict", "--csv", clips[0])
+    done = run_cli("predict", "--csv", "--model", "compact", clips[0])
     (row,) = csv.DictReader(done.stdout.splitlines())
     assert row["file"] == str(clips[0])
     assert sum(float(row[label]) for label in LABELS) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_timeline_and_explain_print_json(clips: list[Path]) -> None:
-    stretches = json.loads(run("timeline", clips[0], "--model", "compact").stdout)
+    stretches = json.loads(run_cli("timeline", clips[0], "--model", "compact").stdout)
     assert list(stretches["probabilities"]) == list(LABELS)
-    explained = json.loads(run("explain", clips[0], "--model", "compact").stdout)
+    explained = json.loads(run_cli("explain", clips[0], "--model", "compact").stdout)
     top = max(LABELS, key=lambda label: stretches["probabilities"][label][0])
     assert explained["emotion"] == top
     assert len(explained["moments"]) == 6
-    silent = run("explain", clips[1], "--model", "compact")
-    assert silent.returncode == 2
+    silent = run_cli("explain", clips[1], "--model", "compact")
+    assert silent.exit_code == 2
     assert silent.stderr.startswith("moodmirror: We heard")
 
 
@@ -87,8 +83,8 @@ def test_a_batch_is_json_with_scores_where_names_tell(clips: list[Path], tmp_pat
     archive = tmp_path / "clips.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.write(clips[0], "03-01-05-01-01-01-12.wav")
-    done = run("batch", archive, clips[1], "--model", "compact")
-    assert done.returncode == 2
+    done = run_cli("batch", archive, clips[1], "--model", "compact")
+    assert done.exit_code == 2
     answer = json.loads(done.stdout)
     assert [row["file"] for row in answer["files"]] == ["03-01-05-01-01-01-12.wav", "silent.wav"]
     assert answer["files"][0]["actual"] == "angry"
@@ -98,61 +94,61 @@ def test_a_batch_is_json_with_scores_where_names_tell(clips: list[Path], tmp_pat
 def test_a_taught_voice_shifts_the_answers(clips: list[Path], tmp_path: Path) -> None:
     profile, talk = tmp_path / "voice.json", tmp_path / "talk.wav"
     soundfile.write(talk, make_babble(seed=3, duration_s=12.0), RATE_HZ)
-    taught = run("teach", talk, "--out", profile, "--model", "compact")
+    taught = run_cli("teach", talk, "--out", profile, "--model", "compact")
     assert taught.stdout == f"{profile} written, for compact 0.1.0.\n"
     plain, relative = (
-        json.loads(run("predict", "--json", clips[0], "--model", "compact", *voice).stdout)
+        json.loads(run_cli("predict", "--json", clips[0], "--model", "compact", *voice).stdout)
         for voice in ((), ("--voice", profile))
     )
     assert relative["probabilities"] != plain["probabilities"]
-    short = run("teach", clips[0], "--out", tmp_path / "none.json", "--model", "compact")
-    assert short.returncode == 2
-    assert "at least 8 s are needed" in short.stderr
+    short = run_cli("teach", clips[0], "--out", tmp_path / "none.json", "--model", "compact")
+    assert short.exit_code == 2
+    assert "at least 8 s is needed" in short.stderr
     assert not (tmp_path / "none.json").exists()
-    foreign = run("predict", clips[0], "--voice", clips[0])
-    assert (foreign.returncode, foreign.stdout) == (2, "")
+    foreign = run_cli("predict", clips[0], "--voice", clips[0])
+    assert (foreign.exit_code, foreign.stdout) == (2, "")
 
 
 def test_models_are_compared_and_a_clip_is_drawn(clips: list[Path], tmp_path: Path) -> None:
-    compared = run("compare", clips[0], "--model", "compact", "--model", ROOT / "model/compact")
+    compared = run_cli("compare", clips[0], "--model", "compact", "--model", ROOT / "model/compact")
     assert [line.split()[0] for line in compared.stdout.splitlines()[1:]] == ["compact"] * 2
-    drawn = run("draw", clips[0], "--out", tmp_path, "--model", "compact", "--denoise")
-    assert drawn.returncode == 0
+    drawn = run_cli("draw", clips[0], "--out", tmp_path, "--model", "compact", "--denoise")
+    assert drawn.exit_code == 0
     written = {path.name for path in tmp_path.iterdir()}
     assert {"1-loaded.wav", "4-denoised.wav", "mel-spectrogram.png", "features.png"} <= written
 
 
 def test_a_missing_model_is_one_line(clips: list[Path], tmp_path: Path) -> None:
-    done = run("predict", clips[0], MOODMIRROR_MODEL=str(tmp_path))
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run_cli("predict", clips[0], MOODMIRROR_MODEL=str(tmp_path))
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("moodmirror: ")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_training_without_corpora_says_where_to_get_them(tmp_path: Path) -> None:
-    done = run("train", "--data", tmp_path, "--out", tmp_path / "m", "--runs", tmp_path / "r")
-    assert done.returncode == 2
-    assert "Fetch it from https://zenodo.org/records/1188976" in done.stderr
+    done = run_cli("train", "--data", tmp_path, "--out", tmp_path / "m", "--runs", tmp_path / "r")
+    assert done.exit_code == 2
+    assert "Download it from https://zenodo.org/records/1188976" in done.stderr
     assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.needs_data
 def test_predict_names_an_emotion_for_real_clips(data: Path) -> None:
     clips = sorted((data / "ravdess").glob("*-01.opus"))[:3]
-    done = run("predict", "--json", *clips)
-    assert done.returncode == 0
+    done = run_cli("predict", "--json", "--model", "compact", *clips)
+    assert done.exit_code == 0
     assert all(json.loads(line)["emotion"] in LABELS for line in done.stdout.splitlines())
 
 
 def test_the_version_is_the_package_s_own() -> None:
-    assert run("--version").stdout == f"moodmirror {__version__}\n"
+    assert run_cli("--version").stdout == f"moodmirror {__version__}\n"
 
 
 def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("serve", "--port", str(port), "--model", "/nowhere")
-    assert done.returncode == 2
+        done = run_cli("serve", "--port", str(port), "--model", "/nowhere")
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"moodmirror: Port {port} on 127.0.0.1 is not available: ")
 
 
@@ -168,6 +164,7 @@ def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
+        ("s", ["score", "serve"]),
         ("predict --model ac", ["accurate"]),
         ("train c", ["compact"]),
         ("evaluate ravdess-", ["ravdess-6fold", "ravdess-5fold"]),
@@ -178,15 +175,9 @@ def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:
 )
 def test_the_shell_completes_names(typed: str, offered: list[str]) -> None:
     words = f"moodmirror {typed}"
-    done = subprocess.run(
-        [Path(sys.executable).with_name("moodmirror")],
-        env=os.environ
-        | {
-            "_MOODMIRROR_COMPLETE": "complete_bash",
-            "COMP_WORDS": words,
-            "COMP_CWORD": str(len(words.split()) - 1),
-        },
-        capture_output=True,
-        text=True,
+    done = run_cli(
+        _MOODMIRROR_COMPLETE="complete_bash",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split()) - 1),
     )
     assert done.stdout.split() == offered

@@ -113,20 +113,6 @@ def test_every_command_has_a_help_text() -> None:
         assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
 
 
-def test_the_shell_can_complete_commands() -> None:
-    asked = {
-        "_MOODMIRROR_COMPLETE": "complete_bash",
-        "COMP_WORDS": "moodmirror s",
-        "COMP_CWORD": "1",
-    }
-    code = "from ser_core.cli import app; app(prog_name='moodmirror')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True,
-        env={"PYTHONPATH": str(ROOT)} | asked,
-    )  # fmt: skip
-    assert {"score", "serve"} <= set(done.stdout.split())
-
-
 def test_the_microphone_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     done = CliRunner().invoke(app, ["live"])
