@@ -79,7 +79,7 @@ class MeanFrames:
         return ops.sum(frames * mask, axis=1) / ops.sum(mask, axis=1)
 
 
-def build_front(front: Front, columns: Sequence[str]) -> keras.Model:
+def build_input_layers(front: Front, columns: Sequence[str]) -> keras.Model:
     """A model from `features` (n_clips, n_frames, n_columns) and `n_frames` to prepared clips.
 
     Args:
@@ -97,7 +97,7 @@ def prepare(front: keras.Model, clips: Sequence[Features]) -> Floats:
     """Run a front over many clips.
 
     Args:
-        front: As `build_front` makes it.
+        front: As `build_input_layers` makes it.
         clips: One (n_frames, n_columns) array a clip.
 
     Returns:

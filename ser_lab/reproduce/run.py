@@ -1,4 +1,4 @@
-"""The jobs that the command line asks for, one training each."""
+"""Reproduce the papers' systems: load, split, train, test, record, write outputs."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.metrics import Floats, narrow, score, unweighted_recall
 from ser_lab.report.plots import plot_confusion, plot_curves
-from ser_lab.reproduce.networks import build_core, build_front, join, prepare
+from ser_lab.reproduce.networks import build_core, build_input_layers, join, prepare
 from ser_lab.reproduce.recipes import Reproduction, find_reproductions
 from ser_lab.reproduce.record import Record
 from ser_lab.reproduce.report import PAPERS
 from ser_lab.reproduce.splits import (
-    SIDES,
+    SPLIT_KINDS,
     SPLITS,
     Examples,
-    Split,
-    draw_sides,
+    SplitKind,
+    draw_splits,
     held_out_speakers,
     load_examples,
     present_corpora,
@@ -38,12 +38,42 @@ from ser_lab.train.calibration import Calibration, calibrate
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import BEST, keep_best
 
-ANSWER_BATCH = 256
-"""Clips a batch where nothing is learned."""
+PREDICT_BATCH = 256
 SVM_ITERATIONS = 20_000
+N_SHOWN = 18
+"""Random test clips in `answers.csv`, as many as a paper shows."""
 
-Side = tuple[Floats, npt.NDArray[np.int64]]
+Prepared = tuple[Floats, npt.NDArray[np.int64]]
 """Prepared clips, and (n_clips,) indices into the recipe's labels."""
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training of one recipe.
+
+    Attributes:
+        recipe: Settings of the paper.
+        split: `random`, as in the paper, or `speaker`.
+        seed: Seed of the split and of the training.
+        epochs: Most epochs, where the recipe has more.
+    """
+
+    recipe: Reproduction
+    split: SplitKind
+    seed: int = 0
+    epochs: int | None = None
+
+    @property
+    def place(self) -> Path:
+        """Folder of the run below all runs."""
+        return Path(self.recipe.name, self.split, f"seed-{self.seed}")
+
+    @property
+    def allowed_epochs(self) -> int:
+        """Most passes over the training clips; 0 for an SVM."""
+        planned = 0 if self.recipe.schedule is None else self.recipe.schedule.epochs
+        return planned if self.epochs is None else min(self.epochs, planned)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +83,7 @@ class Trained:
     Attributes:
         core: From prepared clips to logits.
         history: One row an epoch: loss, accuracy, val_loss, val_accuracy; empty without any.
-        train_s: How long it took.
+        train_s: Training time in seconds.
     """
 
     core: keras.Model
@@ -62,108 +92,20 @@ class Trained:
 
     @property
     def best_epoch(self) -> int:
-        """Which epoch was kept, counted from 1; 0 where there are none."""
+        """Epoch that was kept, counted from 1; 0 without epochs."""
         return 0 if self.history.empty else int(self.history["val_accuracy"].argmax()) + 1
-
-
-def fit(
-    recipe: Reproduction, train: Side, development: Side, *, seed: int, epochs: int, folder: Path
-) -> Trained:
-    """Train a core and keep the epoch with the best development accuracy.
-
-    Args:
-        recipe: Network and schedule.
-        train: What is learned from.
-        development: What chooses the epoch.
-        seed: Seed of weights, dropout and the order of clips.
-        epochs: Most passes over the training clips.
-        folder: Where `BEST` and `log.csv` go; it need not exist.
-    """
-    keras.utils.set_random_seed(seed)
-    core = build_core(
-        recipe.plan, train[0], n_labels=len(recipe.labels), standardise=recipe.standardise
-    )
-    start = time.perf_counter()
-    if recipe.schedule is None:
-        _fit_planes(core, train, seed)
-        return Trained(core, pd.DataFrame(), time.perf_counter() - start)
-    core.compile(
-        optimizer=recipe.schedule.optimiser,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    patience = recipe.schedule.patience or epochs
-    history = core.fit(
-        *train,
-        validation_data=development,
-        batch_size=recipe.schedule.batch_size,
-        validation_batch_size=ANSWER_BATCH,
-        epochs=epochs,
-        verbose=0,
-        callbacks=keep_best(folder, epochs=epochs, patience=patience, title=recipe.name),
-    )
-    core = keras.models.load_model(folder / BEST)
-    return Trained(core, pd.DataFrame(history.history), time.perf_counter() - start)
-
-
-def answer(core: keras.Model, prepared: Floats) -> Floats:
-    """Logits (n_clips, n_labels) of prepared clips."""
-    return np.asarray(core.predict(prepared, batch_size=ANSWER_BATCH, verbose=0))
-
-
-def _fit_planes(core: keras.Model, train: Side, seed: int) -> None:
-    """Find an SVM's planes and lay them into the last layer.
-
-    Source: scikit-learn, `LinearSVC`, one plane an emotion against all others.
-    """
-    inputs = keras.Model(core.inputs, core.get_layer("logits").input)
-    svm = LinearSVC(max_iter=SVM_ITERATIONS, random_state=seed)
-    svm.fit(answer(inputs, train[0]), train[1])
-    core.get_layer("logits").set_weights([svm.coef_.T, svm.intercept_])
-
-
-Figures = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One training of one recipe.
-
-    Attributes:
-        recipe: What the paper did.
-        split: `random` as the paper did, or `speaker`.
-        seed: Seed of the draw and of the training.
-        epochs: At most so many, where the recipe has more.
-    """
-
-    recipe: Reproduction
-    split: Split
-    seed: int = 0
-    epochs: int | None = None
-
-    @property
-    def place(self) -> Path:
-        """Where it belongs among all runs."""
-        return Path(self.recipe.name, self.split, f"seed-{self.seed}")
-
-    @property
-    def allowed_epochs(self) -> int:
-        """Most passes over the training clips; 0 where there are none."""
-        planned = 0 if self.recipe.schedule is None else self.recipe.schedule.epochs
-        return planned if self.epochs is None else min(self.epochs, planned)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reproduced:
-    """A system that was trained anew.
+    """A trained system.
 
     Attributes:
-        job: What was trained.
+        job: Its recipe, split and seed.
         record: The figures.
         network: From frames to logits.
         calibration: Of its logits, by the development clips.
-        table: Clips and copies of all sides, with `split` and `predicted`.
+        table: Clips and copies of all splits, with `split` and `predicted`.
     """
 
     job: Job
@@ -173,52 +115,112 @@ class Reproduced:
     table: pd.DataFrame
 
 
+def find_jobs(
+    family: str,
+    variant: str | None,
+    split: str | None,
+    *,
+    seeds: Sequence[int],
+    epochs: int | None = None,
+) -> Iterator[Job]:
+    """Yield every training of a system, split by split and seed by seed.
+
+    Args:
+        family: Name of the system.
+        variant: One of its variants; all where None.
+        split: `random` or `speaker`; both where None.
+        seeds: One training each.
+        epochs: Most epochs, where the recipe has more.
+
+    Raises:
+        SerError: A name is unknown.
+    """
+    splits = [known for known in SPLIT_KINDS if split in (None, known)]
+    if not splits:
+        raise SerError(f"{split!r} is not a split; known: {', '.join(SPLIT_KINDS)}.")
+    for recipe in find_reproductions(family, variant):
+        for chosen in splits:
+            for seed in seeds:
+                yield Job(recipe, chosen, seed, epochs)
+
+
+def run_job(job: Job, data: Path, *, runs_folder: Path, out: Path) -> str:
+    """Train, write record and outputs, and return a line that sums them up.
+
+    Args:
+        job: Recipe, split and seed.
+        data: Folder that holds a folder for each corpus.
+        runs_folder: Folder of all run records.
+        out: Folder of the outputs, which lie in `NAME/SPLIT/seed-N` there.
+
+    Raises:
+        CorpusError: No corpus of the recipe is here, or a split would be empty.
+    """
+    folder = out / job.place
+    done = reproduce(job, data, logs=folder / "logs")
+    write_outputs(done, folder)
+    path = done.record.write(runs_folder)
+    record, paper = done.record, PAPERS[job.recipe.name]
+    speakers = "speakers shared" if job.split == "random" else "unseen speakers"
+    parts = [
+        f"{record.name}, {speakers}, seed {job.seed}: {record.test['war']:.1%} right, "
+        f"UAR {record.test['uar']:.1%}, of {record.test['n_clips']:,} clips; "
+        f"the paper has {paper.text}.",
+        *(f"{corpus}, unseen: UAR {f['uar']:.1%}." for corpus, f in record.unseen.items()),
+    ]
+    if missing := record.corpora["missing"] + record.corpora["unseen_missing"]:
+        parts.append(f"Missing in {data}: {', '.join(missing)}.")
+    return " ".join([*parts, f"{path} and {folder} written."])
+
+
 def reproduce(job: Job, data: Path, *, logs: Path) -> Reproduced:
     """Train and test one system once.
 
     Args:
-        job: What is trained.
+        job: Recipe, split and seed.
         data: Folder that holds a folder for each corpus; those of the recipe that are
             missing are left out and named in the record.
-        logs: Where the training writes its checkpoint and log.
+        logs: Folder of checkpoint and log.
 
     Raises:
-        CorpusError: No corpus of the recipe is here, or a side would be empty.
+        CorpusError: No corpus of the recipe is here, or a split would be empty.
     """
     recipe, commit = job.recipe, current_commit()
     present, missing = present_corpora(recipe.corpora, data)
     examples = load_examples(recipe, present, data)
-    rows = draw_sides(recipe, examples.table, job.split, job.seed)
-    front = build_front(recipe.front, recipe.pipeline.features.columns)
-    sides = [_side(front, examples, recipe.labels, chosen) for chosen in rows]
-    trained = fit(recipe, *sides[:2], seed=job.seed, epochs=job.allowed_epochs, folder=logs)
-    logits = [answer(trained.core, clips) for clips, _ in sides]
-    calibration = calibrate(logits[1], sides[1][1])
+    rows = draw_splits(recipe, examples.table, job.split, job.seed)
+    input_layers = build_input_layers(recipe.front, recipe.pipeline.features.columns)
+    splits = [_prepare_split(input_layers, examples, recipe.labels, chosen) for chosen in rows]
+    trained = fit(recipe, *splits[:2], seed=job.seed, epochs=job.allowed_epochs, folder=logs)
+    logits = [predict_logits(trained.core, clips) for clips, _ in splits]
+    calibration = calibrate(logits[1], splits[1][1])
     table = pd.concat(
         examples.table.iloc[chosen].assign(
             split=name, predicted=[recipe.labels[i] for i in answers.argmax(axis=1)]
         )
-        for name, chosen, answers in zip(SIDES, rows, logits, strict=True)
+        for name, chosen, answers in zip(SPLITS, rows, logits, strict=True)
     )
-    heard, unheard = _try_unseen(recipe, data, front, trained.core)
+    unseen, missing_unseen = _test_on_unseen_corpora(recipe, data, input_layers, trained.core)
     record = _record(job, trained, table) | {
         "commit": commit,
-        "corpora": {"present": present, "missing": missing, "unseen_missing": unheard},
-        "unseen": heard,
+        "corpora": {"present": present, "missing": missing, "unseen_missing": missing_unseen},
+        "unseen": unseen,
     }
-    for name, answers, (_, truth) in zip(SIDES[1:], logits[1:], sides[1:], strict=True):
+    for name, answers, (_, truth) in zip(SPLITS[1:], logits[1:], splits[1:], strict=True):
         record[name] = asdict(score(truth, calibration.probabilities(answers), recipe.labels))
-    return Reproduced(job, Record(**record), join(front, trained.core), calibration, table)
+    return Reproduced(job, Record(**record), join(input_layers, trained.core), calibration, table)
 
 
-def _side(front: keras.Model, examples: Examples, labels: tuple[str, ...], rows: Any) -> Side:
-    """Some clips as the core takes them, with their truth."""
-    return prepare(front, [examples.features[row] for row in rows]), examples.truth(labels)[rows]
+def _prepare_split(
+    input_layers: keras.Model, examples: Examples, labels: tuple[str, ...], rows: Any
+) -> Prepared:
+    return prepare(input_layers, [examples.features[row] for row in rows]), examples.truth(labels)[
+        rows
+    ]
 
 
 def _record(job: Job, trained: Trained, table: pd.DataFrame) -> dict[str, Any]:
-    """What a record says of a training, the figures apart."""
-    tested = table[table["split"] == SIDES[2]]
+    tested = table[table["split"] == SPLITS[2]]
     return {
         "family": job.recipe.family,
         "variant": job.recipe.variant,
@@ -226,7 +228,7 @@ def _record(job: Job, trained: Trained, table: pd.DataFrame) -> dict[str, Any]:
         "seed": job.seed,
         "settings": job.recipe.settings,
         "machine": describe_machine(),
-        "n_clips": {name: int((table["split"] == name).sum()) for name in SIDES},
+        "n_clips": {name: int((table["split"] == name).sum()) for name in SPLITS},
         "n_parameters": sum(int(np.prod(w.shape)) for w in trained.core.trainable_weights),
         "epochs": {
             "run": len(trained.history),
@@ -242,22 +244,22 @@ def _record(job: Job, trained: Trained, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _try_unseen(
-    recipe: Reproduction, data: Path, front: keras.Model, core: keras.Model
+def _test_on_unseen_corpora(
+    recipe: Reproduction, data: Path, input_layers: keras.Model, core: keras.Model
 ) -> tuple[dict[str, Figures], list[str]]:
-    """Figures on corpora that were not learned from, and the names of those that are missing.
+    """Return figures on corpora unseen in training, and the names of the missing ones.
 
-    Only emotions that both know are scored.
+    Only emotions that both label sets share are scored.
     """
     here = [name for name in recipe.unseen if CORPORA[name].is_present(data)]
     figures = {}
     for name in here:
         examples = load_examples(replace(recipe, copies="none"), [name], data)
-        logits = answer(core, prepare(front, examples.features))
+        logits = predict_logits(core, prepare(input_layers, examples.features))
         known = set(examples.table["emotion"])
         classes = tuple(label for label in recipe.labels if label in known)
-        heard = narrow(softmax(logits, axis=1), recipe.labels, classes).argmax(axis=1)
-        predicted = pd.Series([classes[i] for i in heard])
+        best = narrow(softmax(logits, axis=1), recipe.labels, classes).argmax(axis=1)
+        predicted = pd.Series([classes[i] for i in best])
         figures[name] = _figures(examples.table["emotion"], predicted)
     return figures, [name for name in recipe.unseen if name not in here]
 
@@ -268,67 +270,124 @@ def _figures(truth: "pd.Series[str]", predicted: "pd.Series[str]") -> Figures:
     return {"uar": uar, "war": float(right.mean()), "n_clips": len(right)}
 
 
-N_SHOWN = 18
-"""Random test clips in the table of a paper, and in ours."""
+def fit(
+    recipe: Reproduction,
+    train: Prepared,
+    development: Prepared,
+    *,
+    seed: int,
+    epochs: int,
+    folder: Path,
+) -> Trained:
+    """Train a core and keep the epoch with the best development accuracy.
+
+    Args:
+        recipe: Network and schedule.
+        train: Training clips.
+        development: Clips that choose the epoch.
+        seed: Seed of weights, dropout and the order of clips.
+        epochs: Most passes over the training clips.
+        folder: Folder of `BEST` and `log.csv`; it need not exist.
+    """
+    keras.utils.set_random_seed(seed)
+    core = build_core(
+        recipe.plan, train[0], n_labels=len(recipe.labels), standardise=recipe.standardise
+    )
+    start = time.perf_counter()
+    if recipe.schedule is None:
+        _fit_svm(core, train, seed)
+        return Trained(core, pd.DataFrame(), time.perf_counter() - start)
+    core.compile(
+        optimizer=recipe.schedule.optimiser,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    patience = recipe.schedule.patience or epochs
+    history = core.fit(
+        *train,
+        validation_data=development,
+        batch_size=recipe.schedule.batch_size,
+        validation_batch_size=PREDICT_BATCH,
+        epochs=epochs,
+        verbose=0,
+        callbacks=keep_best(folder, epochs=epochs, patience=patience, title=recipe.name),
+    )
+    core = keras.models.load_model(folder / BEST)
+    return Trained(core, pd.DataFrame(history.history), time.perf_counter() - start)
+
+
+def _fit_svm(core: keras.Model, train: Prepared, seed: int) -> None:
+    """Fit an SVM and put its planes into the last layer.
+
+    Source: scikit-learn, `LinearSVC`, one plane an emotion against all others.
+    """
+    inputs = keras.Model(core.inputs, core.get_layer("logits").input)
+    svm = LinearSVC(max_iter=SVM_ITERATIONS, random_state=seed)
+    svm.fit(predict_logits(inputs, train[0]), train[1])
+    core.get_layer("logits").set_weights([svm.coef_.T, svm.intercept_])
+
+
+def predict_logits(core: keras.Model, prepared: Floats) -> Floats:
+    """Return logits, (n_clips, n_labels), of prepared clips."""
+    return np.asarray(core.predict(prepared, batch_size=PREDICT_BATCH, verbose=0))
 
 
 def write_outputs(done: Reproduced, folder: Path, *, n_shown: int = N_SHOWN) -> None:
-    """Write curves, confusions, reports, some clips with their answers, and the model.
+    """Write curves, confusion matrices, reports, some clips with their predictions, and the model.
 
     Args:
-        done: What was trained.
-        folder: Where it goes; it need not exist.
+        done: The trained system.
+        folder: Output folder; it need not exist.
         n_shown: Random test clips in `answers.csv`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if done.record.history:
         plot_curves(pd.DataFrame(done.record.history), folder / "curves.png")
-    for side in ("development", "test"):
-        _write_side(done, side, folder)
+    for split in ("development", "test"):
+        _write_write_split(done, split, folder)
     _show_clips(done, n_shown).to_csv(folder / "answers.csv", index=False)
     _export(done, folder / "model")
 
 
-def _write_side(done: Reproduced, side: str, folder: Path) -> None:
-    """Confusion matrix, figures of each emotion, classification report."""
-    figures = getattr(done.record, side)
-    rows, labels = done.table[done.table["split"] == side], list(done.job.recipe.labels)
-    heard = "speakers shared" if done.job.split == "random" else "unseen speakers"
-    title = f"{done.record.name}, {side}, {heard}: {figures['war']:.1%} of {len(rows):,} clips"
-    plot_confusion(figures["confusion"], labels, title, folder / f"confusion_{side}.png")
+def _write_write_split(done: Reproduced, split: str, folder: Path) -> None:
+    figures = getattr(done.record, split)
+    rows, labels = done.table[done.table["split"] == split], list(done.job.recipe.labels)
+    speakers = "speakers shared" if done.job.split == "random" else "unseen speakers"
+    title = f"{done.record.name}, {split}, {speakers}: {figures['war']:.1%} of {len(rows):,} clips"
+    plot_confusion(figures["confusion"], labels, title, folder / f"confusion_{split}.png")
     per_emotion = pd.DataFrame(figures["per_emotion"]).T.rename_axis("emotion")
-    per_emotion.to_csv(folder / f"per_emotion_{side}.csv")
+    per_emotion.to_csv(folder / f"per_emotion_{split}.csv")
     report = classification_report(
         rows["emotion"], rows["predicted"], labels=labels, digits=3, zero_division=0.0
     )
-    (folder / f"report_{side}.txt").write_text(report, encoding="utf-8")
+    (folder / f"report_{split}.txt").write_text(report, encoding="utf-8")
 
 
 def _show_clips(done: Reproduced, n_shown: int) -> pd.DataFrame:
-    """File, actual, predicted, right or wrong, of random test clips."""
     tested = done.table[done.table["split"] == "test"]
-    drawn = tested.sample(min(n_shown, len(tested)), random_state=done.job.seed)
-    right = drawn["emotion"] == drawn["predicted"]
+    sample = tested.sample(min(n_shown, len(tested)), random_state=done.job.seed)
+    right = sample["emotion"] == sample["predicted"]
     return pd.DataFrame(
         {
-            "file": [Path(path).name for path in drawn["path"]],
-            "copy": drawn["copy"],
-            "actual": drawn["emotion"],
-            "predicted": drawn["predicted"],
+            "file": [Path(path).name for path in sample["path"]],
+            "copy": sample["copy"],
+            "actual": sample["emotion"],
+            "predicted": sample["predicted"],
             "verdict": right.map({True: "right", False: "wrong"}),
         }
     )
 
 
 def _export(done: Reproduced, folder: Path) -> None:
-    """The model as SavedModel and as `.keras`, with the manifest that serves both."""
+    """Write the model as SavedModel and `.keras`, with one manifest for both."""
     recipe, job = done.job.recipe, done.job
-    sides: dict[str, tuple[str, ...]] = {"development": (), "test": ()}
+    splits: dict[str, tuple[str, ...]] = {"development": (), "test": ()}
     if job.split == "speaker":
         held_out = held_out_speakers(done.table, job.seed)
-        sides = {side: tuple(s for s in held_out if held_out[s] == side) for side in sides}
+        splits = {split: tuple(s for s in held_out if held_out[s] == split) for split in splits}
     lineage = Lineage(
-        done.record.name, done.table, SpeakerSplit(**sides), job.seed, done.record.commit
+        done.record.name, done.table, SpeakerSplit(**splits), job.seed, done.record.commit
     )
     manifest = export_model(
         done.network,
@@ -339,61 +398,3 @@ def _export(done: Reproduced, folder: Path) -> None:
         lineage=lineage,
     )
     replace(manifest, labels=recipe.labels, metrics={job.split: done.record.test}).write(folder)
-
-
-def find_jobs(
-    family: str,
-    variant: str | None,
-    split: str | None,
-    *,
-    seeds: Sequence[int],
-    epochs: int | None = None,
-) -> Iterator[Job]:
-    """Every training of a system, split by split and seed by seed.
-
-    Args:
-        family: Name of the system.
-        variant: One of its variants; all where None.
-        split: `random` or `speaker`; both where None.
-        seeds: One training each.
-        epochs: At most so many, where the recipe has more.
-
-    Raises:
-        SerError: A name is unknown.
-    """
-    splits = [known for known in SPLITS if split in (None, known)]
-    if not splits:
-        raise SerError(f"{split!r} is not a split; known: {', '.join(SPLITS)}.")
-    for recipe in find_reproductions(family, variant):
-        for chosen in splits:
-            for seed in seeds:
-                yield Job(recipe, chosen, seed, epochs)
-
-
-def run_job(job: Job, data: Path, *, runs_folder: Path, out: Path) -> str:
-    """Train, write record and outputs, and say in a line what came of it.
-
-    Args:
-        job: What is trained.
-        data: Folder that holds a folder for each corpus.
-        runs_folder: Folder of all run records.
-        out: Folder of the outputs, which lie in `NAME/SPLIT/seed-N` there.
-
-    Raises:
-        CorpusError: No corpus of the recipe is here, or a side would be empty.
-    """
-    folder = out / job.place
-    done = reproduce(job, data, logs=folder / "logs")
-    write_outputs(done, folder)
-    path = done.record.write(runs_folder)
-    record, paper = done.record, PAPERS[job.recipe.name]
-    heard = "speakers shared" if job.split == "random" else "unseen speakers"
-    parts = [
-        f"{record.name}, {heard}, seed {job.seed}: {record.test['war']:.1%} right, "
-        f"UAR {record.test['uar']:.1%}, of {record.test['n_clips']:,} clips; "
-        f"the paper has {paper.told}.",
-        *(f"{corpus}, never heard: UAR {f['uar']:.1%}." for corpus, f in record.unseen.items()),
-    ]
-    if missing := record.corpora["missing"] + record.corpora["unseen_missing"]:
-        parts.append(f"Missing in {data}: {', '.join(missing)}.")
-    return " ".join([*parts, f"{path} and {folder} written."])

@@ -1,4 +1,4 @@
-"""Which clips, and which of their copies, a reproduction learns from and is tested on."""
+"""Training, development and test clips of a reproduction, and their augmented copies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from ser_lab.data.protocols import Rows
 from ser_lab.data.splits import CREMA_D_SPLIT, RAVDESS_FOLDS, list_clips, ravdess_speakers
 from ser_lab.reproduce.recipes import COPIES, RandomSplit, Reproduction
 
-Split = Literal["random", "speaker"]
-SPLITS: tuple[Split, ...] = ("random", "speaker")
-"""The papers' split, speakers on both sides; and speakers never heard."""
-SIDES = ("train", "development", "test")
+SplitKind = Literal["random", "speaker"]
+SPLIT_KINDS: tuple[SplitKind, ...] = ("random", "speaker")
+"""The papers' split, with shared speakers, and one with unseen speakers."""
+SPLITS = ("train", "development", "test")
 DEVELOPMENT_FOLDS_ON = 2
-"""How many of RAVDESS's folds the development actors come after the test actors."""
+"""Offset in RAVDESS folds from the test actors to the development actors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +41,12 @@ class Examples:
     features: Sequence[Features]
 
     def truth(self, labels: Sequence[str]) -> npt.NDArray[np.int64]:
-        """(n_rows,) indices into some labels."""
+        """Return (n_rows,) indices into labels."""
         return np.array([labels.index(emotion) for emotion in self.table["emotion"]])
 
 
 def present_corpora(names: Sequence[str], data: Path) -> tuple[list[str], list[str]]:
-    """Split names of corpora into those that are here and those that are missing.
+    """SplitKind names of corpora into those that are here and those that are missing.
 
     Raises:
         CorpusError: None is here.
@@ -62,10 +62,10 @@ def present_corpora(names: Sequence[str], data: Path) -> tuple[list[str], list[s
 
 
 def load_examples(recipe: Reproduction, corpora: Sequence[str], data: Path) -> Examples:
-    """Clips of a recipe's emotions with their features and, where it has any, their copies.
+    """Load clips of a recipe's emotions, with features and any copies.
 
     Args:
-        recipe: Says which emotions, how clips become frames, and whether copies are made.
+        recipe: Emotions, pipeline and copies.
         corpora: Which corpora.
         data: Folder that holds a folder for each corpus.
     """
@@ -78,78 +78,80 @@ def load_examples(recipe: Reproduction, corpora: Sequence[str], data: Path) -> E
             clips, partial(load_features, config=recipe.pipeline, changes=maker)
         )
         known = clips["emotion"].isin(recipe.labels).to_numpy()
-        heard = np.array([clip is not None for clip in loaded])
-        rows = np.flatnonzero(known & heard)
+        has_speech = np.array([clip is not None for clip in loaded])
+        rows = np.flatnonzero(known & has_speech)
         tables.append(clips.iloc[rows].assign(copy=kind))
         features += [clip for i in rows if (clip := loaded[i]) is not None]
     return Examples(pd.concat(tables, ignore_index=True), features)
 
 
-def draw_sides(recipe: Reproduction, table: pd.DataFrame, split: Split, seed: int) -> list[Rows]:
-    """Rows to learn from, to develop on and to test on.
+def draw_splits(
+    recipe: Reproduction, table: pd.DataFrame, split: SplitKind, seed: int
+) -> list[Rows]:
+    """Return rows of the training, development and test clips.
 
     Args:
-        recipe: Says how many clips are drawn, and when copies are made.
+        recipe: Number of clips, and when copies are made.
         table: Of `Examples`.
-        split: `random` as the paper did, or `speaker`.
-        seed: Seed of the draw; another seed tests other RAVDESS actors.
+        split: `random`, as in the paper, or `speaker`.
+        seed: Seed of the split; another seed tests other RAVDESS actors.
 
     Raises:
-        CorpusError: A side would be empty.
+        CorpusError: A split would be empty.
     """
     random = np.random.default_rng(seed)
-    drawn = np.flatnonzero((table["copy"] == "") | (recipe.copies == "before"))
+    sampled = np.flatnonzero((table["copy"] == "") | (recipe.copies == "before"))
     if recipe.balanced:
-        drawn = _balance(table, drawn, random)
+        sampled = _balance(table, sampled, random)
     if split == "random":
-        drawn = random.permutation(drawn)[: recipe.random.most]
-        sides = _cut(table, drawn, recipe.random, seed)
+        sampled = random.permutation(sampled)[: recipe.random.most]
+        splits = _split_randomly(table, sampled, recipe.random, seed)
     else:
-        side = table["speaker"].map(held_out_speakers(table, seed)).fillna("train").to_numpy()
-        sides = [drawn[side[drawn] == name] for name in SIDES]
+        names = table["speaker"].map(held_out_speakers(table, seed)).fillna("train").to_numpy()
+        splits = [sampled[names[sampled] == name] for name in SPLITS]
     if recipe.copies == "after":
         paths = table["path"].astype(str)
-        sides[0] = np.flatnonzero(paths.isin(paths.iloc[sides[0]]))
-    if empty := [name for name, rows in zip(SIDES, sides, strict=True) if not len(rows)]:
+        splits[0] = np.flatnonzero(paths.isin(paths.iloc[splits[0]]))
+    if empty := [name for name, rows in zip(SPLITS, splits, strict=True) if not len(rows)]:
         raise CorpusError(
             f"{recipe.name} by {split}: no clip for {' and '.join(empty)}. "
             "Download the complete corpora."
         )
-    return [np.sort(rows) for rows in sides]
+    return [np.sort(rows) for rows in splits]
 
 
 def held_out_speakers(table: pd.DataFrame, seed: int) -> Mapping[str, str]:
-    """Speakers that are not learned from, with the side that they stand on.
+    """Return the held-out speakers, each with its split.
 
-    RAVDESS actors by EmoBox's folds, the first seed as the shipped models hold them out;
-    CREMA-D's as everywhere here. TESS's two women and SAVEE's four men are learned from: too
-    few to hold out.
+    RAVDESS actors by EmoBox's folds, the first seed as for the shipped models; CREMA-D's by its
+    protocol. TESS's two women and SAVEE's four men are too few to hold out.
     """
     n_folds = len(RAVDESS_FOLDS)
     test = ravdess_speakers(RAVDESS_FOLDS[seed % n_folds])
     development = ravdess_speakers(RAVDESS_FOLDS[(seed + DEVELOPMENT_FOLDS_ON) % n_folds])
-    sides = dict.fromkeys((*development, *CREMA_D_SPLIT.development), "development")
-    sides |= dict.fromkeys((*test, *CREMA_D_SPLIT.test), "test")
+    splits = dict.fromkeys((*development, *CREMA_D_SPLIT.development), "development")
+    splits |= dict.fromkeys((*test, *CREMA_D_SPLIT.test), "test")
     here = set(table["speaker"])
-    return {speaker: side for speaker, side in sides.items() if speaker in here}
+    return {speaker: name for speaker, name in splits.items() if speaker in here}
 
 
 def _balance(table: pd.DataFrame, rows: Rows, random: np.random.Generator) -> Rows:
-    """As many clips of each emotion as of the rarest, drawn at random."""
+    """Sample as many clips of each emotion as of the rarest."""
     emotions = table["emotion"].to_numpy()[rows]
     names, counts = np.unique(emotions, return_counts=True)
     kept = [random.permutation(rows[emotions == name])[: counts.min()] for name in names]
     return np.concatenate(kept)
 
 
-def _cut(table: pd.DataFrame, rows: Rows, split: RandomSplit, seed: int) -> list[Rows]:
-    """Cut drawn rows into three sides by shares."""
+def _split_randomly(table: pd.DataFrame, rows: Rows, split: RandomSplit, seed: int) -> list[Rows]:
     total = sum(split.shares)
     n_develop, n_test = (round(len(rows) * share / total) for share in split.shares[1:])
-    sides: list[Rows] = []
+    splits: list[Rows] = []
     for size in (n_test, n_develop):
         emotions = table["emotion"].iloc[rows] if split.stratified else None
-        rows, side = train_test_split(rows, test_size=size, random_state=seed, stratify=emotions)
-        sides.append(side)
-    test, development = sides
+        rows, held_out = train_test_split(
+            rows, test_size=size, random_state=seed, stratify=emotions
+        )
+        splits.append(held_out)
+    test, development = splits
     return [rows, development, test]

@@ -22,7 +22,7 @@ from ser_lab.reproduce.networks import (
     MeanFrames,
     PaddedFrames,
     build_core,
-    build_front,
+    build_input_layers,
     join,
     prepare,
 )
@@ -38,7 +38,7 @@ from ser_lab.reproduce.recipes import (
 from ser_lab.reproduce.record import FOLDER, Record, read_records
 from ser_lab.reproduce.report import PAPERS
 from ser_lab.reproduce.run import Job, reproduce
-from ser_lab.reproduce.splits import draw_sides
+from ser_lab.reproduce.splits import draw_splits
 from tests.conftest import RATE_HZ, make_babble
 from tests.lab.conftest import JL_PRIMARY, write_clip
 from tests.lab.trees import write_tree
@@ -125,7 +125,7 @@ def test_padding_of_a_batch_does_not_change_a_clip() -> None:
     clips = [random.normal(size=(n, 15)).astype(np.float32) for n in (20, 50)]
     columns = EACH["lstm"].pipeline.features.columns
     for front in (PaddedFrames(30), MeanFrames()):
-        model = build_front(front, columns)
+        model = build_input_layers(front, columns)
         together = prepare(model, clips)
         alone = np.concatenate([prepare(model, [clip]) for clip in clips])
         np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-4)
@@ -141,7 +141,7 @@ def test_padded_frames_are_those_of_sixteen_bit_samples() -> None:
     )
     columns = EACH["lstm"].pipeline.features.columns
     frames = np.concatenate([np.full((len(mfcc), 2), 0.5), mfcc], axis=1).astype(np.float32)
-    (prepared,) = prepare(build_front(PaddedFrames(60), columns), [frames])
+    (prepared,) = prepare(build_input_layers(PaddedFrames(60), columns), [frames])
     np.testing.assert_allclose(prepared[: len(loud), 2:], loud, atol=0.1)
     assert prepared[0, 0] == 0.5 * 32_768
     assert prepared[0, 1] == 0.5
@@ -150,7 +150,7 @@ def test_padded_frames_are_those_of_sixteen_bit_samples() -> None:
 
 def test_mean_mel_bands_are_means_of_power() -> None:
     frames = np.array([[0.0, 1.0], [20.0, 3.0]], np.float32)
-    (means,) = prepare(build_front(MeanFrames(), ("log_mel_0", "mfcc_0")), [frames])
+    (means,) = prepare(build_input_layers(MeanFrames(), ("log_mel_0", "mfcc_0")), [frames])
     np.testing.assert_allclose(means, [(1 + 100) / 2, 2.0], rtol=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_a_joined_network_answers_as_its_parts() -> None:
     recipe = EACH["svm"]
     random = np.random.default_rng(0)
     clips = [random.normal(size=(n, 148)).astype(np.float32) for n in (5, 9)]
-    front = build_front(recipe.front, recipe.pipeline.features.columns)
+    front = build_input_layers(recipe.front, recipe.pipeline.features.columns)
     prepared = prepare(front, clips)
     core = build_core(recipe.plan, prepared, n_labels=5, standardise=True)
     whole = join(front, core)([*pad_features(clips)])
@@ -191,7 +191,7 @@ def test_no_speaker_stands_on_two_sides_of_the_speaker_split(name: str, names: P
     table = list_clips(names, [corpus for corpus in recipe.corpora if corpus != "savee"])
     table = with_copies(table[table["emotion"].isin(recipe.labels)])
     for seed in (0, 1):
-        sides = [set(table["speaker"].iloc[r]) for r in draw_sides(recipe, table, "speaker", seed)]
+        sides = [set(table["speaker"].iloc[r]) for r in draw_splits(recipe, table, "speaker", seed)]
         assert all(sides)
         assert not sides[0] & sides[1] | sides[0] & sides[2] | sides[1] & sides[2]
 
@@ -199,7 +199,7 @@ def test_no_speaker_stands_on_two_sides_of_the_speaker_split(name: str, names: P
 @pytest.mark.parametrize("split", ["random", "speaker"])
 def test_copies_made_after_the_draw_are_of_training_clips_alone(split: str, names: Path) -> None:
     table = with_copies(list_clips(names, ("ravdess",)))
-    train, development, test = draw_sides(EACH["mfcc-lstm-copies-after"], table, split, 0)
+    train, development, test = draw_splits(EACH["mfcc-lstm-copies-after"], table, split, 0)
     assert set(table["copy"].iloc[train]) == {"", "noise"}
     assert set(table["copy"].iloc[[*development, *test]]) == {""}
     assert not set(table["path"].iloc[train]) & set(table["path"].iloc[[*development, *test]])
@@ -207,14 +207,14 @@ def test_copies_made_after_the_draw_are_of_training_clips_alone(split: str, name
 
 def test_copies_made_before_the_draw_put_clips_on_both_sides(names: Path) -> None:
     table = with_copies(list_clips(names, ("ravdess",)))
-    train, _, test = draw_sides(EACH["mfcc-lstm-copies-before"], table, "random", 0)
+    train, _, test = draw_splits(EACH["mfcc-lstm-copies-before"], table, "random", 0)
     shared = set(table["path"].iloc[train]) & set(table["path"].iloc[test])
     assert len(shared) > len(test) / 2
 
 
 def test_sides_are_as_large_as_in_the_papers() -> None:
     table = pd.DataFrame({"emotion": ["sad"] * 4_240, "copy": "", "path": range(4_240)})
-    sides = draw_sides(EACH["lstm"], table, "random", 0)
+    sides = draw_splits(EACH["lstm"], table, "random", 0)
     assert [len(rows) for rows in sides] == [3_703, 368, 161]
 
 
@@ -223,7 +223,7 @@ def test_emotions_are_balanced_before_the_draw(names: Path) -> None:
     table = list_clips(names, ("ravdess", "crema-d"))
     table = table[table["emotion"].isin(COMMON_FIVE)].assign(copy="")
     table = table[~((table["emotion"] == "sad") & (table["corpus"] == "crema-d"))]
-    drawn = np.concatenate(draw_sides(recipe, table.reset_index(drop=True), "random", 0))
+    drawn = np.concatenate(draw_splits(recipe, table.reset_index(drop=True), "random", 0))
     counts = table.iloc[drawn]["emotion"].value_counts()
     assert counts.to_dict() == dict.fromkeys(COMMON_FIVE, 24)
 
