@@ -1,9 +1,9 @@
-"""Many recordings at once: one row each, and how often a batch was right."""
+"""Batches: recordings and zip archives in, one row for each file out."""
 
 import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -21,23 +21,23 @@ MAX_FILES = 200
 MAX_UNPACKED_BYTES = 500_000_000
 """Bytes of all members of all archives together."""
 MAX_NAME = 120
-"""Characters of a name that are shown."""
+"""Longest name that is shown, in characters."""
 BLOCK_BYTES = 1 << 20
 
 
 class BatchError(SerError):
-    """A batch is larger than allowed, or holds nothing to predictor."""
+    """A batch is larger than allowed, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """One file to be judged.
+    """One file of a batch.
 
     Attributes:
-        name: What the visitor calls it, fit to be shown.
-        path: Where it lies; None for one that could not be had.
-        error: Why it could not be had.
-        actual: The emotion that its name tells, where that follows a corpus.
+        name: Its name, safe to be shown.
+        path: Its place on the disk; None where it cannot be unpacked.
+        error: Why it cannot be unpacked.
+        actual: The emotion in its name, where that follows a corpus.
     """
 
     name: str
@@ -46,12 +46,85 @@ class BatchFile:
     actual: str | None = None
 
 
-def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
-    """List what is to be judged, zip archives taken apart.
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """Result of one file.
 
-    Members are written under numbers, never under their own names, so that no name can
-    lead out of the folder; what an archive says about sizes is not believed, the bytes are
-    counted while they are written.
+    Attributes:
+        name: Its name.
+        prediction: Its emotions; None where it cannot be analysed.
+        error: Why it cannot be analysed.
+        actual: The emotion in its name, where that follows a corpus.
+    """
+
+    name: str
+    prediction: Prediction | None
+    error: str = ""
+    actual: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        row = {"file": self.name} | ({} if self.actual is None else {"actual": self.actual})
+        return row | (self.prediction.to_dict() if self.prediction else {"error": self.error})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMetrics:
+    """Accuracy of a batch, where file names contain the emotion.
+
+    Attributes:
+        n_files: Files that were analysed and whose name contains the emotion.
+        accuracy: Share of correct predictions.
+        uar: Unweighted average recall, over the actual emotions.
+        emotions: Actual and predicted emotions, in label order.
+        confusion: Counts, actual emotions down, predicted across.
+    """
+
+    n_files: int
+    accuracy: float
+    uar: float
+    emotions: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def predict_paths(paths: Sequence[Path], predictor: PredictorLike) -> list[BatchRow]:
+    """Analyse recordings and the members of zip archives, which are unpacked for that time.
+
+    Args:
+        paths: Recordings and zip archives.
+        predictor: Predictor of each recording.
+
+    Raises:
+        BatchError: As in `collect_files`.
+    """
+    with TemporaryDirectory() as folder:
+        return list(predict_files(collect_files(paths, Path(folder)), predictor))
+
+
+def predict_files(files: Sequence[BatchFile], predictor: PredictorLike) -> Iterator[BatchRow]:
+    """Analyse one file after another; files that fail yield a row with the reason.
+
+    Args:
+        files: Result of `collect_files`.
+        predictor: Predictor of each recording.
+    """
+    for file in files:
+        if file.path is None:
+            yield BatchRow(file.name, None, file.error, file.actual)
+            continue
+        try:
+            yield BatchRow(file.name, predictor.predict(file.path), actual=file.actual)
+        except SerError as error:
+            # A member is stored under a number; its own name is the one that users know.
+            reason = str(error).replace(file.path.name, file.name)
+            yield BatchRow(file.name, None, reason, file.actual)
+
+
+def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
+    """List the files of a batch, and unpack its zip archives.
+
+    Members are written under numbers, so that no name can lead out of the folder. The sizes in an
+    archive's directory are not trusted: bytes are counted while they are written.
 
     Args:
         paths: Recordings and zip archives.
@@ -61,16 +134,12 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
         BatchError: There are no files or too many, or archives hold too much.
     """
     files: list[BatchFile] = []
-    budget = MAX_UNPACKED_BYTES
-    for path in paths:
-        if zipfile.is_zipfile(path):
-            for file, n_bytes in _unpack(path, folder, len(files), budget):
-                files.append(file)
-                budget -= n_bytes
-                _check_count(files)
-        else:
-            files.append(_file(path.name, path))
-            _check_count(files)
+    for file in _list_files(paths, folder):
+        files.append(file)
+        if len(files) > MAX_FILES:
+            raise BatchError(
+                f"There are more than {MAX_FILES} files, the maximum at a time. Upload fewer."
+            )
     if not files:
         raise BatchError(
             "There is nothing to analyse. Add recordings, or a zip that contains some."
@@ -79,122 +148,14 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
 
 
 def shown_name(name: str) -> str:
-    """A file's name without folders, control and direction marks, at most `MAX_NAME` long."""
+    """Return a file's name without folders, control and direction marks, cut to `MAX_NAME`."""
     last = PurePosixPath(name.replace("\\", "/")).name
     kept = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
     return kept[:MAX_NAME] or "unnamed"
 
 
-def _file(name: str, path: Path | None, error: str = "") -> BatchFile:
-    """A file under the name that a visitor or an archive gives it."""
-    actual = read_emotion(Path(name.replace("\\", "/")))
-    return BatchFile(shown_name(name), path, error, actual)
-
-
-def _check_count(files: Sequence[BatchFile]) -> None:
-    if len(files) > MAX_FILES:
-        raise BatchError(
-            f"There are more than {MAX_FILES} files, the maximum at a time. Upload fewer."
-        )
-
-
-def _unpack(
-    archive: Path, folder: Path, first: int, budget: int
-) -> Iterator[tuple[BatchFile, int]]:
-    """The members of an archive, and how many bytes each took."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            members = [m for m in opened.infolist() if not m.is_dir() and not is_clutter(m)]
-            for i, member in enumerate(members, first):
-                name, target = shown_name(member.filename), folder / f"{i:04d}"
-                try:
-                    with opened.open(member) as source:
-                        n_bytes = _write(source, target, budget, archive.name)
-                except UNREADABLE as error:
-                    target.unlink(missing_ok=True)
-                    reason = f"{name} cannot be unpacked: {error}."
-                    yield _file(member.filename, None, reason), 0
-                    continue
-                budget -= n_bytes
-                yield _file(member.filename, target), n_bytes
-    except zipfile.BadZipFile as error:
-        name = shown_name(archive.name)
-        yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Create it again."), 0
-
-
-def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
-    n_bytes = 0
-    with target.open("xb") as sink:
-        while block := source.read(BLOCK_BYTES):
-            n_bytes += len(block)
-            if n_bytes > budget:
-                raise BatchError(
-                    f"{shown_name(archive)} is larger than {MAX_UNPACKED_BYTES // 1_000_000} MB "
-                    "when unpacked. Split it into smaller archives."
-                )
-            sink.write(block)
-    return n_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRow:
-    """What became of one file.
-
-    Attributes:
-        name: Its name.
-        prediction: What was heard; None where it could not be judged.
-        error: Why it could not be judged.
-        actual: The emotion that its name tells, where that follows a corpus.
-    """
-
-    name: str
-    prediction: Prediction | None
-    error: str = ""
-    actual: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, alike for every row of a batch that could be judged."""
-        told = {"file": self.name} | ({} if self.actual is None else {"actual": self.actual})
-        if self.prediction is None:
-            return told | {"error": self.error}
-        return told | self.prediction.to_dict()
-
-
-@dataclass(frozen=True, slots=True)
-class BatchScores:
-    """How often a batch was right, where file names tell the emotion.
-
-    Attributes:
-        emotions: Those that occur among the actual or the predicted ones, in label order.
-        confusion: Counts, actual emotions down, predicted across.
-        n_files: Files that were judged and whose name tells the emotion.
-        accuracy: Share of them that is right.
-        uar: Mean over the actual emotions of the share of their files that is right.
-    """
-
-    emotions: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    n_files: int
-    accuracy: float
-    uar: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
-            "n_files": self.n_files,
-            "accuracy": self.accuracy,
-            "uar": self.uar,
-            "emotions": list(self.emotions),
-            "confusion": [list(row) for row in self.confusion],
-        }
-
-
-def score_rows(rows: Sequence[BatchRow]) -> BatchScores | None:
-    """Compare what was heard with what the names tell; None where no name tells anything.
-
-    Args:
-        rows: What `predict_files` gave.
-    """
+def measure_rows(rows: Sequence[BatchRow]) -> BatchMetrics | None:
+    """Compare predictions with the emotions in file names; None where no name contains one."""
     pairs = [
         (row.actual, row.prediction.emotion)
         for row in rows
@@ -208,52 +169,66 @@ def score_rows(rows: Sequence[BatchRow]) -> BatchScores | None:
         counts[emotions.index(actual), emotions.index(predicted)] += 1
     support = counts.sum(axis=1)
     recalls = counts.diagonal()[support > 0] / support[support > 0]
-    return BatchScores(
-        emotions=emotions,
-        confusion=tuple(tuple(int(count) for count in row) for row in counts),
+    return BatchMetrics(
         n_files=len(pairs),
         accuracy=float(counts.trace() / len(pairs)),
         uar=float(recalls.mean()),
+        emotions=emotions,
+        confusion=tuple(tuple(row) for row in counts.tolist()),
     )
 
 
-def predict_files(files: Sequence[BatchFile], predictor: PredictorLike) -> Iterator[BatchRow]:
-    """PredictorLike file after file; one that cannot be judged is a row with its reason.
-
-    Args:
-        files: What `collect_files` gave.
-        predictor: Who answers.
-    """
-    for file in files:
-        if file.path is None:
-            yield BatchRow(file.name, None, file.error, file.actual)
-            continue
-        try:
-            yield BatchRow(file.name, predictor.predict(file.path), actual=file.actual)
-        except SerError as error:
-            # A member lies under a number: its own name is what the visitor knows.
-            reason = str(error).replace(file.path.name, file.name)
-            yield BatchRow(file.name, None, reason, file.actual)
-
-
-def predict_paths(paths: Sequence[Path], predictor: PredictorLike) -> list[BatchRow]:
-    """Collect files and judge them all, in a folder that is gone with the last row.
-
-    Args:
-        paths: Recordings and zip archives.
-        predictor: Who answers.
-
-    Raises:
-        BatchError: As in `collect_files`.
-    """
-    with TemporaryDirectory() as folder:
-        return list(predict_files(collect_files(paths, Path(folder)), predictor))
-
-
 def batch_to_dict(rows: Sequence[BatchRow]) -> dict[str, Any]:
-    """A whole batch in plain JSON types: `files`, and `scores` where names tell the emotions."""
-    scores = score_rows(rows)
+    """Return a batch in plain JSON types: `files`, and `scores` where names contain emotions."""
+    metrics = measure_rows(rows)
     return {
         "files": [row.to_dict() for row in rows],
-        "scores": None if scores is None else scores.to_dict(),
+        "scores": None if metrics is None else asdict(metrics),
     }
+
+
+def _list_files(paths: Sequence[Path], folder: Path) -> Iterator[BatchFile]:
+    budget, n_members = MAX_UNPACKED_BYTES, 0
+    for path in paths:
+        if not zipfile.is_zipfile(path):
+            yield _file(path.name, path)
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.infolist():
+                    if member.is_dir() or is_clutter(member):
+                        continue
+                    target = folder / f"{n_members:04d}"
+                    n_members += 1
+                    try:
+                        with archive.open(member) as source:
+                            budget -= _write(source, target, budget, path.name)
+                    except UNREADABLE as error:
+                        target.unlink(missing_ok=True)
+                        reason = f"{shown_name(member.filename)} cannot be unpacked: {error}."
+                        yield _file(member.filename, None, reason)
+                    else:
+                        yield _file(member.filename, target)
+        except zipfile.BadZipFile as error:
+            name = shown_name(path.name)
+            yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Create it again.")
+
+
+def _file(name: str, path: Path | None, error: str = "") -> BatchFile:
+    actual = read_emotion(Path(name.replace("\\", "/")))
+    return BatchFile(shown_name(name), path, error, actual)
+
+
+def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
+    """Copy a member, and return its size in bytes."""
+    n_bytes = 0
+    with target.open("xb") as sink:
+        while block := source.read(BLOCK_BYTES):
+            n_bytes += len(block)
+            if n_bytes > budget:
+                raise BatchError(
+                    f"{shown_name(archive)} is larger than {MAX_UNPACKED_BYTES // 1_000_000} MB "
+                    "when unpacked. Split it into smaller archives."
+                )
+            sink.write(block)
+    return n_bytes

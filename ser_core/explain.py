@@ -13,8 +13,6 @@ from ser_core.prediction import Analysis
 
 MOMENT_S = 0.3
 """Length of a moment, about one and a half syllables."""
-METHOD = "occlusion"
-"""Name of the method: each moment is left out in turn."""
 MIN_MOMENTS = 4
 """Least number of moments of a clip that is explained."""
 
@@ -80,6 +78,6 @@ def to_dict(analysis: Analysis, moments: Sequence[Moment]) -> dict[str, Any]:
     return {
         "emotion": prediction.emotion,
         "confidence": prediction.confidence,
-        "method": METHOD,
+        "method": "occlusion",
         "moments": [asdict(moment) for moment in moments],
     }

@@ -132,8 +132,7 @@ class FeatureWindow:
 
     Attributes:
         features: (n_window_frames, n_features), a view.
-        start_s: Time of its first frame, from the start of the speech; negative in the margin
-            before it.
+        start_s: Time of its first frame from the start of the speech; negative in the margin.
         end_s: Time of the frame after its last one.
     """
 

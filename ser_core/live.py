@@ -141,14 +141,10 @@ class LiveSession:
         ]
 
     def _append(self, rate_hz: int, chunk: Chunk) -> None:
-        known = self._window
-        fits = (
-            known is not None
-            and rate_hz == self._rate_hz
-            and known.dtype == chunk.dtype
-            and known.shape[1:] == chunk.shape[1:]
-        )
-        joined = np.concatenate([known, chunk]) if known is not None and fits else chunk
+        known, joined = self._window, chunk
+        form = (rate_hz, chunk.dtype, chunk.shape[1:])
+        if known is not None and form == (self._rate_hz, known.dtype, known.shape[1:]):
+            joined = np.concatenate([known, chunk])
         self._rate_hz = rate_hz
         self._window = joined[-round(self.config.window_s * rate_hz) :].copy()
         self._last_chunk = time.monotonic()
@@ -160,7 +156,10 @@ class LiveSession:
         window = self._window
         if window is None or len(window) < self.config.first_s * self._rate_hz:
             return None
-        if self._is_quiet(window[-round(self.config.pause_s * self._rate_hz) :]):
+        newest = window[-round(self.config.pause_s * self._rate_hz) :]
+        full_scale = 1.0 if newest.dtype.kind == "f" else float(np.iinfo(newest.dtype).max)
+        peak = float(np.abs(newest.astype(np.float64)).max()) / full_scale
+        if dbfs(peak) < self.config.quiet_dbfs:
             # Speech from before the pause must not count again after it.
             self._window, self._smoothed = None, None
             return None
@@ -168,16 +167,8 @@ class LiveSession:
             prediction = predictor.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
-        return self._smooth(prediction)
-
-    def _is_quiet(self, chunk: Chunk) -> bool:
-        scale = 1.0 if chunk.dtype.kind == "f" else float(np.iinfo(chunk.dtype).max)
-        return dbfs(float(np.abs(chunk.astype(np.float64)).max()) / scale) < self.config.quiet_dbfs
-
-    def _smooth(self, prediction: Prediction) -> Prediction:
-        newest = np.array(prediction.probabilities)
-        if self._smoothed is None or len(self._smoothed) != len(newest):
-            self._smoothed = newest
-        keep = self.config.smoothing
-        self._smoothed = keep * self._smoothed + (1.0 - keep) * newest
+        probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
+        if self._smoothed is None or len(self._smoothed) != len(probabilities):
+            self._smoothed = probabilities
+        self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
         return prediction.with_probabilities(self._smoothed)

@@ -1,6 +1,6 @@
-"""The pictures of a sound: what the field looks at, drawn by librosa and matplotlib.
+"""Plots of a recording and of features, by librosa and matplotlib.
 
-Both are loaded when the first picture is asked for, so that a start does without them.
+Both are imported with the first plot, so that an app starts without them.
 """
 
 import io
@@ -17,22 +17,33 @@ from ser_core.preprocess import Waveform
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 INK, CHALK = "#131617", "#eeebe4"
+COLOURS = "magma"
+FRAME_LENGTH, HOP_LENGTH = 1_024, 256
+MAX_COLUMNS = 1_200
+"""Most frames of a plot; the hop of a longer recording is larger."""
+LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 65.0, 600.0
+VOICED_TOP_DB = 30.0
+"""Frames this far below the loudest have no pitch."""
+MAX_PITCH_S = 30.0
+"""Longest part whose pitch is estimated, which is slow."""
+MAX_BANDS = 400
+"""Most points of a Fourier spectrum; of a longer one, neighbours are averaged."""
+FAINTEST_DB = -60.0
+"""Lower end of the axis of the energy; that of a Fourier spectrum is 20 dB lower."""
 
 
 @dataclass(frozen=True, slots=True)
 class FigureStyle:
-    """How pictures are drawn: how large, and on which axes, so that several can be compared.
+    """Size of plots, and common axes for plots that are compared.
 
     Attributes:
         size_inches: Width and height.
         dots_per_inch: Resolution.
         font_points: Size of the text.
-        end_s: Where the time axis ends; where None, at the end of the sound.
-        peak: Where the axis of the waveform ends; where None, at the highest sample.
-        loudest: The RMS that is 0 dB in the picture of the energy; where None, that of the
-            loudest frame.
+        end_s: End of the time axis; None for the end of the recording.
+        peak: End of the axis of the waveform; None for the highest sample.
+        loudest: RMS of 0 dB in the plot of the energy; None for that of the loudest frame.
     """
 
     size_inches: tuple[float, float] = (8.0, 2.6)
@@ -44,53 +55,15 @@ class FigureStyle:
 
 
 PAGE = FigureStyle()
-"""How the page has its pictures."""
-
-
-def to_png(draw: Callable[["Axes"], None], look: FigureStyle) -> bytes:
-    """Draw a picture.
-
-    Args:
-        draw: Draws on empty axes.
-        look: Size of the picture and of its text.
-    """
-    from matplotlib.figure import Figure
-
-    # Outside pyplot, whose state threads would share.
-    figure = Figure(look.size_inches, look.dots_per_inch, facecolor=INK, layout="constrained")
-    axes = figure.add_subplot(facecolor=INK)
-    draw(axes)
-    axes.tick_params(colors=CHALK, labelsize=look.font_points)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=CHALK, fontsize=look.font_points)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
-
-
-COLOURS = "magma"
-FRAME_LENGTH, HOP_LENGTH = 1_024, 256
-MAX_COLUMNS = 1_200
-"""Frames of a picture: a longer sound is looked at less often."""
-LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 65.0, 600.0
-VOICED_TOP_DB = 30.0
-"""Frames this far below the loudest are drawn without a pitch."""
-MAX_PITCH_S = 30.0
-"""Longest sound whose pitch is drawn: the estimate is slow."""
-MAX_BANDS = 400
-"""Points of a Fourier spectrum: of a longer one, neighbours are averaged."""
-FAINTEST_DB = -60.0
-"""Where the axis of the energy begins; that of a Fourier spectrum begins 20 dB lower."""
+"""Style of the plots on the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture of a sound.
+    """A plot of a recording.
 
     Attributes:
-        name: Which one, a key of `PAPER_PICTURES`.
+        name: Its kind, a key of `PAPER_PICTURES`.
         png: The file.
     """
 
@@ -105,35 +78,30 @@ def draw_sound(
     pictures: "Mapping[str, Draw] | None" = None,
     look: FigureStyle = PAGE,
 ) -> tuple[Picture, ...]:
-    """Draw pictures of a sound.
+    """Draw plots of a recording.
 
     Args:
         waveform: (n_samples,) float32, mono.
         sample_rate_hz: Its rate.
-        pictures: Which ones, `PICTURES` or `PAPER_PICTURES`; the former where None.
+        pictures: `PICTURES`, also where None, or `PAPER_PICTURES`.
         look: Size and axes.
 
     Returns:
-        One picture for each of them, in that order.
+        One plot for each of them, in that order.
 
     Source: librosa; McFee et al. 2015. Pitch: YIN, de Cheveigné and Kawahara 2002.
     """
-    sound = _Sound.of(waveform, sample_rate_hz, look)
-    return tuple(Picture(name, _png(sound, draw)) for name, draw in (pictures or PICTURES).items())
-
-
-def loudest_frame(waveform: Waveform) -> float:
-    """RMS of the loudest frame of a sound, as the picture of the energy has it.
-
-    Args:
-        waveform: (n_samples,) float32, mono.
-    """
-    level = librosa.feature.rms(y=waveform, frame_length=FRAME_LENGTH, hop_length=HOP_LENGTH)
-    return float(level.max())
+    hop = max(HOP_LENGTH, -(-len(waveform) // MAX_COLUMNS))
+    frames = librosa.stft(waveform, n_fft=FRAME_LENGTH, hop_length=hop)
+    sound = _Sound(waveform, sample_rate_hz, hop, np.abs(frames) ** 2, look)
+    return tuple(
+        Picture(name, _to_png(lambda axes, draw=draw: draw(axes, sound), look))  # type: ignore[misc]
+        for name, draw in (pictures or PICTURES).items()
+    )
 
 
 def draw_features(features: npt.NDArray[np.floating[Any]], hop_s: float) -> bytes:
-    """Draw what a network sees: a column a frame, each row brought to its own range.
+    """Draw the input of a model as an image, each row scaled to its own range.
 
     Args:
         features: (n_frames, n_features).
@@ -151,12 +119,35 @@ def draw_features(features: npt.NDArray[np.floating[Any]], hop_s: float) -> byte
         axes.imshow(level, origin="lower", aspect="auto", extent=extent, cmap=COLOURS)
         axes.set(xlabel="s", ylabel="feature")
 
-    return to_png(draw, PAGE)
+    return _to_png(draw, PAGE)
+
+
+def loudest_frame(waveform: Waveform) -> float:
+    """Return the RMS of the loudest frame of a recording, see `FigureStyle.loudest`."""
+    level = librosa.feature.rms(y=waveform, frame_length=FRAME_LENGTH, hop_length=HOP_LENGTH)
+    return float(level.max())
+
+
+def _to_png(draw: Callable[["Axes"], None], look: FigureStyle) -> bytes:
+    from matplotlib.figure import Figure
+
+    # Without pyplot, whose state threads would share.
+    figure = Figure(look.size_inches, look.dots_per_inch, facecolor=INK, layout="constrained")
+    axes = figure.add_subplot(facecolor=INK)
+    draw(axes)
+    axes.tick_params(colors=CHALK, labelsize=look.font_points)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=CHALK, fontsize=look.font_points)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
 class _Sound:
-    """A sound and its power, computed once for all pictures."""
+    """A recording and its power, computed once for all plots."""
 
     waveform: Waveform
     rate_hz: int
@@ -164,31 +155,15 @@ class _Sound:
     power: npt.NDArray[np.float32]  # (1 + FRAME_LENGTH // 2, n_frames)
     look: FigureStyle
 
-    @classmethod
-    def of(cls, waveform: Waveform, rate_hz: int, look: FigureStyle) -> "_Sound":
-        hop = max(HOP_LENGTH, -(-len(waveform) // MAX_COLUMNS))
-        frames = librosa.stft(waveform, n_fft=FRAME_LENGTH, hop_length=hop)
-        return cls(waveform, rate_hz, hop, np.abs(frames) ** 2, look)
-
     @property
     def end_s(self) -> float:
-        """Where the time axis ends."""
         return self.look.end_s or len(self.waveform) / self.rate_hz
 
     def show(self, axes: "Axes", rows: npt.NDArray[Any], **options: Any) -> None:
-        """Draw (n_rows, n_frames) as an image with librosa's axes."""
         from librosa.display import specshow
 
-        specshow(
-            rows,
-            ax=axes,
-            sr=self.rate_hz,
-            hop_length=self.hop,
-            n_fft=FRAME_LENGTH,
-            x_axis="time",
-            cmap=COLOURS,
-            **options,
-        )
+        options |= {"sr": self.rate_hz, "hop_length": self.hop, "n_fft": FRAME_LENGTH}
+        specshow(rows, ax=axes, x_axis="time", cmap=COLOURS, **options)
         axes.set(xlabel="s", xlim=(0.0, self.end_s))
 
 
@@ -247,7 +222,7 @@ def _pitch(axes: "Axes", sound: _Sound) -> None:
     level = librosa.feature.rms(y=samples, frame_length=FRAME_LENGTH, hop_length=sound.hop)[0]
     voiced = librosa.amplitude_to_db(level, ref=np.max) > -VOICED_TOP_DB
     shown = np.where(voiced & (pitch < 0.98 * HIGHEST_PITCH_HZ), pitch, np.nan)
-    axes.plot(_moments_s(len(shown), sound), shown, ".", color="#f7b267", markersize=3)
+    axes.plot(_times_s(len(shown), sound), shown, ".", color="#f7b267", markersize=3)
     axes.set(xlabel="s", ylabel="Hz", xlim=(0.0, min(sound.end_s, MAX_PITCH_S)))
     axes.set_ylim(LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ)
 
@@ -255,11 +230,11 @@ def _pitch(axes: "Axes", sound: _Sound) -> None:
 def _energy(axes: "Axes", sound: _Sound) -> None:
     level = librosa.feature.rms(y=sound.waveform, frame_length=FRAME_LENGTH, hop_length=sound.hop)
     shown = librosa.amplitude_to_db(level[0], ref=sound.look.loudest or np.max, top_db=None)
-    axes.fill_between(_moments_s(len(shown), sound), FAINTEST_DB, shown, color="#5fb3b1")
+    axes.fill_between(_times_s(len(shown), sound), FAINTEST_DB, shown, color="#5fb3b1")
     axes.set(xlabel="s", ylabel="dB", xlim=(0.0, sound.end_s), ylim=(FAINTEST_DB, 0.0))
 
 
-def _moments_s(n_frames: int, sound: _Sound) -> npt.NDArray[np.float64]:
+def _times_s(n_frames: int, sound: _Sound) -> npt.NDArray[np.float64]:
     return np.arange(n_frames) * sound.hop / sound.rate_hz
 
 
@@ -273,14 +248,10 @@ PICTURES: dict[str, Draw] = {
     "pitch": _pitch,
     "energy": _energy,
 }
-"""What the page draws."""
+"""Plots of the page."""
 PAPER_PICTURES: dict[str, Draw] = {
     "waveform": _waveform,
     "Fourier spectrum": _spectrum,
     **PICTURES,
 }
-"""What papers and notebooks of the field show."""
-
-
-def _png(sound: _Sound, draw: Draw) -> bytes:
-    return to_png(lambda axes: draw(axes, sound), sound.look)
+"""Plots of the field's papers and notebooks."""

@@ -15,6 +15,8 @@ from ser_core.quality import QualityWarning
 class Prediction:
     """Emotions of one recording.
 
+    Raises a `ValueError` where the numbers of probabilities and labels differ.
+
     Attributes:
         labels: Emotions in the model's order.
         probabilities: One a label, in the same order; they sum to 1.
@@ -39,6 +41,11 @@ class Prediction:
     weights: str = ""
     certain_from: float = 0.0
 
+    def __post_init__(self) -> None:
+        n_probabilities, n_labels = len(self.probabilities), len(self.labels)
+        if n_probabilities != n_labels:
+            raise ValueError(f"{n_probabilities} probabilities for {n_labels} labels.")
+
     @classmethod
     def from_probabilities(
         cls, probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str], **rest: Any
@@ -49,11 +56,7 @@ class Prediction:
             probabilities: (n_emotions,) in the order of `labels`.
             labels: The model's labels.
             **rest: The other attributes.
-
-        Raises:
-            ValueError: The numbers of probabilities and labels differ.
         """
-        _check_width(probabilities, labels)
         return cls(tuple(labels), tuple(map(float, probabilities)), **rest)
 
     @property
@@ -72,15 +75,7 @@ class Prediction:
         return self.confidence >= self.certain_from
 
     def with_probabilities(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> Self:
-        """Return the same prediction with other probabilities.
-
-        Args:
-            probabilities: (n_emotions,) in the order of `labels`.
-
-        Raises:
-            ValueError: The numbers of probabilities and labels differ.
-        """
-        _check_width(probabilities, self.labels)
+        """Return the same prediction with other probabilities, in the order of `labels`."""
         return replace(self, probabilities=tuple(map(float, probabilities)))
 
     def ranked(self) -> tuple[tuple[str, float], ...]:
@@ -102,11 +97,6 @@ class Prediction:
             "timings_ms": dict(self.timings_ms),
             "model": self.model,
         }
-
-
-def _check_width(probabilities: Sequence[float] | npt.NDArray[Any], labels: Sequence[str]) -> None:
-    if len(probabilities) != len(labels):
-        raise ValueError(f"{len(probabilities)} probabilities for {len(labels)} labels.")
 
 
 @dataclass(frozen=True, slots=True)

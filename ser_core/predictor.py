@@ -50,11 +50,7 @@ class Predictor:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Self:
-        """Open a model folder, see `load_model`.
-
-        Raises:
-            ModelError: The folder does not match its manifest, or cannot be loaded.
-        """
+        """Open a model folder, see `load_model`."""
         return cls(load_model(folder))
 
     @property
@@ -91,14 +87,10 @@ class Predictor:
             source: As in `predict`.
             denoise: Whether to reduce background noise, even where the model was trained
                 without that.
-
-        Raises:
-            AudioError: As in `predict`.
-            NoSpeechError: As in `predict`.
         """
         try:
             clip = self.prepare(source, denoise=denoise)
-            with clip.stopwatch.stage("model"):
+            with _timed(clip.timings_ms, "model"):
                 answers = self.infer([window.features for window in clip.windows])
             analysis = self.postprocess(clip, answers)
         except Exception as error:
@@ -111,18 +103,18 @@ class Predictor:
 
     def prepare(self, source: AudioSource, *, denoise: bool = False) -> "PreparedClip":
         """Do all of `analyse` before the model, so that clips can share a batch."""
-        config, stopwatch = self.pipeline(denoise=denoise), Stopwatch()
-        with stopwatch.stage("load"):
+        config, timings_ms = self.pipeline(denoise=denoise), dict[str, float]()
+        with _timed(timings_ms, "load"):
             waveform = load_audio(source, config.audio)  # (n_samples,)
-        with stopwatch.stage("preprocess"):
+        with _timed(timings_ms, "preprocess"):
             speech = preprocess(waveform, config)  # (n_speech_samples,)
             warnings = assess_quality(waveform, speech, config)
-        with stopwatch.stage("features"):
+        with _timed(timings_ms, "features"):
             features = extract_features(speech.samples, config)  # (n_frames, n_features)
-        with stopwatch.stage("speech"):
+        with _timed(timings_ms, "speech"):
             check_speech(speech.samples, features, config)
         windows = tuple(cut_windows(features, config))
-        return PreparedClip(waveform, speech, warnings, features, windows, stopwatch)
+        return PreparedClip(waveform, speech, warnings, features, windows, timings_ms)
 
     def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
         """Run the model over windows, those of similar length together.
@@ -137,14 +129,10 @@ class Predictor:
         return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
 
     def postprocess(self, clip: "PreparedClip", answers: Probabilities) -> Analysis:
-        """Do all of `analyse` after the model.
-
-        Args:
-            clip: Result of `prepare`.
-            answers: (n_windows, n_emotions), result of `infer` for its windows.
-        """
+        """Do all of `analyse` after the model; `answers` are those of `infer` for the windows."""
         speech, manifest = clip.speech, self.manifest
         rate_hz = self.config.audio.sample_rate_hz
+        total_ms = round(sum(clip.timings_ms.values()), 3)
         prediction = Prediction.from_probabilities(
             answers.mean(axis=0),
             self.labels,
@@ -152,7 +140,7 @@ class Predictor:
             speech_start_s=speech.start_s,
             speech_end_s=speech.end_s,
             warnings=clip.warnings,
-            timings_ms=clip.stopwatch.timings_ms(),
+            timings_ms=clip.timings_ms | {"total": total_ms},
             model=f"{manifest.name} {manifest.version}",
             weights=manifest.weights_sha256,
             certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
@@ -185,23 +173,12 @@ class Predictor:
         self.model(np.zeros((1, n_frames, len(self.manifest.columns)), np.float32))
 
 
-class Stopwatch:
-    """Milliseconds of each stage, in the order in which they ran."""
-
-    def __init__(self) -> None:
-        """Start without a stage."""
-        self._stages: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure the body of a `with` statement."""
-        start = time.perf_counter()
-        yield
-        self._stages[name] = round((time.perf_counter() - start) * 1_000, 3)
-
-    def timings_ms(self) -> dict[str, float]:
-        """Return the milliseconds of each stage, and their sum as `total`."""
-        return self._stages | {"total": round(sum(self._stages.values()), 3)}
+@contextmanager
+def _timed(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the duration of the body of a `with` statement to `timings_ms`."""
+    start = time.perf_counter()
+    yield
+    timings_ms[stage] = round((time.perf_counter() - start) * 1_000, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +191,7 @@ class PreparedClip:
         warnings: Faults of the recording.
         features: (n_frames, n_features) of the speech.
         windows: Windows over the features, the input of the model.
-        stopwatch: Milliseconds of each stage so far.
+        timings_ms: Milliseconds of each stage so far.
     """
 
     waveform: Waveform
@@ -222,7 +199,7 @@ class PreparedClip:
     warnings: tuple[QualityWarning, ...]
     features: Features
     windows: tuple[FeatureWindow, ...]
-    stopwatch: Stopwatch
+    timings_ms: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,11 +49,7 @@ def preprocess(waveform: Waveform, config: PipelineConfig) -> Speech:
 
 
 def preprocess_stages(waveform: Waveform, config: PipelineConfig) -> Iterator[tuple[str, Speech]]:
-    """Yield the name and the result of each stage of `preprocess`, which has the arguments.
-
-    Yields:
-        `levelled`, `trimmed` and, where noise is reduced, `denoised`.
-    """
+    """Yield the stages of `preprocess`: `levelled`, `trimmed` and, where set, `denoised`."""
     settings = config.preprocess
     rate_hz = config.audio.sample_rate_hz
     if settings.remove_dc:

@@ -1,15 +1,13 @@
 """Warnings about faults of a recording, each with a remedy."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import librosa
 import numpy as np
 
 from ser_core.config import PipelineConfig
 from ser_core.preprocess import Speech, Waveform, dbfs
-
-WarningCode = Literal["too_quiet", "clipped", "noisy", "short"]
 
 FRAME_S = 0.128
 """Frame of the level, the same for every model."""
@@ -36,7 +34,7 @@ class QualityWarning:
         message: A sentence with the fault and its remedy.
     """
 
-    code: WarningCode
+    code: Literal["too_quiet", "clipped", "noisy", "short"]
     message: str
 
 
@@ -63,7 +61,7 @@ def assess_quality(
     faint, loud = np.percentile(rms, [5.0, 95.0])
     snr_db = dbfs(loud) - dbfs(faint) if faint > 0.0 else float("inf")
     speech_s = speech.end_s - speech.start_s
-    found: list[tuple[bool, WarningCode, str]] = [
+    found: list[tuple[bool, Any, str]] = [
         (
             loudest_dbfs < QUIET_DBFS,
             "too_quiet",

@@ -104,11 +104,11 @@ class ModelSwitch:
             try:
                 self._settle_on(open_better())
             except Exception as error:
-                is_offline = isinstance(error, OfflineError)
-                self.state = ModelState.OFFLINE if is_offline else ModelState.FAILED
                 message = "Still using the %s model. %s"
                 is_bug = not isinstance(error, SerError)
                 logger.warning(message, self.manifest.name, error, exc_info=is_bug)
+                is_offline = isinstance(error, OfflineError)
+                self.state = ModelState.OFFLINE if is_offline else ModelState.FAILED
 
         self.state = ModelState.FETCHING
         threading.Thread(target=open_it, daemon=True).start()

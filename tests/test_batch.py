@@ -16,8 +16,8 @@ from ser_core.batch import (
     BatchError,
     BatchRow,
     collect_files,
+    measure_rows,
     predict_files,
-    score_rows,
     shown_name,
 )
 from ser_core.errors import AudioError
@@ -180,7 +180,7 @@ def test_scores_count_the_rows_that_were_judged_and_whose_names_tell() -> None:
         told("angry", None),
         told(None, "happy"),
     ]
-    scores = score_rows(rows)
+    scores = measure_rows(rows)
     assert scores is not None
     assert scores.n_files == 5
     assert scores.emotions == ("calm", "sad", "angry")
@@ -188,4 +188,4 @@ def test_scores_count_the_rows_that_were_judged_and_whose_names_tell() -> None:
     truth, predicted = ["sad"] * 4 + ["angry"], ["sad"] * 3 + ["calm", "angry"]
     assert scores.accuracy == pytest.approx(accuracy_score(truth, predicted))
     assert scores.uar == pytest.approx(balanced_accuracy_score(truth, predicted))
-    assert score_rows([told(None, "happy"), told("sad", None)]) is None
+    assert measure_rows([told(None, "happy"), told("sad", None)]) is None

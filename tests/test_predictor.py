@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ser_core.config import PipelineConfig
 from ser_core.errors import AudioError, NoSpeechError
+from ser_core.features import extract_features
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
-from ser_core.predictor import Predictor
+from ser_core.predictor import Predictor, trace_pipeline
+from ser_core.preprocess import Waveform, preprocess
 from tests.conftest import RATE_HZ, make_babble
 
 
@@ -149,3 +153,34 @@ def test_importing_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> 
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def tone() -> Waveform:
+    """A second of a rising tone between silences, with an offset."""
+    t = np.arange(RATE_HZ) / RATE_HZ
+    rising = 0.2 * np.sin(2 * np.pi * (200 + 100 * t) * t)
+    silence = np.zeros(RATE_HZ // 2)
+    return (np.concatenate([silence, rising, silence]) + 0.1).astype(np.float32)
+
+
+@pytest.mark.parametrize("denoise", [False, True])
+def test_the_last_stage_of_a_trace_is_the_input_of_the_model(tone: Waveform, denoise: bool) -> None:
+    plain = PipelineConfig()
+    config = replace(plain, preprocess=replace(plain.preprocess, noise_reduction=denoise))
+    trace = trace_pipeline((RATE_HZ, tone), config)
+    assert list(trace.stages) == [
+        "loaded", "levelled", "trimmed", *(["denoised"] if denoise else [])
+    ]  # fmt: skip
+    speech = preprocess(tone, config).samples
+    np.testing.assert_array_equal([*trace.stages.values()][-1], speech)
+    np.testing.assert_array_equal(trace.features, extract_features(speech, config))
+
+
+def test_each_stage_of_a_trace_does_what_its_name_says(tone: Waveform) -> None:
+    stages = trace_pipeline((RATE_HZ, tone), PipelineConfig()).stages
+    np.testing.assert_array_equal(stages["loaded"], tone)
+    assert len(stages["levelled"]) == len(tone)
+    assert abs(stages["levelled"].mean()) < 1e-4
+    assert np.abs(stages["levelled"]).max() == pytest.approx(1.0)
+    assert 0.9 * RATE_HZ < len(stages["trimmed"]) < 1.3 * RATE_HZ

@@ -13,7 +13,7 @@ import pytest
 
 from ser_core.errors import ModelError
 from ser_core.registry import fetch_model, open_predictor, parse_address, resolve
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_cli
 from tests.fake_hub import FakeHub, Fault, serve_hub, use_hub
 from tests.fake_repos import Repo
 
@@ -158,30 +158,29 @@ def test_a_download_that_breaks_off_is_an_error_and_the_next_one_ends_it(
     assert (fetch_model(ADDRESS).path / "network.keras").read_bytes() == repo.files["network.keras"]
 
 
-def run_predict(url: str, cache: Path, model: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ser_core", "predict", "--json", "--model", model, CLIP],
-        cwd=ROOT,
-        env=os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(cache)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_the_command_line_runs_a_model_of_the_hub_and_tells_its_commit_once(
     hub: FakeHub, repo: Repo, tmp_path: Path
 ) -> None:
-    done = run_predict(hub.url, tmp_path, ADDRESS)
+    done = subprocess.run(
+        [sys.executable, "-m", "ser_core", "predict", "--json", "--model", ADDRESS, CLIP],
+        cwd=ROOT,
+        env=os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"].startswith("compact ")
     assert done.stderr.count(repo.commit) == 1
 
 
-def test_the_command_line_says_in_one_line_that_the_hub_cannot_be_reached(tmp_path: Path) -> None:
+def test_the_command_line_says_in_one_line_that_the_hub_cannot_be_reached(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        dead = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    done = run_predict(dead, tmp_path, ADDRESS)
-    assert done.returncode == 2
+        dead = FakeHub(url=f"http://127.0.0.1:{probe.getsockname()[1]}")
+    use_hub(dead, monkeypatch, cache=tmp_path / "nothing")
+    done = run_cli("predict", "--model", ADDRESS, ROOT / CLIP)
+    assert (done.exit_code, done.stdout, hub.requests) == (2, "", [])
     complaint = done.stderr.splitlines()[-1]
     assert complaint.startswith(f"moodmirror: manifest.json of {ADDRESS}@main cannot be fetched")

@@ -1,14 +1,13 @@
-"""Any recording, or an array, to one mono waveform at one rate, within limits.
+"""Load any recording, or an array, as one mono waveform at one rate, within limits.
 
-libsndfile decodes WAV, FLAC, MP3, Ogg Vorbis and Opus; ffmpeg decodes what phones
-and browsers write (`ser_core.audio.ffmpeg`). What a file is, its content tells, never its
-name.
+libsndfile decodes WAV, FLAC, MP3, Ogg Vorbis and Opus; ffmpeg decodes the formats of phones and
+browsers (`ser_core.audio.ffmpeg`). The format is detected from a file's content, never its name.
 """
 
 import io
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +37,12 @@ _WAV_SLACK_BYTES = 4_096  # some recorders count their own header into the data
 def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> npt.NDArray[np.float32]:
     """Load a recording as one mono waveform.
 
-    Channels are averaged, then soxr resamples (quality HQ). Integers are scaled
-    to [-1, 1) by their type; floats are taken as they are.
+    Channels are averaged, then soxr resamples (quality HQ). Integers are scaled to [-1, 1) by
+    their type; floats are not scaled.
 
-    Cut off counts a WAV whose data chunk is more than 4,096 bytes shorter than its
-    header says, a FLAC that ends early, and an m4a, mp4 or webm that ffmpeg finds
-    incomplete. MP3, Ogg and ADTS carry no length to rely on: of one that was cut,
-    what is left is loaded.
+    Truncated files are rejected: a WAV whose data chunk is more than 4,096 bytes shorter than its
+    header says, a FLAC that ends early, and an m4a, mp4 or webm that ffmpeg finds incomplete.
+    MP3, Ogg and ADTS have no reliable length: of a truncated one, the rest is loaded.
 
     Args:
         source: Path of a file, or `(sample_rate_hz, samples)` with samples
@@ -56,20 +54,20 @@ def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> npt.NDAr
         Waveform, (n_samples,) float32 at `config.sample_rate_hz`.
 
     Raises:
-        AudioError: The source cannot be read or breaks a limit; the message says
-            what was found, what is expected and what to do.
+        AudioError: The source cannot be read or breaks a limit.
     """
-    opened: AbstractContextManager[Stream]
     if isinstance(source, tuple):
-        opened = nullcontext(_from_array(source))
-    elif isinstance(source, str | Path):
-        opened = _from_file(Path(source), config)
-    else:
+        return to_waveform(_from_array(source), config)
+    if not isinstance(source, str | Path):
         raise AudioError(
             f"Got {type(source).__name__} as a recording; expected the path of a file or "
             "(sample_rate_hz, samples). Choose a file or record again."
         )
-    with opened as stream:
+    path = Path(source)
+    content = _read(path, config)
+    demuxer = demuxer_for(content)
+    decoded = decode(path, demuxer, config) if demuxer else _from_libsndfile(content, path.name)
+    with decoded as stream:
         return to_waveform(stream, config)
 
 
@@ -105,21 +103,11 @@ def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
 
 
 def _to_float(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Scale integers to [-1, 1) by their type; leave floats alone."""
     if block.dtype.kind == "f":
         return block
     full_scale = 2.0 ** (8 * block.dtype.itemsize - 1)
     zero = full_scale if block.dtype.kind == "u" else 0.0
     return (block - zero) / full_scale
-
-
-@contextmanager
-def _from_file(path: Path, config: AudioConfig) -> Iterator[Stream]:
-    content = _read(path, config)
-    demuxer = demuxer_for(content)
-    decoded = decode(path, demuxer, config) if demuxer else _from_libsndfile(content, path.name)
-    with decoded as stream:
-        yield stream
 
 
 def _read(path: Path, config: AudioConfig) -> bytes:
@@ -150,7 +138,7 @@ def _read(path: Path, config: AudioConfig) -> bytes:
 
 
 class _Content(io.BytesIO):
-    """Stays where it is when libsndfile seeks to before the start, as damaged files make it do."""
+    """A file that ignores seeks to before its start, which damaged files cause in libsndfile."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         try:
@@ -160,7 +148,7 @@ class _Content(io.BytesIO):
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
-    """Never seeks: after each read soundfile does, which fails at the end of a streamed FLAC."""
+    """A file without seeks; soundfile's, after each read, fail at the end of a streamed FLAC."""
 
     def seekable(self) -> bool:
         return False
@@ -191,11 +179,10 @@ def _blocks(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _mend_wav(content: bytes, name: str) -> bytes:
-    """Refuse a WAV that was cut off; make one that was written to a pipe readable.
+    """Reject a truncated WAV, and repair one that was written to a pipe.
 
-    Who writes to a pipe cannot go back to fill in the size of the data chunk. Some
-    leave a huge one, which libsndfile reads as «to the end»; some leave 0, which it
-    takes at its word, so a huge one replaces it.
+    A pipe cannot be rewound to fill in the size of the data chunk. Some programs leave a huge
+    one, which libsndfile reads as "to the end"; some leave 0, which a huge one replaces here.
     """
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
         return content

@@ -1,8 +1,8 @@
-"""Sound on its way in: one form for every decoder, and the limits on all of them.
+"""Decoded audio as a stream of blocks, and its limits, mixing and resampling.
 
-Blocks are checked, mixed down and resampled one by one. A recording that is
-longer than allowed is refused while it is decoded, whatever its header claims,
-and memory holds one block and the waveform that comes out.
+Blocks are checked, mixed down and resampled one by one. A recording that is longer than allowed
+is rejected while it is decoded, whatever its header claims, and memory holds one block and the
+resulting waveform.
 """
 
 from collections.abc import Iterator
@@ -17,24 +17,24 @@ from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 
 BLOCK_FRAMES = 65_536
-"""Most frames that a decoder hands over at once."""
+"""Most frames of a block."""
 
 CUT_OFF = "is cut off: it ends earlier than its header says. Record or export it again."
-"""What every message on a truncated file says after its name."""
+"""Message for a truncated file, after its name."""
 
 _LARGEST_SAMPLE = 2.0**32  # above any PCM code that someone stores as a float
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a decoder hands over.
+    """Output of a decoder.
 
     Attributes:
-        name: What messages call the recording; never its folder.
-        sample_rate_hz: The recording's own rate.
-        n_channels: The recording's own channels.
+        name: Name of the recording in messages, without its folder.
+        sample_rate_hz: Original rate.
+        n_channels: Original number of channels.
         blocks: Each (n_frames, n_channels), of any float type.
-        n_promised: Frames that the header promises, where such headers can be trusted.
+        n_promised: Number of frames in the header, where such headers are reliable.
     """
 
     name: str
@@ -48,15 +48,14 @@ def to_waveform(stream: Stream, config: AudioConfig) -> npt.NDArray[np.float32]:
     """Average the channels and resample with soxr (quality HQ), within the limits.
 
     Args:
-        stream: What a decoder handed over; its blocks are used up.
+        stream: Output of a decoder; its blocks are consumed.
         config: Rate of the result, and the limits.
 
     Returns:
         Waveform, (n_samples,) float32 at `config.sample_rate_hz`.
 
     Raises:
-        AudioError: A limit is broken, the sound ends too early, or a sample is
-            not a finite number.
+        AudioError: A limit is broken, the recording is truncated, or a sample is not finite.
     """
     _check_header(stream, config)
     resampler = soxr.ResampleStream(
@@ -106,9 +105,9 @@ def _check_not_too_long(stream: Stream, n_frames: int, config: AudioConfig) -> N
 
 def _mix_down(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
     """(n_frames, n_channels) → (n_frames,), the mean of the channels."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow is rejected below
         mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
-    if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # so written that NaN fails it too
+    if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # NaN fails this, too
         raise AudioError(
             f"{name} contains samples that are NaN, infinite or absurdly large; every sample must "
             "be a finite number. Export it again from the original."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ser_core.deploy.folder import Files, check_card, model_files
 from ser_core.errors import HubError, SerError
 from ser_core.model.manifest import Manifest
-from ser_core.registry import ModelAddress
+from ser_core.registry import SCHEME
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -19,11 +19,7 @@ KEPT = (".gitattributes",)
 
 
 def open_hub() -> "HfApi":
-    """Return the Hub's API, signed in with this machine's token.
-
-    Raises:
-        HubError: There is no token, or the Hub rejects it.
-    """
+    """Sign in with this machine's token; raise HubError if there is none or it is rejected."""
     from huggingface_hub import HfApi, get_token
 
     token = get_token()
@@ -45,14 +41,7 @@ def check_name(repo: str) -> None:
 
 
 def push(api: "HfApi", files: Files, repo: str, *, kind: str, message: str) -> str:
-    """Replace all files of a repository in one commit.
-
-    Args:
-        api: From `open_hub`.
-        files: All files that the repository is to contain.
-        repo: Owner and name.
-        kind: `model` or `space`.
-        message: Commit message.
+    """Replace all files of a repository of some kind (`model` or `space`) in one commit.
 
     Returns:
         The commit; the previous one where nothing changed.
@@ -79,11 +68,7 @@ def push(api: "HfApi", files: Files, repo: str, *, kind: str, message: str) -> s
 
 @contextmanager
 def hub_errors(doing: str) -> Iterator[None]:
-    """Turn any error of the Hub into a HubError with the reason and what to do.
-
-    Args:
-        doing: What is being done; the message starts with it.
-    """
+    """Turn any error of the Hub into a HubError: what was being done, the reason, what to do."""
     try:
         yield
     except SerError:
@@ -96,9 +81,6 @@ def hub_errors(doing: str) -> Iterator[None]:
 def publishable(folder: Path) -> Files:
     """Return a model's files after checking that it may be published.
 
-    Args:
-        folder: A model folder with a card.
-
     Raises:
         HubError: There is no card, or it does not agree with the manifest.
         ModelError: The folder does not match its manifest.
@@ -109,13 +91,7 @@ def publishable(folder: Path) -> Files:
 
 
 def publish_model(api: "HfApi", files: Files, repo: str, *, private: bool = False) -> Iterator[str]:
-    """Upload a model folder.
-
-    Args:
-        api: From `open_hub`.
-        files: From `publishable`.
-        repo: Owner and name; created if missing.
-        private: Whether a new repository is private.
+    """Upload a model's files to OWNER/NAME, which is created if missing.
 
     Yields:
         A line for each finished step; the last one is the model's address.
@@ -129,7 +105,7 @@ def publish_model(api: "HfApi", files: Files, repo: str, *, private: bool = Fals
     commit = push(api, files, repo, kind="model", message="Publish a model of MoodMirror")
     n_bytes = sum(path.stat().st_size for path in files.values())
     yield f"uploaded {len(files)} files, {n_bytes / 1e6:.1f} MB"
-    yield str(ModelAddress(repo, commit))
+    yield f"{SCHEME}{repo}@{commit}"
 
 
 def _reason(error: BaseException) -> str:

@@ -41,14 +41,7 @@ PROBE_TOLERANCE = 1e-3
 
 
 def find_assembly(manifest: Manifest) -> Path | None:
-    """Look for a model's assembly in the cache.
-
-    Args:
-        manifest: Of a model with an encoder.
-
-    Returns:
-        The folder that holds `saved_model/`; None where it is missing or damaged.
-    """
+    """Return the folder of a model's assembly in the cache; None where it is missing or damaged."""
     folder = _place(manifest)
     try:
         check_files(folder, json.loads((folder / FILES).read_text(encoding="utf-8")))
@@ -64,11 +57,11 @@ def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
 
     Args:
         folder: The model folder.
-        manifest: Its manifest, which names an encoder and a probe.
+        manifest: Its manifest, with an encoder and a probe.
         weights: File with Whisper's weights.
 
     Returns:
-        The folder that holds `saved_model/`.
+        The folder that contains `saved_model/`.
 
     Raises:
         ModelError: The weights are others, the head cannot be opened, the cache cannot be
@@ -89,19 +82,18 @@ def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
     return place
 
 
-def record_probe(folder: Path, manifest: Manifest, weights: Path, *, seed: int = 0) -> Probe:
+def record_probe(folder: Path, manifest: Manifest, weights: Path) -> Probe:
     """Return the probe that a model's assembly has to reproduce.
 
     Args:
         folder: The model folder, with its head.
         manifest: Manifest with an encoder; its probe is not read.
         weights: File with Whisper's weights.
-        seed: Seed of the probe's input.
 
     Raises:
         ModelError: The weights are others, or the head cannot be opened.
     """
-    probe = Probe(seed=seed, n_frames=PROBE_FRAMES, probabilities=())
+    probe = Probe(seed=0, n_frames=PROBE_FRAMES, probabilities=())
     servable = _connect(folder, manifest, weights)
     answer = servable.serve(*probe.batch(len(manifest.columns)))["probabilities"].numpy()
     return replace(probe, probabilities=tuple(tuple(float(p) for p in row) for row in answer))

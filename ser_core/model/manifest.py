@@ -146,80 +146,59 @@ class Manifest:
     def read(cls, folder: Path) -> Self:
         """Read `manifest.json`, and check it for contradictions and against the folder's files.
 
-        Args:
-            folder: A model folder.
-
         Raises:
-            ModelError: No manifest, an unknown format, settings that contradict each
-                other, or files that are missing or not those of the manifest.
+            ModelError: No manifest, an unknown format, settings that contradict each other, or
+                files that are missing or not those of the manifest.
         """
         stored = {RENAMED.get(key, key): value for key, value in read_json(folder).items()}
+        path, names = f"{folder.name}/{FILE_NAME}", set(cls.__dataclass_fields__)
         if stored.get("format") != FORMAT:
             raise ModelError(
-                f"{folder.name}/{FILE_NAME} has format {stored.get('format')}; this version reads "
-                f"format {FORMAT}. Use the model that belongs to this version."
+                f"{path} has format {stored.get('format')}; this version reads format {FORMAT}. "
+                "Use the model that belongs to this version."
             )
-        names = set(cls.__dataclass_fields__)
         if missing := names - set(stored):
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} lacks {sorted(missing)}. Export the model again."
-            )
+            raise ModelError(f"{path} lacks {sorted(missing)}. Export the model again.")
         values = {name: stored[name] for name in names}
         for name in ("labels", "columns", "corpora", "neutral_reference"):
             values[name] = tuple(values[name])
         values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
-        parts: dict[str, type[Any]] = {
-            "encoder": EncoderConfig,
-            "probe": Probe,
-            "certainty": Certainty,
-        }
+        parts = {"encoder": EncoderConfig, "probe": Probe, "certainty": Certainty}
         for name, kind in parts.items():
             if values[name] is not None:
                 values[name] = settings_from_json(kind, values[name], name=name)
         manifest = cls(**values)
-        manifest._check(folder, stored.get("signature"))
+        if fault := manifest._find_fault(stored.get("signature")):
+            raise ModelError(f"{path} {fault}")
+        check_files(folder, manifest.files)
         return manifest
 
-    def _check(self, folder: Path, signature: Any) -> None:
+    def _find_fault(self, signature: Any) -> str | None:
+        """Return the first contradiction, and what to do about it."""
         if odd := [label for label in self.labels if not is_emotion_name(label)]:
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} names the emotions {odd}; letters, digits, spaces and "
-                "hyphens are allowed, 40 at most. Train the model with other names."
+            return (
+                f"names the emotions {odd}; letters, digits, spaces and hyphens are allowed, 40 "
+                "at most. Train the model with other names."
             )
-        if self.columns != self.pipeline.features.columns:
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} lists the columns {list(self.columns)}, but its "
-                f"settings give {list(self.pipeline.features.columns)}. Export the model again."
+        fault, columns = None, self.pipeline.features.columns
+        if self.columns != columns:
+            fault = f"lists the columns {list(self.columns)}, but its settings give {list(columns)}"
+        elif signature != self.signature:
+            n_columns, n_labels = len(self.columns), len(self.labels)
+            fault = (
+                f"has a signature that does not fit its {n_columns} columns and {n_labels} labels"
             )
-        if signature != self.signature:
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} has a signature that does not fit its "
-                f"{len(self.columns)} columns and {len(self.labels)} labels. "
-                "Export the model again."
-            )
-        if self.encoder is not None:
-            self._check_head(folder, self.encoder)
-        check_files(folder, self.files)
-
-    def _check_head(self, folder: Path, encoder: EncoderConfig) -> None:
-        needed = [HEAD] if encoder.deltas is None else [HEAD, encoder.deltas]
-        if absent := [file for file in needed if file not in self.files]:
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} names an encoder, but not the files {absent}. "
-                "Export the model again."
-            )
-        if self.pipeline.features.groups != (WHISPER_LOG_MEL,) or self.probe is None:
-            raise ModelError(
-                f"{folder.name}/{FILE_NAME} names an encoder, but not the features of "
-                f"{WHISPER_LOG_MEL} or no probe. Export the model again."
-            )
+        elif self.encoder is not None:
+            needed = [file for file in (HEAD, self.encoder.deltas) if file is not None]
+            if absent := [file for file in needed if file not in self.files]:
+                fault = f"names an encoder, but not the files {absent}"
+            elif self.pipeline.features.groups != (WHISPER_LOG_MEL,) or self.probe is None:
+                fault = f"names an encoder, but not the features of {WHISPER_LOG_MEL} or no probe"
+        return fault and f"{fault}. Export the model again."
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """Read `manifest.json` without checking it.
-
-    Args:
-        folder: A model folder.
+    """Read `manifest.json` of a model folder without checking it.
 
     Raises:
         ModelError: The file is missing or holds no JSON object.

@@ -47,7 +47,7 @@ class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
         return hidden + self.narrow(wide)
 
     def _attend(self, hidden: Any, mask: Any) -> Any:
-        n_clips, n_vectors = ops.shape(hidden)[0], ops.shape(hidden)[1]
+        n_clips, n_vectors, _ = ops.shape(hidden)
 
         def by_head(vectors: Any) -> Any:  # (n_clips, n_heads, n_vectors, 64)
             heads = ops.reshape(vectors, (n_clips, n_vectors, N_HEADS, WIDTH // N_HEADS))
@@ -91,16 +91,15 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
             n_frames: (n_clips,) int32 true lengths.
 
         Returns:
-            The output of each block, (n_clips, (n_frames + 1) // 2, 384).
+            The output of each block, (n_clips, (n_frames + 1) // 2, 384): the second convolution
+            halves the frames.
         """
-        real = ops.arange(ops.shape(log_mel)[1])[None, :] < n_frames[:, None]
-        real = ops.cast(real, log_mel.dtype)[:, :, None]
+        real = ops.cast(_mask(ops.shape(log_mel)[1], n_frames), log_mel.dtype)[:, :, None]
         edges = ((0, 0), (1, 1), (0, 0))
         hidden = _gelu(self.conv1(ops.pad(log_mel * real, edges))) * real
         hidden = _gelu(self.conv2(ops.pad(hidden, edges)))
         hidden = hidden + self.positions[: ops.shape(hidden)[1]]
-        n_vectors = count_vectors(n_frames)
-        mask = ops.arange(ops.shape(hidden)[1])[None, :] < n_vectors[:, None]
+        mask = _mask(ops.shape(hidden)[1], (n_frames + 1) // 2)
         outputs = []
         for block in self.blocks:
             hidden = block(hidden, mask)
@@ -124,13 +123,12 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
                 _set_layer(layer, tensors, f"layers.{i}.{place}")
 
 
+def _mask(length: Any, n_frames: Any) -> Any:
+    return ops.arange(length)[None, :] < n_frames[:, None]
+
+
 def _gelu(values: Any) -> Any:
     return keras.activations.gelu(values, approximate=False)
-
-
-def count_vectors(n_frames: Any) -> Any:
-    """Return the number of vectors that the second convolution makes of `n_frames` frames."""
-    return (n_frames + 1) // 2
 
 
 def _places(block: EncoderBlock) -> dict[str, keras.layers.Layer]:
@@ -174,12 +172,11 @@ class PoolVectors(keras.layers.Layer):  # type: ignore[misc]
         """
         n_clips, length, width = ops.shape(vectors)
         n_groups = (length + self.size - 1) // self.size
-        real = ops.arange(n_groups * self.size)[None, :] < n_vectors[:, None]
-        real = ops.cast(real, vectors.dtype)[:, :, None]
+        real = ops.cast(_mask(n_groups * self.size, n_vectors), vectors.dtype)[:, :, None]
         vectors = ops.pad(vectors, ((0, 0), (0, n_groups * self.size - length), (0, 0))) * real
-        groups = (n_clips, n_groups, self.size, -1)
-        total = ops.sum(ops.reshape(vectors, (n_clips, n_groups, self.size, width)), axis=2)
-        n_real = ops.sum(ops.reshape(real, groups), axis=2)
+        groups = (n_clips, n_groups, self.size)
+        total = ops.sum(ops.reshape(vectors, (*groups, width)), axis=2)
+        n_real = ops.sum(ops.reshape(real, (*groups, 1)), axis=2)
         return total / ops.maximum(n_real, 1.0), (n_vectors + self.size - 1) // self.size
 
     def get_config(self) -> dict[str, Any]:
@@ -204,4 +201,4 @@ def encode(
     """
     outputs = encoder(log_mel, n_frames)
     vectors = ops.concatenate([outputs[block - 1] for block in blocks], axis=-1)
-    return PoolVectors(pool)(vectors, count_vectors(n_frames))  # type: ignore[no-any-return]
+    return PoolVectors(pool)(vectors, (n_frames + 1) // 2)  # type: ignore[no-any-return]

@@ -281,14 +281,16 @@ def _fit(material: Material, *, seed: int) -> SpeechDetector:
     return SpeechDetector(
         np.asarray(scaler.mean_, np.float32),
         np.asarray(scaler.scale_, np.float32),
-        (weights[0], weights[2]),
-        (weights[1][:, 0], weights[3][0]),
+        hidden=weights[0],
+        hidden_bias=weights[2],
+        last=weights[1][:, 0],
+        last_bias=weights[3][0],
         threshold=0.0,
     )
 
 
 def _score(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
-    return np.array([detector.score(clip.astype(np.float32)) for clip in clips], np.float32)
+    return np.array([detector.max_log_odds(clip.astype(np.float32)) for clip in clips], np.float32)
 
 
 def _load_corpora(data: Path) -> dict[str, list[Features]]:

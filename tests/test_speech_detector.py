@@ -85,11 +85,13 @@ def test_a_detector_is_read_as_it_was_written(tmp_path: Path) -> None:
     detector = SpeechDetector(
         rows.mean(axis=0),
         rows.std(axis=0),
-        (random.normal(size=(6, 3)).astype("f"), random.normal(size=3).astype("f")),
-        (random.normal(size=3).astype("f"), np.float32(0.5)),
+        hidden=random.normal(size=(6, 3)).astype("f"),
+        hidden_bias=random.normal(size=3).astype("f"),
+        last=random.normal(size=3).astype("f"),
+        last_bias=np.float32(0.5),
         threshold=1.25,
     )
     detector.write(tmp_path / "weights.npz")
     again = SpeechDetector.read(tmp_path / "weights.npz")
     assert again.threshold == 1.25
-    np.testing.assert_array_equal(again.scores(rows), detector.scores(rows))
+    np.testing.assert_array_equal(again.log_odds(rows), detector.log_odds(rows))

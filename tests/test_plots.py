@@ -1,14 +1,11 @@
-"""A recording after each stage, and its pictures."""
+"""Plots of recordings and features."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ser_core.config import PipelineConfig
-from ser_core.features import extract_features
 from ser_core.plots import (
     PAPER_PICTURES,
     PICTURES,
@@ -17,11 +14,9 @@ from ser_core.plots import (
     draw_sound,
     loudest_frame,
 )
-from ser_core.predictor import trace_pipeline
-from ser_core.preprocess import Waveform, preprocess
+from ser_core.preprocess import Waveform
 
 RATE_HZ = 16_000
-CONFIG = PipelineConfig()
 
 
 @pytest.fixture(scope="module")
@@ -31,28 +26,6 @@ def clip() -> Waveform:
     tone = 0.2 * np.sin(2 * np.pi * (200 + 100 * t) * t)
     silence = np.zeros(RATE_HZ // 2)
     return (np.concatenate([silence, tone, silence]) + 0.1).astype(np.float32)
-
-
-def test_the_last_stage_is_what_serving_hears(clip: Waveform) -> None:
-    for denoise in (False, True):
-        config = replace(CONFIG, preprocess=replace(CONFIG.preprocess, noise_reduction=denoise))
-        walk = trace_pipeline((RATE_HZ, clip), config)
-        names = ["loaded", "levelled", "trimmed", *(["denoised"] if denoise else [])]
-        assert [stage.name for stage in walk.stages] == names
-        speech = preprocess(clip, config).samples
-        np.testing.assert_array_equal(walk.stages[-1].waveform, speech)
-        np.testing.assert_array_equal(walk.features, extract_features(speech, config))
-
-
-def test_each_stage_does_what_it_says(clip: Waveform) -> None:
-    loaded, levelled, trimmed = (
-        stage.waveform for stage in trace_pipeline((RATE_HZ, clip), CONFIG).stages
-    )
-    np.testing.assert_array_equal(loaded, clip)
-    assert len(levelled) == len(clip)
-    assert abs(levelled.mean()) < 1e-4
-    assert np.abs(levelled).max() == pytest.approx(1.0)
-    assert 0.9 * RATE_HZ < len(trimmed) < 1.3 * RATE_HZ
 
 
 def test_every_picture_is_a_png_of_one_size(clip: Waveform) -> None:
@@ -79,9 +52,9 @@ def test_silence_and_a_long_clip_are_drawn_too(clip: Waveform) -> None:
     assert len(draw_sound(np.tile(clip, 60), RATE_HZ)) == len(PICTURES)
 
 
-def test_features_are_drawn(clip: Waveform) -> None:
-    walk = trace_pipeline((RATE_HZ, clip), CONFIG)
-    assert Image.open(io.BytesIO(draw_features(walk.features, walk.hop_s))).format == "PNG"
+def test_features_are_drawn() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    assert Image.open(io.BytesIO(draw_features(features, 0.01))).format == "PNG"
 
 
 def test_pictures_of_several_sounds_share_their_axes(clip: Waveform) -> None:
