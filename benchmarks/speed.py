@@ -119,18 +119,9 @@ def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS, warm: int = 3)
     return statistics.median(times[warm:])
 
 
-class Laps:
-    """Seconds of one step after another."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
-
-    def end(self, step: str) -> None:
-        """Store the time since the end of the step before."""
-        now = time.perf_counter()
-        self.seconds[step] = now - self._started
-        self._started = now
+def steps_s(marks: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of each step; `marks` holds the start, then the end of each step."""
+    return dict(zip([*marks][1:], np.diff([*marks.values()]).tolist(), strict=True))
 
 
 def process_age_s() -> float:
@@ -138,11 +129,16 @@ def process_age_s() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def bench_warm(model: str) -> dict[str, Any]:
-    """Measure a clip of 3 s, warm, in total and by stage."""
+def open_model(model: str) -> Any:
+    """Load a model; the import counts towards no other part than `start`."""
     from ser_core.registry import open_predictor
 
-    predictor = open_predictor(model)
+    return open_predictor(model)
+
+
+def bench_warm(model: str) -> dict[str, Any]:
+    """Measure a clip of 3 s, warm, in total and by stage."""
+    predictor = open_model(model)
     source = (RATE_HZ, clip_of(3.0))
     stages: dict[str, list[float]] = {}
 
@@ -161,14 +157,10 @@ def bench_papers() -> dict[str, Any]:
     import noisereduce
     from pydub import AudioSegment, effects
 
-    network = keras.Sequential(
-        [
-            keras.Input((PAPER_FRAMES, PAPER_COLUMNS)),
-            keras.layers.LSTM(64, return_sequences=True),
-            keras.layers.LSTM(64),
-            keras.layers.Dense(8, activation="softmax"),
-        ]
-    )
+    network = keras.Sequential([
+        keras.Input((PAPER_FRAMES, PAPER_COLUMNS)), keras.layers.LSTM(64, return_sequences=True),
+        keras.layers.LSTM(64), keras.layers.Dense(8, activation="softmax"),
+    ])  # fmt: skip
     pcm = (clip_of(3.0) * 32_767).astype("<i2").tobytes()
     length = 2_048 + 512 * (PAPER_FRAMES - 5)
 
@@ -193,9 +185,7 @@ def bench_papers() -> dict[str, Any]:
 
 def bench_lengths(model: str) -> dict[str, Any]:
     """Measure time and memory by length."""
-    from ser_core.registry import open_predictor
-
-    predictor = open_predictor(model)
+    predictor = open_model(model)
     by_length = {}
     for duration_s in LENGTHS_S:
         source = (RATE_HZ, clip_of(duration_s))
@@ -207,13 +197,12 @@ def bench_lengths(model: str) -> dict[str, Any]:
 
 def bench_throughput(model: str) -> dict[str, Any]:
     """Measure hours of audio per hour of one core: files of 3 s through a worker of `score`."""
-    from ser_core.registry import open_predictor
     from ser_core.score import ScoreConfig, Task, Worker, open_output
     from ser_core.score.sources import Files
     from ser_core.score.worker import limit_threads
 
     limit_threads()
-    predictor, config = open_predictor(model), ScoreConfig()
+    predictor, config = open_model(model), ScoreConfig()
     with tempfile.TemporaryDirectory() as name:
         paths = [Path(name) / f"{i}.wav" for i in range(N_FILES)]
         for i, path in enumerate(paths):
@@ -229,20 +218,19 @@ def bench_throughput(model: str) -> dict[str, Any]:
 
 def bench_start(model: str) -> dict[str, Any]:
     """Measure a process from its start to its first answer, step by step."""
-    booted_s = process_age_s()
-    laps = Laps()
+    marks = {"": 0.0, "python and the tests' modules": process_age_s()}
     from ser_core.registry import open_predictor
 
-    laps.end("our modules")
+    marks["our modules"] = process_age_s()
     from ser_core.model.saved_model import import_tensorflow
 
     import_tensorflow()
-    laps.end("TensorFlow")
+    marks["TensorFlow"] = process_age_s()
     predictor = open_predictor(model)
-    laps.end("model opened and warmed")
+    marks["model opened and warmed"] = process_age_s()
     predictor.predict((RATE_HZ, clip_of(3.0)))
-    laps.end("first answer")
-    return {"python and the tests' modules": booted_s} | laps.seconds | {"all": process_age_s()}
+    marks["first answer"] = total_s = process_age_s()
+    return steps_s(marks) | {"all": total_s}
 
 
 def bench_page(model: str) -> dict[str, Any]:
@@ -253,15 +241,15 @@ def bench_page(model: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.wav"
         soundfile.write(clip, clip_of(3.0), RATE_HZ)
-        log, laps = Path(folder) / "log.txt", Laps()
+        log, marks = Path(folder) / "log.txt", {"": time.perf_counter()}
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=model) as url:
-            laps.end("page")
+            marks["page"] = time.perf_counter()
             ask(url, clip, None)
-            laps.end("first answer")
+            marks["first answer"] = time.perf_counter()
             for _ in range(30):
                 ask(url, clip, None)
             memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb(anonymous=True)}
-    return laps.seconds | memory
+    return steps_s(marks) | memory
 
 
 def bench_live(model: str) -> dict[str, Any]:
@@ -269,18 +257,13 @@ def bench_live(model: str) -> dict[str, Any]:
 
     The lag of an answer counts from the arrival of the oldest audio that it is the first to cover.
     """
-    from ser_core.registry import open_predictor
-
-    predictor = open_predictor(model)
+    predictor = open_model(model)
     kept, by_streams = 0, {}
     for n_streams in N_STREAMS:
         lags = measure_lags(predictor, n_streams)
-        worst_s = float(np.percentile(lags, 99))
-        by_streams[str(n_streams)] = {
-            "lag_s": worst_s,
-            "answers_per_stream_s": len(lags) / n_streams / STREAM_S,
-        }
-        if worst_s > MAX_LAG_S:
+        lag_s, rate = float(np.percentile(lags, 99)), len(lags) / n_streams / STREAM_S
+        by_streams[str(n_streams)] = {"lag_s": lag_s, "answers_per_stream_s": rate}
+        if lag_s > MAX_LAG_S:
             break
         kept = n_streams
     return {"streams": kept, "by_streams": by_streams}
@@ -330,9 +313,8 @@ def bench_floor(model: str) -> dict[str, Any]:
     kernel of the network as often as it is applied.
     """
     from ser_core.model.saved_model import import_tensorflow
-    from ser_core.registry import open_predictor
 
-    manifest = open_predictor(model).manifest
+    manifest = open_model(model).manifest
     features = manifest.pipeline.features
     n_frames = round((3.0 + 2 * features.margin_s) * RATE_HZ / features.hop_length)
     fft = 2.5 * features.frame_length * np.log2(features.frame_length)
@@ -341,18 +323,13 @@ def bench_floor(model: str) -> dict[str, Any]:
     square = tf.random.uniform((1_024, 1_024))
     best_ms = min(median_ms(lambda: tf.matmul(square, square), repeats=5) for _ in range(5))
     operations_per_ms = 2 * 1_024**3 / best_ms
-    filters = 4 * len(manifest.columns) * (1 + features.frame_length // 2)
     costs = {
-        "features": (n_frames * (fft + mel), filters),
+        "features": (n_frames * (fft + mel), 2 * mel),  # two operations, or four bytes, a weight
         "model": network_cost(manifest, n_frames),
     }
     stages = {
-        stage: {
-            "operations": operations,
-            "weights_bytes": n_bytes,
-            "floor_ms": operations / operations_per_ms,
-        }
-        for stage, (operations, n_bytes) in costs.items()
+        stage: {"operations": n, "weights_bytes": n_bytes, "floor_ms": n / operations_per_ms}
+        for stage, (n, n_bytes) in costs.items()
     }
     return {"gflop_per_s": operations_per_ms / 1e6, "stages": stages}
 
@@ -393,16 +370,6 @@ def kernel_operations(network: Any, steps: int) -> float:
     return total
 
 
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "warm": bench_warm,
-    "papers": bench_papers,
-    "lengths": bench_lengths,
-    "throughput": bench_throughput,
-    "start": bench_start,
-    "page": bench_page,
-    "live": bench_live,
-    "floor": bench_floor,
-}
 CORES = {"floor": 1, "lengths": 2, "throughput": 1, "start": 2, "page": 2, "live": 2}
 """Number of cores of each part that is measured per model."""
 
@@ -411,8 +378,8 @@ def run_part(part: str, *arguments: str, cores: int) -> dict[str, Any]:
     """Run one part in a process of its own, bound to some cores."""
     affinity = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
     code = (
-        "import json, sys\nfrom benchmarks.speed import PARTS\n"
-        "print('BENCH' + json.dumps(PARTS[sys.argv[1]](*sys.argv[2:])))"
+        "import json, sys\nfrom benchmarks import speed\n"
+        "print('BENCH' + json.dumps(getattr(speed, 'bench_' + sys.argv[1])(*sys.argv[2:])))"
     )
     started = time.perf_counter()
     done = subprocess.run(

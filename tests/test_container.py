@@ -63,7 +63,7 @@ def write_image(folder: Path) -> Path:
         for source in sources:
             place = folder / target
             if (ROOT / source).is_dir():
-                left_out = shutil.ignore_patterns("__pycache__", "training")
+                left_out = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / source, place, ignore=left_out)
             elif not target.startswith("/tmp"):
                 shutil.copy(ROOT / source, place)

@@ -30,13 +30,9 @@ RUNS = Path("docs/runs")
 # Names for help and completion, written out so that the command line starts without ser_lab.
 RECIPES = ("lstm", "accurate", "compact")
 PROTOCOLS = (
-    "ravdess-6fold",
-    "ravdess-5fold",
-    "crema-d",
-    "cross-corpus",
-    "leave-one-corpus-out",
-    "random-split",
-)
+    "ravdess-6fold", "ravdess-5fold", "crema-d",
+    "cross-corpus", "leave-one-corpus-out", "random-split",
+)  # fmt: skip
 SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
 SPLITS = ("random", "speaker")
 one_of_corpora = one_of(*CORPORA)
@@ -74,7 +70,7 @@ def train(
     speaker, and sex where known. Some speakers are held out for validation and testing.
     """
     from ser_lab.data.splits import is_table
-    from ser_lab.ship import ship
+    from ser_lab.ship import train_and_export
     from ser_lab.train.recipes import custom_recipe, find_recipe
 
     chosen = find_recipe(recipe)
@@ -82,7 +78,7 @@ def train(
     out = out or runs / "model"
     if is_table(data):
         chosen = custom_recipe(chosen, data)
-    manifest = ship(chosen, data, out, seeds=range(seeds), runs=runs)
+    manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
@@ -140,19 +136,19 @@ def evaluate(
 
 def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
     """Print the metrics of a model card's test by corpus, or measure and record them again."""
-    from ser_lab.evaluate.shipped import evaluate_test, score_by_corpus
+    from ser_lab.evaluate.shipped import evaluate_test, scores_by_corpus
 
     if record:
         from ser_core.registry import resolve
-        from ser_lab.ship import measure_again
+        from ser_lab.ship import retest
 
-        manifest = measure_again(resolve(model).model.path, data)
+        manifest = retest(resolve(model).model.path, data)
         typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
         return
     predictor = open_model(model)
     _, answers = evaluate_test(predictor, data)
     stated = predictor.manifest.metrics.get("test", {}).get("by_corpus", {})
-    for corpus, scores in score_by_corpus(answers, predictor.labels).items():
+    for corpus, scores in scores_by_corpus(answers, predictor.labels).items():
         print_scores(corpus, scores)
         if corpus in stated:
             typer.echo(f"The model card says UAR {stated[corpus]['uar']:.1%}.")
@@ -198,15 +194,11 @@ def explore(
     ),
     corpora: Annotated[
         list[str] | None,
-        typer.Option(
-            "--corpus", help="Only this corpus; can be repeated.", autocompletion=one_of_corpora
-        ),
+        typer.Option("--corpus", help="One corpus; repeatable.", autocompletion=one_of_corpora),
     ] = None,
     speakers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--speaker", help="Plot this speaker's clips, such as ravdess/12; can be repeated."
-        ),
+        typer.Option("--speaker", help="Plot this speaker, such as ravdess/12; repeatable."),
     ] = None,
 ) -> None:
     """Explore a folder of corpora: one page with figures, and tables of paths and labels."""
@@ -233,8 +225,7 @@ def robustness(
 @command(extra="train")
 def reproduce(
     name: Annotated[
-        str,
-        typer.Argument(help=f"{', '.join(SYSTEMS)}.", autocompletion=one_of(*SYSTEMS)),
+        str, typer.Argument(help=f"{', '.join(SYSTEMS)}.", autocompletion=one_of(*SYSTEMS))
     ],
     split: Annotated[
         str | None,

@@ -37,16 +37,11 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],
     model: ModelOption = MODEL,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line.")
-    ] = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV, one row per recording.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV row per recording.")] = False,
     denoise: DenoiseOption = False,
     voice: Annotated[
-        Path | None,
-        typer.Option(help="Voice profile written by teach; results are relative to it."),
+        Path | None, typer.Option(help="Voice profile of teach; results are relative to it.")
     ] = None,
 ) -> None:
     """Recognise the emotion in each recording.
@@ -183,16 +178,12 @@ def draw(
 @command(extra="cluster")
 def score(
     source: Annotated[
-        str,
-        typer.Argument(metavar="INPUT", help="Folder, glob, tar or recording; also s3://…"),
+        str, typer.Argument(metavar="INPUT", help="Folder, glob, tar or recording; also s3://…")
     ],
     output: Annotated[str, typer.Argument(help="Folder for the Parquet parts.")],
     model: ModelOption = MODEL,
     workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of workers, each with its own model; default: one per core."
-        ),
+        int | None, typer.Option(min=1, help="Workers, each with a model; default: one per core.")
     ] = None,
     use_ray: Annotated[
         bool, typer.Option("--ray", help="Use Ray Data, on the cluster at RAY_ADDRESS.")

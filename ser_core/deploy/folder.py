@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,7 @@ Files = Mapping[str, Path]
 
 
 def space_files(project: Path) -> Files:
-    """Return the files that a Space needs to serve the page.
-
-    Args:
-        project: Folder of the project.
+    """Return the files of the project that a Space needs to serve the page.
 
     Raises:
         HubError: The folder is not the whole project, or one of the files is not under version
@@ -78,9 +75,6 @@ def space_files(project: Path) -> Files:
 
 def model_files(folder: Path) -> Files:
     """Return a model's files: its manifest, the files named there, the card and its figures.
-
-    Args:
-        folder: A model folder.
 
     Raises:
         HubError: The folder has no card.
@@ -156,20 +150,17 @@ def read_metadata(card: Path) -> dict[str, Any]:
 
 def _check_header(folder: Path) -> str:
     header = read_metadata(folder / CARD)
-    rules: dict[str, tuple[str, Callable[[str], bool]]] = {
-        "title": ("a name", bool),
-        "sdk": ("gradio", lambda value: value == "gradio"),
-        "app_file": (APP, lambda value: value == APP),
-        "license": ("an identifier of the Hub", bool),
-        "colorFrom": (" or ".join(COLOURS), lambda value: value in COLOURS),
-        "colorTo": (" or ".join(COLOURS), lambda value: value in COLOURS),
-        "short_description": (
-            f"at most {MAX_DESCRIPTION} characters",
-            lambda value: 0 < len(value) <= MAX_DESCRIPTION,
-        ),
+    rules = {
+        "title": ("a name", ".+"),
+        "sdk": ("gradio", "gradio"),
+        "app_file": (APP, re.escape(APP)),
+        "license": ("an identifier of the Hub", ".+"),
+        "colorFrom": (" or ".join(COLOURS), "|".join(COLOURS)),
+        "colorTo": (" or ".join(COLOURS), "|".join(COLOURS)),
+        "short_description": (f"at most {MAX_DESCRIPTION} characters", f".{{1,{MAX_DESCRIPTION}}}"),
     }
-    for key, (expected, fits) in rules.items():
-        if not fits(str(header.get(key, ""))):
+    for key, (expected, pattern) in rules.items():
+        if not re.fullmatch(pattern, str(header.get(key, ""))):
             raise HubError(
                 f"The Space header of {CARD} has {key}: {header.get(key)}; expected {expected}."
             )

@@ -93,9 +93,6 @@ def smoke_test(folder: Path, *, prepare: Preparer) -> str:
         folder: Folder of the Space; it is not changed.
         prepare: Creates the environment, such as `fresh_environment`.
 
-    Returns:
-        A line with the app's answer.
-
     Raises:
         HubError: The requirements cannot be installed, or the app does not start or answer.
     """
@@ -107,14 +104,7 @@ def smoke_test(folder: Path, *, prepare: Preparer) -> str:
 
 
 def fresh_environment(requirements: Path, place: Path) -> Path:
-    """Install requirements into a new environment, from the package index.
-
-    Args:
-        requirements: A requirements.txt.
-        place: Folder of the environment.
-
-    Returns:
-        Its Python.
+    """Install requirements from the package index into a new environment; return its Python.
 
     Raises:
         HubError: They cannot be installed; the message contains pip's last line.
@@ -135,11 +125,6 @@ def fresh_environment(requirements: Path, place: Path) -> Path:
 
 def deploy(api: "HfApi", plan: SpacePlan, files: Files) -> Iterator[str]:
     """Create or update a Space, wait until it runs, and query it once.
-
-    Args:
-        api: From `open_hub`.
-        plan: Its settings.
-        files: All files that it is to contain.
 
     Yields:
         A line for each finished step.
@@ -168,11 +153,6 @@ def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
 
     Until the build starts, the Hub reports the previous commit's stage, or that there is no app.
 
-    Args:
-        api: From `open_hub`.
-        space: Owner and name.
-        commit: The commit that it is to run.
-
     Raises:
         HubError: The build fails, with the end of its log; or it takes too long.
     """
@@ -197,15 +177,12 @@ def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
 
 
 def ask(app: str, clip: Path, *, token: str | None = None) -> str:
-    """Query a running app with one recording.
+    """Query a running app with one recording; return a sentence with its answer.
 
     Args:
         app: URL of the app, or owner and name of a Space.
         clip: The recording.
         token: For a private Space.
-
-    Returns:
-        The model and its answer.
 
     Raises:
         HubError: The app does not answer, or its probabilities do not sum to 1.

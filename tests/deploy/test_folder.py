@@ -13,21 +13,32 @@ from ser_core.deploy.space import ask, fresh_environment, smoke_test
 from ser_core.errors import HubError
 from tests.conftest import ROOT, needs_program
 
+NOT_SERVING = {"__main__.py", "cli", "deploy", "score"}
+
 
 def test_a_space_gets_what_serving_needs_and_nothing_else() -> None:
     names = set(space_files(ROOT))
-    assert {"app.py", "packages.txt", "ser_core/web/page.css", CLIP} <= names
-    assert {"ser_core/web/languages/hi.json", "model/compact/saved_model/saved_model.pb"} <= names
-    needless = (
-        "ser_lab",
-        "ser_core/cli",
-        "ser_core/deploy",
-        "tests",
-        "docs",
-        "examples/make",
-    )
-    assert [name for name in names if name.startswith(needless)] == []
-    assert {Path(name).suffix for name in names}.isdisjoint({".pyc", ".toml"})
+    assert {"app.py", "packages.txt", "model/compact/saved_model/saved_model.pb", CLIP} <= names
+    assert {name.split("/")[0] for name in names if "/" in name} == {
+        "ser_core",
+        "model",
+        "examples",
+    }
+    package = {path.relative_to(ROOT / "ser_core") for path in (ROOT / "ser_core").rglob("*.*")}
+    assert {name for name in names if name.startswith("ser_core/")} == {
+        f"ser_core/{path.as_posix()}"
+        for path in package
+        if path.suffix != ".pyc" and path.parts[0] not in NOT_SERVING
+    }
+    assert not [name for name in names if name.startswith("examples/") and name.endswith(".py")]
+
+
+def test_all_that_a_space_imports_of_the_project_is_in_it(folder: Path) -> None:
+    for path in folder.rglob("*.py"):
+        pattern = r"^\s*(?:from|import) (ser_(?:core|lab)[\w.]*)"
+        for name in re.findall(pattern, path.read_text(encoding="utf-8"), re.M):
+            module = folder.joinpath(*name.split("."))
+            assert module.is_dir() or module.with_suffix(".py").is_file(), f"{path}: {name}"
 
 
 def test_a_folder_that_is_not_the_project_is_refused(tmp_path: Path) -> None:
