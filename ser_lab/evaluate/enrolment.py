@@ -1,8 +1,7 @@
-"""What it brings to teach a model one speaker's voice, from the committed records alone."""
+"""Gain of voice profiles over the test speakers, from committed records alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +13,19 @@ from ser_core.speaker import SpeakerProfile, mean_log, neutral_shift
 from ser_lab.evaluate.records import FoldRecord
 from ser_lab.metrics import narrow, unweighted_recall
 
-CALM = "neutral"
-"""The emotion whose clips stand for a visitor's ordinary speech."""
+NEUTRAL = "neutral"
 N_DRAWS = 5
-"""How often enrolment and corrections are drawn anew."""
+"""Random draws of the clips for enrolment and corrections."""
 N_CORRECTIONS = (0, 10, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentGain:
-    """Points of UAR that a taught voice brings.
+    """Gain in UAR from voice profiles.
 
     Attributes:
-        n_corrections: Corrections beside the calm speech.
-        before: UAR on the scored clips without a taught voice.
+        n_corrections: Corrected clips of each speaker, besides the neutral ones.
+        before: UAR without a profile, on the clips that the profile does not use.
         gain: Mean gain over the draws.
         spread: Its standard deviation over the draws.
     """
@@ -38,78 +36,73 @@ class EnrolmentGain:
     spread: float
 
 
-def measure_enrolment(records: Sequence[FoldRecord]) -> list[EnrolmentGain]:
-    """Teach each test speaker's voice from half of his neutral clips, which are not scored.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Voice:
+    """One speaker: (n_clips, n_classes) probabilities, (n_clips,) truth, a neutral reference."""
 
-    Corrected clips are not scored, either. What calm speech sounds like to the model is
-    learned from the neutral clips of all other test speakers.
+    probabilities: npt.NDArray[np.float64]
+    truth: npt.NDArray[np.int64]
+    reference: tuple[float, ...]
+
+
+def measure_enrolment(records: Sequence[FoldRecord]) -> list[EnrolmentGain]:
+    """Measure UAR with a profile of each test speaker, built from half of their neutral clips.
+
+    Clips of the profile, corrected ones too, are not part of the figures. The neutral reference
+    comes from the neutral clips of all other test speakers.
 
     Args:
-        records: One seed of a protocol that tests one corpus; all its folds.
+        records: All folds of one seed of a protocol on one corpus.
 
     Returns:
-        A gain for each of `N_CORRECTIONS`; none where nobody says enough in a neutral voice.
+        A gain for each of `N_CORRECTIONS`; none where no two speakers have neutral clips.
     """
+    if not records:
+        return []
     classes = records[0].classes
     answers = pd.concat([record.answers for record in records], ignore_index=True)
-    heard = narrow(answers[list(LABELS)].to_numpy(), LABELS, classes)
-    calm = (answers["truth"] == CALM).to_numpy()
+    probabilities = narrow(answers[list(LABELS)].to_numpy(), LABELS, classes)
+    neutral = (answers["truth"] == NEUTRAL).to_numpy()
     voices = []
     for speaker, rows in answers.groupby("speaker", sort=False):
-        own = (answers["speaker"] == speaker).to_numpy()
-        if (calm & own).sum() >= 2 and (calm & ~own).any():
+        same = (answers["speaker"] == speaker).to_numpy()
+        if (neutral & same).sum() >= 2 and (neutral & ~same).any():
             truth = np.array([classes.index(emotion) for emotion in rows["truth"]])
-            voices.append(_Voice(heard[rows.index], truth, mean_log(heard[calm & ~own])))
+            reference = mean_log(probabilities[neutral & ~same])
+            voices.append(_Voice(probabilities[rows.index], truth, reference))
     if not voices:
         return []
     gains = []
     for n_corrections in N_CORRECTIONS:
-        draws = [_draw(voices, classes, n_corrections, seed) for seed in range(N_DRAWS)]
+        draws = [_adapt(voices, classes, n_corrections, seed) for seed in range(N_DRAWS)]
         before, after = np.array(draws).T
         figures = (before.mean(), (after - before).mean(), (after - before).std())
         gains.append(EnrolmentGain(n_corrections, *map(float, figures)))
     return gains
 
 
-def read_seed(folder: Path) -> list[FoldRecord]:
-    """The records of a recipe's first seed.
-
-    Args:
-        folder: A recipe's folder in a protocol's.
-    """
-    return [FoldRecord.read(path) for path in sorted((folder / "seed-0").glob("*.json"))]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Voice:
-    """One speaker's clips: (n_clips, n_classes) probabilities, (n_clips,) truth, a reference."""
-
-    heard: npt.NDArray[np.float64]
-    truth: npt.NDArray[np.int64]
-    reference: tuple[float, ...]
-
-
-def _draw(
+def _adapt(
     voices: Sequence[_Voice], classes: tuple[str, ...], n_corrections: int, seed: int
 ) -> tuple[float, float]:
-    """UAR without and with taught voices, over the clips that taught nothing."""
+    """Return UAR without and with profiles, over the clips that no profile uses."""
     random = np.random.default_rng(seed)
     truth, before, after = [], [], []
     for voice in voices:
         order = random.permutation(len(voice.truth))
-        calm = [i for i in order if classes[voice.truth[i]] == CALM]
-        enrolled = calm[: len(calm) // 2]
+        neutral = [i for i in order if classes[voice.truth[i]] == NEUTRAL]
+        enrolled = neutral[: len(neutral) // 2]
         others = [i for i in order if i not in enrolled]
-        shift = neutral_shift(voice.heard[enrolled], voice.reference)
+        answers = [Prediction.from_probabilities(row, classes) for row in voice.probabilities]
+        shift = neutral_shift(voice.probabilities[enrolled], voice.reference)
         profile = SpeakerProfile("", "", classes, shift)
         for i in others[:n_corrections]:
-            answer = Prediction.from_probabilities(voice.heard[i], classes)
-            profile = profile.corrected(answer, classes[voice.truth[i]])
+            profile = profile.corrected(answers[i], classes[voice.truth[i]])
         for i in others[n_corrections:]:
-            answer = Prediction.from_probabilities(voice.heard[i], classes)
             truth.append(voice.truth[i])
-            before.append(classes.index(answer.emotion))
-            after.append(classes.index(profile.adapt(answer).emotion))
+            before.append(classes.index(answers[i].emotion))
+            after.append(classes.index(profile.adapt(answers[i]).emotion))
     actual = np.array(truth)
-    was, became = (np.array(said) == actual for said in (before, after))
-    return unweighted_recall(actual, was), unweighted_recall(actual, became)
+    without, adapted = (
+        unweighted_recall(actual, np.array(predicted) == actual) for predicted in (before, after)
+    )
+    return without, adapted

@@ -1,4 +1,4 @@
-"""Run records: what one training answered in one fold, as compact JSON that is committed."""
+"""Run records: the answers of one training in one fold, as compact JSON that is committed."""
 
 import json
 import os
@@ -17,29 +17,29 @@ from ser_core.labels import LABELS
 FORMAT = 1
 """Version of the records' layout."""
 PROBABILITY_UNIT = 1e-5
-"""Records hold probabilities as whole multiples of it."""
+"""Records hold probabilities as integer multiples of this unit."""
 ANSWER_COLUMNS = ("clip", "speaker", "sex", "truth", *LABELS)
-"""Columns of a record's answers: a clip's name, who speaks, the emotion acted, probabilities."""
+"""Columns of a record's answers: clip name, speaker, sex, acted emotion, probabilities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldRecord:
-    """What one training answered for the test clips of one fold.
+    """Answers of one training for the test clips of one fold.
 
     Attributes:
-        key: Hash of all that decides the answers, the code apart.
+        key: Hash of all that determines the answers, except the code.
         protocol: Name of the protocol.
         fold: Name of the fold.
         recipe: Name of the recipe.
         settings: The recipe's settings.
         seed: Seed of the training.
-        classes: Emotions that are scored.
+        classes: Emotions that the figures cover.
         commit: Commit of the code that trained.
-        machine: What it ran on.
-        wall_s: How long training and answering took.
-        n_train: Clips on the training side.
-        n_development: Clips on the development side.
-        answers: One row a test clip, with `ANSWER_COLUMNS`.
+        machine: As `describe_machine` gives it.
+        wall_s: Seconds of training and prediction.
+        n_train: Training clips.
+        n_development: Development clips.
+        answers: (n_clips, n_columns), one row per test clip, with `ANSWER_COLUMNS`.
     """
 
     key: str
@@ -57,18 +57,18 @@ class FoldRecord:
     answers: pd.DataFrame
 
     def write(self, path: Path) -> None:
-        """Write the record at once or not at all.
+        """Write the record atomically.
 
-        A row holds the clip, the place of its speaker among `speakers`, the place of its
-        emotion among `labels`, and the probabilities in units of `PROBABILITY_UNIT`.
+        A row holds the clip, the index of its speaker in `speakers`, the index of its emotion
+        in `labels`, and the probabilities in units of `PROBABILITY_UNIT`.
         """
         head = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "answers"}
         people = self.answers.drop_duplicates("speaker")
         speakers = dict(zip(people["speaker"], people["sex"], strict=True))
-        places = {speaker: i for i, speaker in enumerate(speakers)}
+        indices = {speaker: i for i, speaker in enumerate(speakers)}
         units = np.rint(self.answers[list(LABELS)].to_numpy() / PROBABILITY_UNIT).astype(int)
         rows = [
-            [clip, places[speaker], LABELS.index(emotion), *row]
+            [clip, indices[speaker], LABELS.index(emotion), *row]
             for clip, speaker, emotion, row in zip(
                 *(self.answers[column] for column in ("clip", "speaker", "truth")),
                 units.tolist(),
@@ -84,7 +84,7 @@ class FoldRecord:
         """Read a record.
 
         Raises:
-            SerError: The file is no record of this version.
+            SerError: The file is not a record of this version.
         """
         stored = read_json(path)
         names = {f.name for f in fields(cls)} - {"answers"}
@@ -117,7 +117,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file at once or not at all, with its folders."""
+    """Write a file atomically, and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     draft.write_text(text, encoding="utf-8")
@@ -125,7 +125,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores and versions; nothing that names the machine."""
+    """Return processor, cores and versions; nothing that identifies the machine."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -136,7 +136,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    """The processor's model as Linux gives it, else its architecture."""
+    """Return the processor's model as Linux gives it, else its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -146,7 +146,6 @@ def _cpu_model() -> str:
 
 
 def _version(*distributions: str) -> str | None:
-    """Version of the first distribution that is installed."""
     for distribution in distributions:
         try:
             return version(distribution)

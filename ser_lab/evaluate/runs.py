@@ -1,7 +1,6 @@
-"""Running a recipe through a protocol: train per fold and seed, record, sum up.
+"""Run a recipe through a protocol: train per fold and seed, record, summarise.
 
-A fold whose record is there, with the same key, is not trained again, so that an
-interrupted run goes on where it stopped.
+A fold that already has its record is not trained again, so that an interrupted run resumes.
 """
 
 import hashlib
@@ -34,15 +33,93 @@ from ser_lab.metrics import (
 )
 
 if TYPE_CHECKING:
-    from ser_lab.train.recipes import TrainingRecipe
+    from ser_lab.train.recipes.base import TrainingRecipe
 
-
+LOGS = Path("runs")
+"""Default folder of logs and checkpoints; git ignores it."""
+SUMMARY = "summary.json"
+"""File with the figures of a recipe in a protocol."""
 DIGITS = 5
 """Decimals of the figures in a summary."""
-UNHEARD = -1
-"""Stands for the majority where listeners were not asked or did not agree."""
+KEY_DIGITS = 16
+NO_MAJORITY = -1
+"""Index of the majority emotion where listeners were not asked or did not agree."""
 
 Figure = Callable[[pd.DataFrame], float]
+
+
+def run_protocol(
+    protocol: Protocol,
+    recipe: "TrainingRecipe",
+    data: Path,
+    *,
+    seeds: Sequence[int],
+    runs_folder: Path,
+    logs_folder: Path = LOGS,
+) -> dict[str, Any]:
+    """Train wherever no record exists yet, and write the summary.
+
+    Args:
+        protocol: The folds.
+        recipe: The recipe, or a trained model in its place.
+        data: Folder with one folder per corpus.
+        seeds: One training per fold for each.
+        runs_folder: Folder of all records; this recipe's are in `PROTOCOL/RECIPE`.
+        logs_folder: Folder of logs and checkpoints, with the same layout.
+
+    Returns:
+        The summary as `summarise` gives it.
+
+    Raises:
+        CorpusError: A corpus or a speaker of the protocol is missing.
+        SerError: An existing record cannot be read.
+    """
+    votes = protocol.read_votes(data) if protocol.read_votes else None
+    table = list_clips(data, dict.fromkeys((*protocol.corpora, *recipe.corpora)))
+    jobs = [(seed, fold) for seed in seeds for fold in protocol.folds(table, seed=seed)]
+    records = []
+    for seed, fold in track(jobs, f"{recipe.name} by {protocol.id}"):
+        name = Path(protocol.id, recipe.name, f"seed-{seed}", fold.name)
+        path = runs_folder / name.with_suffix(".json")
+        if not _is_recorded(path, fold_key(protocol, recipe, table, fold, seed=seed)):
+            folder = logs_folder / name
+            _run_fold(protocol, recipe, table, fold, data=data, seed=seed, run_folder=folder).write(
+                path
+            )
+        records.append(FoldRecord.read(path))
+    summary = summarise(protocol, records, votes=votes)
+    path = runs_folder / protocol.id / recipe.name / SUMMARY
+    write_text(path, json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def fold_key(
+    protocol: Protocol, recipe: "TrainingRecipe", table: pd.DataFrame, fold: Fold, *, seed: int
+) -> str:
+    """Return a hash of what determines the answers: settings, seed, and the clips of each split.
+
+    The commit is not part of it: a record is valid until its settings change.
+    """
+    names = clip_names(table)
+    determining = {
+        "protocol": protocol.id,
+        "fold": fold.name,
+        "classes": fold.classes,
+        "sides": [
+            [names[row] for row in rows] for rows in (fold.train, fold.development, fold.test)
+        ],
+        "recipe": recipe.name,
+        "settings": recipe.settings,
+        "seed": seed,
+    }
+    digest = hashlib.sha256(json.dumps(determining, sort_keys=True).encode())
+    return digest.hexdigest()[:KEY_DIGITS]
+
+
+def clip_names(table: pd.DataFrame) -> list[str]:
+    """Return the publishers' names of the clips, which every copy of a corpus shares."""
+    clips = zip(table["corpus"], table["path"], strict=True)
+    return [CORPORA[corpus].clip_name(Path(path)) for corpus, path in clips]
 
 
 def summarise(
@@ -51,16 +128,16 @@ def summarise(
     """Compute every figure of a recipe in a protocol.
 
     Args:
-        protocol: Says whether folds are pooled.
+        protocol: Protocol of the records; folds are pooled if it says so.
         records: All folds of all seeds of one recipe.
-        votes: What listeners heard: index clip names, columns emotions, values counts.
+        votes: Listeners' votes: index clip names, columns emotions, values counts.
 
     Returns:
         JSON types. Each of `uar`, `war` and `ece` has `mean`, `sd` (null for one seed)
-        and `by_seed`; `uar` and `war` have a 95 % bootstrap `interval` of the mean,
-        clips drawn with replacement. `listeners` is there where they agreed on a clip.
+        and `by_seed`; `uar` and `war` have a 95% bootstrap `interval` of the mean,
+        clips drawn with replacement. `listeners` is present if they agreed on any clip.
     """
-    answers = pd.concat([score_answers(record) for record in records], ignore_index=True)
+    answers = pd.concat([_tabulate(record) for record in records], ignore_index=True)
     answers["part"] = "all" if protocol.pooled else answers["fold"]
     known = {label for record in records for label in record.classes}
     classes = tuple(label for label in LABELS if label in known)
@@ -82,38 +159,93 @@ def summarise(
         "calibration": [asdict(b) for b in _bins(answers)],
         **{f"by_{group}": _by_group(answers, group) for group in ("fold", "corpus", "sex")},
     }
-    if votes is not None and len(judged := _held_against_listeners(answers, votes)):
-        n_judged = int(judged["clip"].nunique())
-        figures["listeners"] = _over_seeds(judged, _uar) | {"n_clips": n_judged}
+    if votes is not None and len(agreed := _against_listeners(answers, votes)):
+        n_clips = int(agreed["clip"].nunique())
+        figures["listeners"] = _over_seeds(agreed, _uar) | {"n_clips": n_clips}
     rounded: dict[str, Any] = _rounded(figures)
     return rounded
 
 
-def score_answers(record: FoldRecord) -> pd.DataFrame:
-    """One row a test clip: who, what was acted, what was heard, how sure.
+def majority(votes: pd.DataFrame) -> "pd.Series[int]":
+    """Return the emotion that most listeners chose for each clip.
+
+    Args:
+        votes: Index clip names, columns emotions, values counts; missing counts as none.
 
     Returns:
-        A table with seed, fold, clip, speaker, sex, corpus, truth and predicted
-        (indices into `LABELS`), confidence and right.
+        Indices into `LABELS` by clip name, without the clips whose vote is tied.
     """
+    counts = votes.fillna(0)
+    agreed = counts[counts.eq(counts.max(axis=1), axis=0).sum(axis=1) == 1]
+    return agreed.idxmax(axis=1).map(LABELS.index)
+
+
+def _is_recorded(path: Path, key: str) -> bool:
+    return path.exists() and read_json(path).get("key") == key
+
+
+def _run_fold(
+    protocol: Protocol,
+    recipe: "TrainingRecipe",
+    table: pd.DataFrame,
+    fold: Fold,
+    *,
+    data: Path,
+    seed: int,
+    run_folder: Path,
+) -> FoldRecord:
+    import keras  # loads TensorFlow, as the next one does
+
+    from ser_lab.train.export import current_commit
+
+    keras.utils.clear_session(free_memory=True)  # of the previous fold
+    commit, start = current_commit(), time.perf_counter()
+    probabilities = recipe.fit_predict(table, fold, data=data, seed=seed, run_folder=run_folder)
+    wall_s = round(time.perf_counter() - start, 1)
+    _check_probabilities(probabilities, recipe.name, len(fold.test))
+    tested = table.iloc[fold.test].reset_index(drop=True)
+    clips = tested[["speaker", "sex", "emotion"]].rename(columns={"emotion": "truth"})
+    clips.insert(0, "clip", clip_names(tested))
+    return FoldRecord(
+        key=fold_key(protocol, recipe, table, fold, seed=seed),
+        protocol=protocol.id,
+        fold=fold.name,
+        recipe=recipe.name,
+        settings=recipe.settings,
+        seed=seed,
+        classes=fold.classes,
+        commit=commit,
+        machine=describe_machine(),
+        wall_s=wall_s,
+        n_train=len(fold.train),
+        n_development=len(fold.development),
+        answers=clips.join(pd.DataFrame(probabilities, columns=list(LABELS))),
+    )
+
+
+def _check_probabilities(probabilities: Floats, recipe: str, n_test: int) -> None:
+    expected = (n_test, len(LABELS))
+    if probabilities.shape != expected:
+        raise ValueError(f"{recipe} returned the shape {probabilities.shape}; expected {expected}.")
+    if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3) or (probabilities < 0).any():
+        raise ValueError(f"{recipe} returned rows that are not probabilities.")
+
+
+def _tabulate(record: FoldRecord) -> pd.DataFrame:
+    """Return one row per test clip; truth and predicted are indices into `LABELS`."""
     answers = record.answers
     probabilities = narrow(answers[list(LABELS)].to_numpy(), LABELS, record.classes)
     columns = np.array([LABELS.index(name) for name in record.classes])
     predicted = columns[probabilities.argmax(axis=1)]
     truth = np.array([LABELS.index(emotion) for emotion in answers["truth"]])
-    return pd.DataFrame(
-        {
-            "seed": record.seed,
-            "fold": record.fold,
-            "clip": answers["clip"],
-            "speaker": answers["speaker"],
-            "sex": answers["sex"],
-            "corpus": answers["speaker"].str.partition("/")[0],
-            "truth": truth,
-            "predicted": predicted,
-            "confidence": probabilities.max(axis=1),
-            "right": predicted == truth,
-        }
+    return answers[["clip", "speaker", "sex"]].assign(
+        seed=record.seed,
+        fold=record.fold,
+        corpus=answers["speaker"].str.partition("/")[0],
+        truth=truth,
+        predicted=predicted,
+        confidence=probabilities.max(axis=1),
+        right=predicted == truth,
     )
 
 
@@ -148,7 +280,7 @@ def _headline(answers: pd.DataFrame) -> dict[str, Any]:
 
 
 def _over_seeds(answers: pd.DataFrame, figure: Figure) -> dict[str, Any]:
-    """Mean and spread over seeds of a figure, itself a mean over the parts."""
+    """Return mean and spread over seeds of a figure, itself a mean over the parts."""
     by_seed = {
         str(seed): float(np.mean([figure(part) for _, part in rows.groupby("part")]))
         for seed, rows in answers.groupby("seed")
@@ -171,7 +303,7 @@ def _by_group(answers: pd.DataFrame, group: str) -> dict[str, dict[str, float]]:
 
 
 def _per_emotion(answers: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Over all seeds together; the support counts a clip once."""
+    """Return the table over all seeds together; the support counts a clip once."""
     table = emotion_table(answers["truth"].to_numpy(), answers["predicted"].to_numpy(), LABELS)
     support = answers.drop_duplicates("clip")["truth"].value_counts()
     return {
@@ -181,36 +313,20 @@ def _per_emotion(answers: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, d
 
 
 def _confusion(answers: pd.DataFrame, classes: tuple[str, ...]) -> list[list[int]]:
-    """Counts over all seeds together."""
     counts = count_confusions(answers["truth"].to_numpy(), answers["predicted"].to_numpy(), LABELS)
     kept = [LABELS.index(label) for label in classes]
     return [[counts[row][column] for column in kept] for row in kept]
 
 
-def _held_against_listeners(answers: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
-    """The answers where listeners agreed, what most of them heard in place of the truth."""
-    heard = majority(votes).reindex(answers["clip"]).fillna(UNHEARD).astype(int).to_numpy()
-    judged = answers.assign(truth=heard, right=answers["predicted"] == heard)
-    return judged[judged["truth"] != UNHEARD]
-
-
-def majority(votes: pd.DataFrame) -> "pd.Series[int]":
-    """What most listeners heard in each clip.
-
-    Args:
-        votes: Index clip names, columns emotions, values counts; missing counts as none.
-
-    Returns:
-        Indices into `LABELS` by clip name; clips without a single favourite are left
-        out.
-    """
-    counts = votes.fillna(0)
-    agreed = counts[counts.eq(counts.max(axis=1), axis=0).sum(axis=1) == 1]
-    return agreed.idxmax(axis=1).map(LABELS.index)
+def _against_listeners(answers: pd.DataFrame, votes: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers where listeners agreed, with their majority as the truth."""
+    votes_for = majority(votes).reindex(answers["clip"]).fillna(NO_MAJORITY).astype(int).to_numpy()
+    compared = answers.assign(truth=votes_for, right=answers["predicted"] == votes_for)
+    return compared[compared["truth"] != NO_MAJORITY]
 
 
 def _rounded(value: Any) -> Any:
-    """The same JSON with fewer decimals."""
+    """Return the same JSON with fewer decimals."""
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, dict):
@@ -218,142 +334,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     return value
-
-
-LOGS = Path("runs")
-"""Folder of logs and checkpoints, unless another is named; git ignores it."""
-SUMMARY = "summary.json"
-"""Name of the file with the figures of a recipe in a protocol."""
-KEY_DIGITS = 16
-
-
-def run_protocol(
-    protocol: Protocol,
-    recipe: "TrainingRecipe",
-    data: Path,
-    *,
-    seeds: Sequence[int],
-    runs_folder: Path,
-    logs_folder: Path = LOGS,
-) -> dict[str, Any]:
-    """Train where no record stands yet, and write the summary.
-
-    Args:
-        protocol: How is measured.
-        recipe: What is measured.
-        data: Folder that holds a folder for each corpus.
-        seeds: One training a fold each.
-        runs_folder: Folder of all records; this recipe's are in `PROTOCOL/RECIPE`.
-        logs_folder: Folder of logs and checkpoints, laid out alike.
-
-    Returns:
-        The summary as `summarise` gives it.
-
-    Raises:
-        CorpusError: A corpus or a speaker of the protocol is not there.
-        SerError: A record that is there cannot be read.
-    """
-    votes = protocol.read_votes(data) if protocol.read_votes else None
-    table = list_clips(data, dict.fromkeys((*protocol.corpora, *recipe.corpora)))
-    jobs = [(seed, fold) for seed in seeds for fold in protocol.folds(table, seed=seed)]
-    records = []
-    for seed, fold in track(jobs, f"{recipe.name} by {protocol.id}"):
-        name = Path(protocol.id, recipe.name, f"seed-{seed}", fold.name)
-        path = runs_folder / name.with_suffix(".json")
-        if not _is_done(path, fold_key(protocol, recipe, table, fold, seed=seed)):
-            run_folder = logs_folder / name
-            _run_fold(
-                protocol, recipe, table, fold, data=data, seed=seed, run_folder=run_folder
-            ).write(path)
-        records.append(FoldRecord.read(path))
-    summary = summarise(protocol, records, votes=votes)
-    place = runs_folder / protocol.id / recipe.name / SUMMARY
-    write_text(place, json.dumps(summary, indent=1) + "\n")
-    return summary
-
-
-def fold_key(
-    protocol: Protocol, recipe: "TrainingRecipe", table: pd.DataFrame, fold: Fold, *, seed: int
-) -> str:
-    """Hash of what decides the answers: settings, seed, and the clips on each side.
-
-    The code's commit is no part of it: a record is good until its settings change.
-    """
-    names = clip_names(table)
-    decided = {
-        "protocol": protocol.id,
-        "fold": fold.name,
-        "classes": fold.classes,
-        "sides": [
-            [names[row] for row in rows] for rows in (fold.train, fold.development, fold.test)
-        ],
-        "recipe": recipe.name,
-        "settings": recipe.settings,
-        "seed": seed,
-    }
-    digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode())
-    return digest.hexdigest()[:KEY_DIGITS]
-
-
-def clip_names(table: pd.DataFrame) -> list[str]:
-    """The publishers' names of the clips, which every copy of a corpus shares."""
-    clips = zip(table["corpus"], table["path"], strict=True)
-    return [CORPORA[corpus].clip_name(Path(path)) for corpus, path in clips]
-
-
-def _is_done(path: Path, key: str) -> bool:
-    return path.exists() and read_json(path).get("key") == key
-
-
-def _run_fold(
-    protocol: Protocol,
-    recipe: "TrainingRecipe",
-    table: pd.DataFrame,
-    fold: Fold,
-    *,
-    data: Path,
-    seed: int,
-    run_folder: Path,
-) -> FoldRecord:
-    import keras
-
-    from ser_lab.train.export import current_commit  # loads TensorFlow
-
-    keras.utils.clear_session(free_memory=True)  # of the fold before
-
-    commit, start = current_commit(), time.perf_counter()
-    probabilities = recipe.fit_predict(table, fold, data=data, seed=seed, run_folder=run_folder)
-    wall_s = round(time.perf_counter() - start, 1)
-    _check_probabilities(probabilities, recipe.name, len(fold.test))
-    tested = table.iloc[fold.test].reset_index(drop=True)
-    known = pd.DataFrame(
-        {
-            "clip": clip_names(tested),
-            "speaker": tested["speaker"],
-            "sex": tested["sex"],
-            "truth": tested["emotion"],
-        }
-    )
-    return FoldRecord(
-        key=fold_key(protocol, recipe, table, fold, seed=seed),
-        protocol=protocol.id,
-        fold=fold.name,
-        recipe=recipe.name,
-        settings=recipe.settings,
-        seed=seed,
-        classes=fold.classes,
-        commit=commit,
-        machine=describe_machine(),
-        wall_s=wall_s,
-        n_train=len(fold.train),
-        n_development=len(fold.development),
-        answers=known.join(pd.DataFrame(probabilities, columns=list(LABELS))),
-    )
-
-
-def _check_probabilities(probabilities: Floats, recipe: str, n_test: int) -> None:
-    expected = (n_test, len(LABELS))
-    if probabilities.shape != expected:
-        raise ValueError(f"{recipe} answered {probabilities.shape}; {expected} is needed.")
-    if not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-3) or (probabilities < 0).any():
-        raise ValueError(f"{recipe} answered rows that are no probabilities.")

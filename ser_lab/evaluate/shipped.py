@@ -1,8 +1,8 @@
-"""Figures of a shipped model, through the very path that serves visitors."""
+"""Figures of shipped models, measured through the serving pipeline."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -25,17 +25,17 @@ from ser_lab.evaluate.runs import run_protocol
 from ser_lab.metrics import Floats, Scores, narrow, score
 
 
-class ServedModel:
-    """A shipped model in the place of a recipe: trained already, it only answers.
+class ShippedModel:
+    """A trained model in the place of a recipe.
 
     Attributes:
         name: The model's name, marked as shipped.
-        settings: Which model it is, by its files.
-        corpora: None beside those of the protocol.
+        settings: Identity of the model, by its files.
+        corpora: None besides those of the protocol.
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        """Take a model as it serves."""
+        """Wrap a model as it serves."""
         manifest = predictor.manifest
         self._predictor = predictor
         self.name = f"{manifest.name}-shipped"
@@ -56,28 +56,28 @@ class ServedModel:
         seed: int,  # noqa: ARG002
         run_folder: Path,  # noqa: ARG002
     ) -> Floats:
-        """Answer for the test rows from their files."""
+        """Predict the test rows from their files."""
         return predict_files(self._predictor, [Path(p) for p in table["path"].iloc[fold.test]])
 
 
 def evaluate_model(
     predictor: Predictor, protocol: Protocol, data: Path, *, runs_folder: Path
 ) -> dict[str, Any]:
-    """Run a shipped model through a protocol, whose test speakers it must not know.
+    """Evaluate a shipped model in a protocol that has none of its training speakers in its test.
 
     Args:
         predictor: The model as it serves.
-        protocol: How is measured.
-        data: Folder that holds a folder for each corpus.
+        protocol: The folds.
+        data: Folder with one folder per corpus.
         runs_folder: Folder of all records.
 
     Returns:
         The summary as `summarise` gives it.
 
     Raises:
-        ModelError: The model learned from, or was tuned on, a test speaker; or it names
-            other emotions than the protocols.
-        CorpusError: A corpus of the protocol is not there.
+        ModelError: The model was trained or tuned on a test speaker, or has other labels than
+            the protocols.
+        CorpusError: A corpus of the protocol is missing.
     """
     if predictor.labels != LABELS:
         raise ModelError(f"The model names {predictor.labels}; this protocol needs {LABELS}.")
@@ -86,23 +86,20 @@ def evaluate_model(
     tested = {speaker for fold in folds for speaker in table["speaker"].iloc[fold.test]}
     check_unseen(predictor.manifest, tested, protocol.id)
     seeds = (predictor.manifest.seed,)
-    recipe = ServedModel(predictor)
-    return run_protocol(protocol, recipe, data, seeds=seeds, runs_folder=runs_folder)
+    model = ShippedModel(predictor)
+    return run_protocol(protocol, model, data, seeds=seeds, runs_folder=runs_folder)
 
 
 def check_unseen(manifest: Manifest, speakers: Iterable[str], protocol: str) -> None:
-    """Refuse a test on voices that a model knows.
+    """Raise a ModelError that names all test speakers that a model was trained or tuned on.
 
-    A speaker is unseen where the manifest holds him out for its test, or where the model
-    learned from none of his corpora.
+    A speaker is unseen if the manifest lists them as a test speaker, or if the model was trained
+    on none of their corpora.
 
     Args:
-        manifest: Says who was held out, and from what corpora the model learned.
+        manifest: Manifest of the model.
         speakers: Test speakers, as `pool/speaker`.
-        protocol: What asks, for the message.
-
-    Raises:
-        ModelError: Some speakers are known; all of them are named.
+        protocol: Name of the protocol, for the message.
     """
     names = [entry["name"] for entry in manifest.corpora]
     pools = {(CORPORA[name].speakers if name in CORPORA else "") or name for name in names}
@@ -116,20 +113,12 @@ def check_unseen(manifest: Manifest, speakers: Iterable[str], protocol: str) -> 
         )
 
 
-TEST_COMMAND = "python -m ser_core evaluate test"
-"""What repeats a model's test figures, once it is told which model; see `repeat_command`."""
-
-
 def held_out_clips(manifest: Manifest, data: Path) -> pd.DataFrame:
     """List the clips of a model's test speakers whose emotion is one of its labels.
 
-    Args:
-        manifest: Says which speakers were held out.
-        data: Folder that holds a folder for each corpus.
-
     Raises:
         ModelError: No speaker was held out, as after a random split.
-        CorpusError: The corpus of a test speaker is not there.
+        CorpusError: The corpus of a test speaker is missing.
     """
     speakers = tuple(manifest.split["test"])
     if not speakers:
@@ -149,7 +138,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
 
     Args:
         predictor: The model as it serves.
-        data: Folder that holds a folder for each corpus.
+        data: Folder with one folder per corpus.
 
     Returns:
         The figures, and the table of clips with `predicted` and a probability column
@@ -157,7 +146,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
 
     Raises:
         ModelError: No speaker was held out.
-        CorpusError: The corpus of a test speaker is not there.
+        CorpusError: The corpus of a test speaker is missing.
     """
     table = held_out_clips(predictor.manifest, data)
     probabilities = predict_files(predictor, [Path(path) for path in table["path"]])
@@ -168,35 +157,35 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     return score(truth, probabilities, labels), answers
 
 
-def calm_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
-    """What a model hears in neutral speech of its development speakers; see `SpeakerProfile`.
+def neutral_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
+    """Return the mean logarithm of the probabilities in neutral speech; see `SpeakerProfile`.
 
-    Nothing where none of them speaks so.
+    It is measured on the development speakers, and empty if they have no neutral clip.
 
     Args:
         predictor: The model as it serves.
-        data: Folder that holds a folder for each corpus.
+        data: Folder with one folder per corpus.
 
     Raises:
-        CorpusError: The corpus of a development speaker is not there.
+        CorpusError: The corpus of a development speaker is missing.
     """
     speakers = set(predictor.manifest.split["development"])
     table = list_clips(data, sorted({speaker.split("/")[0] for speaker in speakers}))
-    calm = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
-    if calm.empty:
+    neutral = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
+    if neutral.empty:
         return ()
-    return mean_log(predict_files(predictor, [Path(path) for path in calm["path"]]))
+    return mean_log(predict_files(predictor, [Path(path) for path in neutral["path"]]))
 
 
-def score_by_corpus(
+def scores_by_corpus(
     answers: pd.DataFrame, labels: tuple[str, ...] = LABELS, *, by_sex: bool = False
 ) -> dict[str, Scores]:
-    """Figures of each tested corpus, among the emotions that it has.
+    """Return the figures of each tested corpus, over the emotions that it has.
 
     Args:
         answers: The table that `evaluate_test` gives.
-        labels: The model's emotions.
-        by_sex: Whether men and women have a figure each, as `ravdess, female`.
+        labels: The model's labels.
+        by_sex: Whether to split each corpus by sex, as `ravdess, female`.
     """
     scores = {}
     parts = answers["corpus"] + (", " + answers["sex"] if by_sex else "")
@@ -211,28 +200,27 @@ def score_by_corpus(
 
 
 def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
-    """Probabilities of many files; a clip without speech counts as undecided.
+    """Return the probabilities of files, even for a clip without speech.
 
     Returns:
         (n_clips, n_labels) float64.
     """
-    n_labels = len(predictor.labels)
-    undecided = np.full(n_labels, 1.0 / n_labels)
+    even = (1.0 / len(predictor.labels),) * len(predictor.labels)
     rows = []
-    for path in track(paths, "Listening"):
+    for path in track(paths, "Predicting"):
         try:
-            rows.append(np.array(predictor.predict(path).probabilities))
+            rows.append(predictor.predict(path).probabilities)
         except NoSpeechError:
-            rows.append(undecided)
-    return np.stack(rows)
+            rows.append(even)
+    return np.array(rows)
 
 
 def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
-    """Median milliseconds from file to answer, and what it ran on.
+    """Return the median milliseconds from file to prediction, and the machine.
 
     Args:
-        predictor: The model as it serves, warm.
-        paths: Clips; those in which no speech is heard are left out.
+        predictor: The model as it serves, warmed up.
+        paths: Clips; those without speech are left out.
     """
     answers = []
     for path in paths:
@@ -246,24 +234,24 @@ def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def repeat_command(manifest: Manifest, folder: Path, data: Path) -> str:
-    """The command that repeats a model's test figures.
+def reproduce_command(manifest: Manifest, folder: Path, data: Path) -> str:
+    """Return the command that reproduces a model's test figures.
 
-    A bundled model goes by its name, and its corpora lie wherever the reader has them; any
-    other goes by its folder, and a table that it was tested on is named, too.
+    A bundled model is given by its name, any other by its folder, and a custom table with it.
 
     Args:
-        manifest: What the model says of itself.
+        manifest: Manifest of the model.
         folder: The model folder.
-        data: What it was tested on: a folder of corpora, or a table.
+        data: Folder of corpora, or a table, that it was tested on.
     """
-    if is_table(data):
-        return f"{TEST_COMMAND} --model {quote(str(folder))} --data {quote(str(data))}"
-    is_bundled = (bundled("model") / manifest.name).is_dir()
-    return f"{TEST_COMMAND} --model {manifest.name if is_bundled else quote(str(folder))}"
+    is_bundled = (bundled("model") / manifest.name).is_dir() and not is_table(data)
+    model = manifest.name if is_bundled else quote(str(folder))
+    table = f" --data {quote(str(data))}" if is_table(data) else ""
+    return f"python -m ser_core evaluate test --model {model}{table}"
 
 
-def record_test(
+def describe_test(
+    manifest: Manifest,
     folder: Path,
     scores: Scores,
     answers: pd.DataFrame,
@@ -271,23 +259,23 @@ def record_test(
     data: Path,
     seed_uars: Mapping[int, float],
     speed: Mapping[str, Any],
-) -> Manifest:
-    """Write measured test figures into a model's manifest.
+) -> dict[str, Any]:
+    """Return a model's test figures, as its manifest states them.
 
     Args:
+        manifest: Manifest of the model.
         folder: The model folder.
         scores: Figures of the shipped model.
         answers: The table that `evaluate_test` gives.
-        data: What it was tested on, as in `repeat_command`.
+        data: Data of the test, as in `reproduce_command`.
         seed_uars: Test UAR by seed, of all runs of the same recipe.
-        speed: What `time_answers` gives.
+        speed: Result of `time_answers`.
     """
-    manifest = Manifest.read(folder)
     by_corpus, by_sex = (
-        score_by_corpus(answers, manifest.labels, by_sex=by_sex) for by_sex in (False, True)
+        scores_by_corpus(answers, manifest.labels, by_sex=by_sex) for by_sex in (False, True)
     )
-    figures = asdict(scores) | {
-        "command": repeat_command(manifest, folder, data),
+    return asdict(scores) | {
+        "command": reproduce_command(manifest, folder, data),
         "seed_uars": {str(seed): uar for seed, uar in seed_uars.items()},
         "by_corpus": {corpus: asdict(part) for corpus, part in by_corpus.items()},
         "by_sex": {
@@ -296,5 +284,3 @@ def record_test(
         },
         "speed": dict(speed),
     }
-    replace(manifest, metrics=manifest.metrics | {"test": figures}).write(folder)
-    return Manifest.read(folder)

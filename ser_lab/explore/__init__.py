@@ -1,4 +1,4 @@
-"""What a folder of corpora holds, as tables, figures and one page that needs nothing else."""
+"""Corpora as tables, charts and one self-contained page."""
 
 from ser_lab.explore.survey import explore
 

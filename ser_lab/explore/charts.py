@@ -197,7 +197,7 @@ def draw_set(rows: pd.DataFrame) -> ChosenSet:
     for path in rows["path"]:
         with suppress(AudioError):  # logged by `measure_clips`
             sounds[path] = load_audio(path, config)
-    look = FigureStyle(
+    style = FigureStyle(
         size_inches=TILE_INCHES,
         dots_per_inch=TILE_DPI,
         font_points=TILE_POINTS,
@@ -210,7 +210,7 @@ def draw_set(rows: pd.DataFrame) -> ChosenSet:
             emotion=emotion,
             name=path.name,
             pictures=draw_sound(
-                sounds[path], config.sample_rate_hz, pictures=PAPER_PICTURES, look=look
+                sounds[path], config.sample_rate_hz, pictures=PAPER_PICTURES, style=style
             ),
         )
         for emotion, path in zip(rows["emotion"], rows["path"], strict=True)

@@ -1,4 +1,4 @@
-"""The report: our figures beside published ones, written from the committed records alone."""
+"""The page of figures: ours beside published ones, written from the committed records alone."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,12 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ser_core.errors import SerError
 from ser_lab.data.protocols import PROTOCOLS, Protocol
-from ser_lab.evaluate.enrolment import N_DRAWS, measure_enrolment, read_seed
-from ser_lab.evaluate.records import read_json, write_text
+from ser_lab.evaluate.enrolment import N_DRAWS, measure_enrolment
+from ser_lab.evaluate.records import FoldRecord, read_json, write_text
 from ser_lab.evaluate.runs import SUMMARY
 from ser_lab.report.plots import System, plot_calibration, plot_confusion, plot_systems
+
+REPORT = "figures.md"
+PICTURES = "figures"
+PROFILED = ("ravdess-6fold", "crema-d")
+"""Protocols on one corpus whose test speakers all have neutral clips."""
+_SHARED = (
+    "**Speakers shared:** the test voices were also trained on, so this says nothing about new "
+    "speakers. It is listed for comparison with the papers that measured it this way."
+)
+_MEAN_OF_FOLDS = " Each figure is the mean over the tested corpora."
+_HERE = Path(__file__).parent
+
+Summary = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +34,7 @@ class PublishedFigure:
     """A published figure.
 
     Attributes:
-        protocol: Name of the protocol that it stands beside.
+        protocol: Name of the protocol that it is compared in.
         system: What was measured, with its parameters where known.
         value: The figure, a share between 0 and 1.
         source: Who published it, and what differs from the protocol.
@@ -31,95 +46,10 @@ class PublishedFigure:
     source: str
 
 
-_EMOBOX = "Ma et al. 2024, EmoBox"
-_RESLSTM = "Krasnoproshin and Vashkevich 2026, ResLSTM-SA"
-_LISTENERS = "Livingstone and Russo 2018, RAVDESS; approximate"
-_CNN14 = "Luna-Jiménez et al. 2021"
-_XLSR = "Luna-Jiménez et al. 2022"
-_TUNED = "published, fine-tuned with augmentation"
-_VOTES = "Cao et al. 2014, CREMA-D"
-_SPEAKERS_SHARED = "speakers shared"
-_OWN_FOLDS = "other folds of actors"
-
-PUBLISHED: tuple[PublishedFigure, ...] = (
-    PublishedFigure("ravdess-6fold", "human listeners, audio only", 0.60, _LISTENERS),
-    PublishedFigure("ravdess-6fold", "wav2vec2-base, frozen (95 M)", 0.543, _EMOBOX),
-    PublishedFigure("ravdess-6fold", "HuBERT-base, frozen (95 M)", 0.654, _EMOBOX),
-    PublishedFigure("ravdess-6fold", "HuBERT-large, frozen (317 M)", 0.700, _EMOBOX),
-    PublishedFigure("ravdess-6fold", "WavLM-large, frozen (317 M)", 0.720, _EMOBOX),
-    PublishedFigure("ravdess-6fold", "Whisper-large-v3, frozen (1,550 M)", 0.753, _EMOBOX),
-    PublishedFigure("ravdess-6fold", "CNN14, fine-tuned (81 M)", 0.766, f"{_CNN14}; {_OWN_FOLDS}"),
-    PublishedFigure("ravdess-6fold", "XLSR, fine-tuned (317 M)", 0.818, f"{_XLSR}; {_OWN_FOLDS}"),
-    PublishedFigure(
-        "ravdess-6fold", "wav2vec2, fine-tuned (317 M)", 0.823, f"{_TUNED}; {_OWN_FOLDS}"
-    ),
-    PublishedFigure("ravdess-5fold", "human listeners, audio only", 0.60, _LISTENERS),
-    PublishedFigure("ravdess-5fold", "attention LSTM, from scratch (0.09 M)", 0.583, _RESLSTM),
-    PublishedFigure(
-        "ravdess-5fold", "ResLSTM-SA, from scratch (0.05 M)", 0.623, f"{_RESLSTM}; ± 1.2"
-    ),
-    PublishedFigure("ravdess-5fold", "CNN14, fine-tuned (81 M)", 0.766, _CNN14),
-    PublishedFigure("ravdess-5fold", "XLSR, fine-tuned (317 M)", 0.818, _XLSR),
-    PublishedFigure("crema-d", "one listener, audio only", 0.400, _VOTES),
-    PublishedFigure("crema-d", "majority of listeners, audio only", 0.446, _VOTES),
-    PublishedFigure(
-        "crema-d", "wav2vec2-base, frozen (95 M)", 0.620, f"{_EMOBOX}; {_SPEAKERS_SHARED}"
-    ),
-    PublishedFigure(
-        "crema-d", "WavLM-large, frozen (317 M)", 0.745, f"{_EMOBOX}; {_SPEAKERS_SHARED}"
-    ),
-    PublishedFigure(
-        "crema-d", "Whisper-large-v3, frozen (1,550 M)", 0.768, f"{_EMOBOX}; {_SPEAKERS_SHARED}"
-    ),
-    PublishedFigure(
-        "cross-corpus", "Whisper-large-v3, SAVEE → RAVDESS", 0.496, f"{_EMOBOX}; its best"
-    ),
-    PublishedFigure(
-        "cross-corpus", "Whisper-large-v3, RAVDESS → SAVEE", 0.669, f"{_EMOBOX}; its best"
-    ),
-    PublishedFigure("random-split", "two LSTM of 64 units", 0.6975, "the first paper of five"),
-    PublishedFigure(
-        "random-split", "the same net, the public notebook", 0.845, "its printed 136 of 161"
-    ),
-    PublishedFigure(
-        "random-split", "the same net, the report", 0.9628, "the report on the notebook"
-    ),
+PUBLISHED = tuple(
+    PublishedFigure(*row) for row in pd.read_csv(_HERE / "published.csv").itertuples(index=False)
 )
-"""Published figures by protocol; those beside `random-split` are accuracies, all others UAR."""
-
-
-REPORT = "figures.md"
-PICTURES = "figures"
-TAUGHT_ON = ("ravdess-6fold", "crema-d")
-"""Protocols whose test speakers say something neutral and are a corpus of their own."""
-
-Summary = dict[str, Any]
-
-_INTRODUCTION = """\
-# Figures
-
-Written by `python -m ser_core report` from the run records in [{runs}]({runs}); never by hand.
-UAR is the mean of the per-emotion recalls, WAR the share of correct clips, ECE the
-expected calibration error over 15 bins. Rows in bold are ours: the mean over seeds ± its standard
-deviation, and the 95% bootstrap interval of that mean over clips. Unless a section says otherwise,
-no speaker of a test clip was used for training, tuning or calibration.
-
-Reproduce a row with `python -m ser_core evaluate PROTOCOL --recipe SYSTEM --seeds N`, and a row of
-a `-shipped` model with `python -m ser_core evaluate PROTOCOL --model FOLDER`.
-"""
-_SHARED = (
-    "**Speakers shared:** the test voices were also trained on, so this says nothing about new "
-    "speakers. It is listed for comparison with the papers that measured it this way."
-)
-_VOICES = """\
-## Voice profiles
-
-The page can adapt to one speaker's voice. Here each test speaker's profile is built from half of
-their neutral clips and then corrected on randomly chosen clips; clips used for the profile are
-never scored. UAR without and with the profile, over {draws} random draws of one seed's out-of-fold
-answers.
-"""
-_MEAN_OF_FOLDS = " Each figure is the mean over the tested corpora."
+"""Published figures; those beside `random-split` are accuracies, all others UAR."""
 
 
 def write_report(runs_folder: Path, out: Path) -> Path:
@@ -127,16 +57,17 @@ def write_report(runs_folder: Path, out: Path) -> Path:
 
     Args:
         runs_folder: Folder of all records.
-        out: Folder that the report goes to.
+        out: Folder of the page.
 
     Returns:
-        The report's path.
+        The path of the page.
 
     Raises:
         SerError: There is no record.
     """
+    runs = Path(os.path.relpath(runs_folder, out)).as_posix()
     sections = [
-        _section(protocol, summaries, out=out, runs=_relative(runs_folder, out))
+        _section(protocol, summaries, out=out, runs=runs)
         for protocol in PROTOCOLS.values()
         if (summaries := read_summaries(runs_folder / protocol.id))
     ]
@@ -145,33 +76,14 @@ def write_report(runs_folder: Path, out: Path) -> Path:
             f"{runs_folder} contains no summary of a run. Make one with "
             '"python -m ser_core evaluate PROTOCOL --recipe NAME".'
         )
-    head = _INTRODUCTION.format(runs=_relative(runs_folder, out))
-    write_text(out / REPORT, "\n".join([head, *sections, *_voices(runs_folder)]))
+    sections.extend(_voices(runs_folder))
+    template = (_HERE / "figures.md").read_text(encoding="utf-8")
+    write_text(out / REPORT, template.format(runs=runs, sections="\n".join(sections)))
     return out / REPORT
 
 
-def _voices(runs_folder: Path) -> Iterator[str]:
-    """What a taught voice brings, where a protocol tests one corpus speaker by speaker."""
-    lines = [
-        [
-            f"`{protocol}`",
-            folder.name,
-            str(gain.n_corrections),
-            percent(gain.before),
-            f"{100 * gain.gain:+.1f} ± {100 * gain.spread:.1f}",
-        ]
-        for protocol in TAUGHT_ON
-        for folder in sorted((runs_folder / protocol).glob("*/"))
-        if (records := read_seed(folder))
-        for gain in measure_enrolment(records)
-    ]
-    if lines:
-        heads = ["protocol", "system", "corrections", "UAR without", "gain in points"]
-        yield "\n".join([_VOICES.format(draws=N_DRAWS), markdown_table(heads, lines)]) + "\n"
-
-
 def read_summaries(folder: Path) -> list[Summary]:
-    """Summaries of all recipes in one protocol, by name.
+    """Return the summaries of all recipes in one protocol, by name.
 
     Raises:
         SerError: One cannot be read.
@@ -179,8 +91,15 @@ def read_summaries(folder: Path) -> list[Summary]:
     return [read_json(path) for path in sorted(folder.glob(f"*/{SUMMARY}"))]
 
 
-def _relative(folder: Path, start: Path) -> str:
-    return Path(os.path.relpath(folder, start)).as_posix()
+def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table as Markdown."""
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def percent(share: float) -> str:
+    """Return a share between 0 and 1 as text, such as 61.8%."""
+    return f"{share:.1%}"
 
 
 def _section(protocol: Protocol, summaries: Sequence[Summary], *, out: Path, runs: str) -> str:
@@ -202,50 +121,24 @@ def _section(protocol: Protocol, summaries: Sequence[Summary], *, out: Path, run
         f"## `{protocol.id}`",
         f"{protocol.title}.{'' if protocol.pooled else _MEAN_OF_FOLDS}",
         *([_SHARED] if protocol.speakers_shared else []),
-        _systems_table(protocol, summaries, runs),
+        _systems_table(protocol, summaries, f"{runs}/{protocol.id}"),
         *(_listeners(s) for s in summaries if "listeners" in s),
         "Recall of each emotion:",
         _shares_table(recalls),
         *([f"{figure.upper()} of each part:", _shares_table(parts)] if any(parts.values()) else []),
-        *(f"![{title}]({PICTURES}/{name})" for name, title in _draw(protocol, summaries, out)),
+        *(f"![{title}]({PICTURES}/{name})" for name, title in _plot(protocol, summaries, out)),
     ]
     return "\n\n".join(paragraphs) + "\n"
 
 
-def _draw(protocol: Protocol, summaries: Sequence[Summary], out: Path) -> Iterator[tuple[str, str]]:
-    """Draw the pictures of a section; give the file name and title of each."""
-    folder, figure = out / PICTURES, protocol.figure
-    folder.mkdir(parents=True, exist_ok=True)
-    systems = [
-        System(s["recipe"], s[figure]["mean"], tuple(s[figure]["interval"]), ours=True)
-        for s in summaries
-    ] + [System(a.system, a.value) for a in PUBLISHED if a.protocol == protocol.id]
-    shared = ", speakers shared" if protocol.speakers_shared else ""
-    title = f"{figure.upper()} in {protocol.id}{shared}"
-    plot_systems(systems, title, folder / f"{protocol.id}.png")
-    yield f"{protocol.id}.png", title
-    curves = {s["recipe"]: s["calibration"] for s in summaries}
-    title = f"Calibration in {protocol.id}{shared}"
-    plot_calibration(curves, title, folder / f"{protocol.id}_calibration.png")
-    yield f"{protocol.id}_calibration.png", title
-    for s in summaries:
-        name = f"{protocol.id}_{s['recipe']}.png"
-        title = f"Confusions of {s['recipe']} in {protocol.id}{shared}"
-        plot_confusion(s["confusion"], s["classes"], title, folder / name)
-        yield name, title
-
-
-def _systems_table(protocol: Protocol, summaries: Sequence[Summary], runs: str) -> str:
-    ours = [
-        (summary[protocol.figure]["mean"], _our_line(summary, f"{runs}/{protocol.id}"))
-        for summary in summaries
-    ]
-    theirs = [
-        (anchor.value, _their_line(protocol, anchor))
-        for anchor in PUBLISHED
-        if anchor.protocol == protocol.id
-    ]
-    ranked = sorted([*ours, *theirs], key=lambda line: -line[0])
+def _systems_table(protocol: Protocol, summaries: Sequence[Summary], records: str) -> str:
+    ranked = [(s[protocol.figure]["mean"], _our_line(s, records)) for s in summaries]
+    for entry in PUBLISHED:
+        if entry.protocol == protocol.id:
+            value = percent(entry.value)
+            uar, war = (value, "") if protocol.figure == "uar" else ("", value)
+            ranked.append((entry.value, [entry.system, uar, "", war, "", "", entry.source]))
+    ranked.sort(key=lambda pair: -pair[0])
     heads = ["system", "UAR", "95%", "WAR", "95%", "ECE", "source"]
     return markdown_table(heads, [cells for _, cells in ranked])
 
@@ -259,41 +152,6 @@ def _our_line(summary: Summary, records: str) -> list[str]:
     return [f"**{name}**", *shares, f"{ece['mean']:.3f}", source]
 
 
-def _their_line(protocol: Protocol, anchor: PublishedFigure) -> list[str]:
-    value = percent(anchor.value)
-    uar, war = (value, "") if protocol.figure == "uar" else ("", value)
-    return [anchor.system, uar, "", war, "", "", anchor.source]
-
-
-def _listeners(summary: Summary) -> str:
-    heard = summary["listeners"]
-    return (
-        f"Against the listeners' majority vote instead of the acted emotion, {summary['recipe']} "
-        f"has a UAR of {_spread(heard)} on the {heard['n_clips']:,} clips with a clear majority."
-    )
-
-
-def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
-    """A line for each system, a column for each name that any of them has."""
-    names = list(dict.fromkeys(name for row in shares.values() for name in row))
-    lines = [
-        [system, *(percent(row[name]) if name in row else "" for name in names)]
-        for system, row in shares.items()
-    ]
-    return markdown_table(["system", *names], lines)
-
-
-def markdown_table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table as Markdown."""
-    rows = [heads, ["---"] * len(heads), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def percent(share: float) -> str:
-    """A share between 0 and 1 as text, such as 61.8%."""
-    return f"{100 * share:.1f}%"
-
-
 def _spread(figure: Summary) -> str:
     if figure["sd"] is None:
         return percent(figure["mean"])
@@ -303,3 +161,59 @@ def _spread(figure: Summary) -> str:
 def _interval(figure: Summary) -> str:
     low, high = figure["interval"]
     return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def _listeners(summary: Summary) -> str:
+    agreed = summary["listeners"]
+    return (
+        f"Against the listeners' majority vote instead of the acted emotion, {summary['recipe']} "
+        f"has a UAR of {_spread(agreed)} on the {agreed['n_clips']:,} clips with a clear majority."
+    )
+
+
+def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a line for each system, with a column for each name that any of them has."""
+    names = list(dict.fromkeys(name for row in shares.values() for name in row))
+    lines = [
+        [system, *(percent(row[name]) if name in row else "" for name in names)]
+        for system, row in shares.items()
+    ]
+    return markdown_table(["system", *names], lines)
+
+
+def _plot(protocol: Protocol, summaries: Sequence[Summary], out: Path) -> Iterator[tuple[str, str]]:
+    """Plot the charts of a section; yield the file name and title of each."""
+    folder, figure = out / PICTURES, protocol.figure
+    folder.mkdir(parents=True, exist_ok=True)
+    where = f"{protocol.id}{', speakers shared' if protocol.speakers_shared else ''}"
+    systems = [
+        System(s["recipe"], s[figure]["mean"], tuple(s[figure]["interval"]), ours=True)
+        for s in summaries
+    ] + [System(p.system, p.value) for p in PUBLISHED if p.protocol == protocol.id]
+    name, title = f"{protocol.id}.png", f"{figure.upper()} in {where}"
+    plot_systems(systems, title, folder / name)
+    yield name, title
+    curves = {s["recipe"]: s["calibration"] for s in summaries}
+    name, title = f"{protocol.id}_calibration.png", f"Calibration in {where}"
+    plot_calibration(curves, title, folder / name)
+    yield name, title
+    for s in summaries:
+        name, title = f"{protocol.id}_{s['recipe']}.png", f"Confusions of {s['recipe']} in {where}"
+        plot_confusion(s["confusion"], s["classes"], title, folder / name)
+        yield name, title
+
+
+def _voices(runs_folder: Path) -> Iterator[str]:
+    """Yield the section on voice profiles, if a recipe has records of a first seed."""
+    lines = []
+    for protocol in PROFILED:
+        for folder in sorted((runs_folder / protocol).glob("*/seed-0")):
+            records = [FoldRecord.read(path) for path in sorted(folder.glob("*.json"))]
+            for gain in measure_enrolment(records):
+                points = f"{100 * gain.gain:+.1f} ± {100 * gain.spread:.1f}"
+                corrections, before = str(gain.n_corrections), percent(gain.before)
+                lines.append([f"`{protocol}`", folder.parent.name, corrections, before, points])
+    if lines:
+        heads = ["protocol", "system", "corrections", "UAR without", "gain in points"]
+        template = (_HERE / "voices.md").read_text(encoding="utf-8")
+        yield template.format(draws=N_DRAWS, table=markdown_table(heads, lines))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ser_core.labels import LABELS
-from ser_lab.evaluate.shipped import repeat_command, score_by_corpus
+from ser_lab.evaluate.shipped import reproduce_command, scores_by_corpus
 
 
 def test_each_tested_corpus_is_scored_among_its_own_emotions() -> None:
@@ -18,23 +18,23 @@ def test_each_tested_corpus_is_scored_among_its_own_emotions() -> None:
     answers["emotion"] = ["calm", "sad", "angry"]
     answers.loc[0, "calm"] = answers.loc[1, "calm"] = answers.loc[2, "angry"] = 0.9
     answers.loc[1, "sad"] = 0.05
-    scores = score_by_corpus(answers)
+    scores = scores_by_corpus(answers)
     assert list(scores) == ["ravdess", "crema-d"]
     assert (scores["ravdess"].n_clips, scores["crema-d"].n_clips) == (1, 2)
     assert "calm" not in scores["crema-d"].per_emotion
     assert scores["crema-d"].uar == 1.0  # no calm in CREMA-D: sad is the likeliest left
-    by_sex = score_by_corpus(answers, by_sex=True)
+    by_sex = scores_by_corpus(answers, by_sex=True)
     assert list(by_sex) == ["ravdess, female", "crema-d, male", "crema-d, female"]
 
 
 @pytest.mark.parametrize("name", ["accurate", "compact"])
 def test_a_bundled_model_is_measured_again_by_its_name(name: str) -> None:
     bundled = SimpleNamespace(name=name)
-    again = repeat_command(bundled, Path("model", name), Path("data"))
+    again = reproduce_command(bundled, Path("model", name), Path("data"))
     assert again == f"python -m ser_core evaluate test --model {name}"
 
 
 def test_any_other_model_is_measured_again_by_its_folder() -> None:
     baseline = SimpleNamespace(name="lstm")
-    again = repeat_command(baseline, Path("runs/lstm/my model"), Path("data"))
+    again = reproduce_command(baseline, Path("runs/lstm/my model"), Path("data"))
     assert again == "python -m ser_core evaluate test --model 'runs/lstm/my model'"

@@ -1,4 +1,4 @@
-"""What `explore` writes: a page that needs nothing else, figures, and tables that can be read."""
+"""Exploration: a page that needs no other file, figures, and tables that can be read back."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ from ser_lab.data.csv_corpus import clips_from_csv
 from ser_lab.data.splits import list_clips
 from ser_lab.explore import explore
 from ser_lab.explore.charts import chart_counts, chart_spread
-from ser_lab.explore.clips import (
+from ser_lab.explore.survey import (
     choose_sets,
     common_emotions,
     cut_to_rarest,
@@ -30,7 +30,7 @@ ANGRY, SAD, CALM = "05", "04", "02"
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two actors of RAVDESS, of whom one is calm, too, and one actress of TESS."""
+    """Two actors of RAVDESS, one of them calm too, and one actress of TESS."""
     root = tmp_path_factory.mktemp("data")
     for i, (emotion, intensity, actor) in enumerate(
         [(ANGRY, 1, 1), (SAD, 1, 1), (ANGRY, 1, 2), (ANGRY, 2, 2), (SAD, 1, 2), (CALM, 1, 2)]
@@ -44,7 +44,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def out(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is written of that tree."""
+    """The output for that tree."""
     folder = tmp_path_factory.mktemp("out")
     explore(tree, folder)
     return folder
@@ -84,7 +84,7 @@ def test_clips_stand_side_by_side_in_every_picture(out: Path) -> None:
     assert len(list((out / "figures").glob("*.png"))) == page.count("<svg")
 
 
-def test_the_table_of_clips_is_one_of_own_recordings(tree: Path, out: Path) -> None:
+def test_the_table_of_clips_is_a_custom_table(tree: Path, out: Path) -> None:
     clips = clips_from_csv(out / "clips.csv")
     expected = list_clips(tree, ["ravdess", "tess"])
     assert [clip.path for clip in clips] == [path.resolve() for path in expected["path"]]
@@ -134,7 +134,7 @@ def test_clips_are_measured_as_their_files_have_them(
     assert [record.args[0].name for record in caplog.records] == ["none.wav", "broken.wav"]
 
 
-def test_the_mean_spectrum_knows_no_level(tmp_path: Path) -> None:
+def test_the_mean_spectrum_is_independent_of_level(tmp_path: Path) -> None:
     t = np.arange(16_000) / 16_000
     for name, amplitude, hz in (("loud", 0.9, 1_000), ("faint", 0.009, 3_000)):
         soundfile.write(tmp_path / f"{name}.wav", amplitude * np.sin(2 * np.pi * hz * t), 16_000,
@@ -169,7 +169,7 @@ def test_charts_take_the_colour_of_the_text_around_them() -> None:
     assert "currentColor" in chart.svg
     assert "#000000" not in chart.svg
     assert ">1,234<" in chart.svg
-    assert "Title" not in chart.svg  # the page says it
+    assert "Title" not in chart.svg  # the page has it in HTML
     assert chart.png.startswith(b"\x89PNG")
 
 
@@ -178,7 +178,7 @@ def test_a_spread_with_nothing_measured_is_drawn_too() -> None:
     assert chart_spread("name", "Title", "dB", table, "level_dbfs").svg.startswith("<svg")
 
 
-def test_a_folder_without_corpora_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_corpora_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingCorpusError, match="contains none of the corpora ravdess, "):
         explore(tmp_path, tmp_path / "out")
     done = CliRunner().invoke(

@@ -1,4 +1,4 @@
-"""The report: the same records give the same text, and the committed one is of these records."""
+"""The page of figures: the same records give the same text, committed ones the committed text."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from tests.lab.trees import KnownRecipe, write_tree, write_votes
 GOLDEN = ROOT / "tests" / "golden" / "figures.md"
 
 
-def hear(emotion: str, seed: int) -> str:
+def confuse(emotion: str, seed: int) -> str:
     return {"angry": "happy"}.get(emotion, "calm" if (emotion, seed) == ("sad", 1) else emotion)
 
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on known answers in three protocols, two recipes in one of them."""
+    """A page of known answers in three protocols, two recipes in one of them."""
     root = tmp_path_factory.mktemp("root")
     tree, runs = write_tree(root / "data"), root / "docs" / "runs"
     write_votes(tree, lambda name: {"sad": 3} if "_SAD_" in name else {"angry": 2})
@@ -32,7 +32,7 @@ def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("crema-d", "known", (0,)),
         ("cross-corpus", "known", (0,)),
     ):
-        recipe = KnownRecipe(hear, name=name)
+        recipe = KnownRecipe(confuse, name=name)
         places = {"runs_folder": runs, "logs_folder": root / "logs"}
         run_protocol(PROTOCOLS[protocol], recipe, tree, seeds=seeds, **places)
     write_report(runs, root / "docs")
@@ -51,11 +51,11 @@ def test_ours_stand_ranked_among_the_published(docs: Path) -> None:
     start = lines.index("## `ravdess-6fold`")
     table = [line for line in lines[start : start + 20] if line.startswith("| ")]
     systems = [line.split(" | ")[0].strip("| *") for line in table[2:]]
-    anchors = [anchor.system for anchor in PUBLISHED if anchor.protocol == "ravdess-6fold"]
-    # known has 81.2 %, other 87.5 %
+    published = {entry.system for entry in PUBLISHED if entry.protocol == "ravdess-6fold"}
+    # known has 81.2%, other 87.5%
     assert systems[:4] == ["other", "wav2vec2, fine-tuned (317 M)", "XLSR, fine-tuned (317 M)",
                            "known"]  # fmt: skip
-    assert set(anchors) <= set(systems)
+    assert published <= set(systems)
 
 
 def test_every_picture_that_is_shown_is_there(docs: Path) -> None:
@@ -72,13 +72,13 @@ def test_links_lead_to_the_records(docs: Path) -> None:
     assert (docs / "runs" / "ravdess-6fold" / "known" / "summary.json").is_file()
 
 
-def test_anchors_stand_beside_protocols_that_are_there() -> None:
-    assert {anchor.protocol for anchor in PUBLISHED} <= set(PROTOCOLS)
-    assert all(0 < anchor.value < 1 for anchor in PUBLISHED)
-    assert len({(anchor.protocol, anchor.system) for anchor in PUBLISHED}) == len(PUBLISHED)
+def test_published_figures_name_protocols_that_exist() -> None:
+    assert {entry.protocol for entry in PUBLISHED} <= set(PROTOCOLS)
+    assert all(0 < entry.value < 1 for entry in PUBLISHED)
+    assert len({(entry.protocol, entry.system) for entry in PUBLISHED}) == len(PUBLISHED)
 
 
-def test_no_records_are_told_with_the_remedy(tmp_path: Path) -> None:
+def test_without_records_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SerError, match="contains no summary of a run"):
         write_report(tmp_path, tmp_path)
 
@@ -94,9 +94,7 @@ def test_the_committed_report_is_of_the_committed_records(tmp_path: Path) -> Non
     assert report.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8")
 
 
-def test_the_command_line_reports_and_tells_what_it_does_not_know(
-    docs: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_reports_and_names_what_is_unknown(docs: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     done = runner.invoke(app, ["report", "--runs", str(docs / "runs"), "--out", str(tmp_path)])
     assert (done.exit_code, (tmp_path / REPORT).is_file()) == (0, True)

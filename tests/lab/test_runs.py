@@ -35,13 +35,13 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def hear_angry_as_happy(emotion: str, seed: int) -> str:
+def confuse_angry_with_happy(emotion: str, seed: int) -> str:
     """With seed 1, sad as calm, too."""
     return {"angry": "happy"}.get(emotion, "calm" if (emotion, seed) == ("sad", 1) else emotion)
 
 
 def test_figures_are_those_counted_by_hand(tree: Path, tmp_path: Path) -> None:
-    recipe = KnownRecipe(hear_angry_as_happy)
+    recipe = KnownRecipe(confuse_angry_with_happy)
     summary = run_protocol(SIX_FOLDS, recipe, tree, seeds=(0, 1), runs_folder=tmp_path)
     assert summary["uar"]["by_seed"] == {"0": 7 / 8, "1": 6 / 8}
     assert summary["uar"]["mean"] == summary["war"]["mean"] == 13 / 16
@@ -192,14 +192,14 @@ def test_a_damaged_record_is_told_with_its_remedy(text: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "wrong", [np.zeros((3, 8)), np.full((32, 8), 0.2), np.full((32, 8), np.nan)]
 )
-def test_answers_that_are_no_probabilities_are_a_bug(
+def test_rows_that_are_not_probabilities_are_a_bug(
     wrong: np.ndarray, tree: Path, tmp_path: Path
 ) -> None:
     class Wrong(KnownRecipe):
         def fit_predict(self, *_: object, **__: object) -> np.ndarray:
             return wrong
 
-    with pytest.raises(ValueError, match="known answered"):
+    with pytest.raises(ValueError, match="known returned"):
         run_protocol(SIX_FOLDS, Wrong(), tree, seeds=(0,), runs_folder=tmp_path)
 
 
