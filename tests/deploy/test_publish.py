@@ -1,6 +1,5 @@
 """Models published, and the commands that bring things to the Hub."""
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from ser_core.deploy.folder import CLIP, space_files
 from ser_core.deploy.repository import check_name, hub_errors, publish_model, publishable
 from ser_core.errors import HubError
 from ser_core.registry import fetch_model
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_cli
 from tests.deploy.conftest import PLACE, SPACE, replace_in
 from tests.fake_hub import FakeHub
 
@@ -54,24 +53,12 @@ def test_a_model_without_a_true_card_is_not_published(
         publishable(copy / "model" / "compact")
 
 
-def run(url: str, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "MOODMIRROR_"))}
-    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "ser_core", *arguments],
-        cwd=ROOT,
-        env=kept | hub | more,
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub, tmp_path: Path) -> None:
-    done = run(
-        hub.url, tmp_path, "deploy", "--space", SPACE, "--dry-run", "--skip-smoke-test",
+def test_a_dry_run_shows_everything_and_sends_nothing(hub: FakeHub) -> None:
+    done = run_cli(
+        "deploy", "--space", SPACE, "--dry-run", "--skip-smoke-test",
         "--secret", "KEY", "--variable", "A=b", "--hardware", "cpu-basic", KEY="hush",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "smoke test: skipped" in done.stdout
     assert f"  {CLIP}\n" in done.stdout
     for step in (
@@ -102,24 +89,21 @@ def test_a_mistake_is_not_called_a_lost_connection() -> None:
 
 
 def test_the_command_stops_before_the_hub_where_there_is_no_token(
-    hub: FakeHub, tmp_path: Path
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run(hub.url, tmp_path, "deploy", "--space", SPACE)
-    assert done.returncode == 2
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    done = run_cli("deploy", "--space", SPACE)
+    assert done.exit_code == 2
     assert done.stderr.startswith("moodmirror: There is no Hub token on this machine.")
     assert hub.requests == []
 
 
-def test_the_commands_publish_a_model_and_deploy_a_space(hub: FakeHub, tmp_path: Path) -> None:
-    published = run(
-        hub.url, tmp_path, "publish-model", "model/compact", "tester/voice", HF_TOKEN="hf_writes"
-    )
-    assert published.returncode == 0, published.stderr
+def test_the_commands_publish_a_model_and_deploy_a_space(hub: FakeHub, bundled_model: Path) -> None:
+    published = run_cli("publish-model", bundled_model, "tester/voice")
+    assert published.exit_code == 0, published.stderr
     assert published.stdout.splitlines()[-1].startswith("hf://tester/voice@")
-    done = run(
-        hub.url, tmp_path, "deploy", "--space", SPACE, "--skip-smoke-test", HF_TOKEN="hf_writes"
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_cli("deploy", "--space", SPACE, "--skip-smoke-test")
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("live: stand-in 1 recognises angry")
     assert set(hub.repos.repos[PLACE].files) == set(space_files(ROOT))
 
