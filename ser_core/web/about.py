@@ -6,6 +6,7 @@ from math import ceil
 
 from ser_core.config import AudioConfig
 from ser_core.model.manifest import Manifest
+from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.cleanup import DELETED_AFTER_S
 from ser_core.web.language import translate, translate_all
@@ -14,22 +15,17 @@ Note = tuple[str, tuple[str, ...]]
 """A heading and its points."""
 
 
-def draw_about(manifests: Sequence[Manifest], audio: AudioConfig) -> str:
-    """Return the whole tab as HTML.
-
-    Args:
-        manifests: Those of the models that are open.
-        audio: The limits of a recording.
-    """
+def draw_about(models: ModelSwitch) -> str:
+    """Return the whole tab as HTML."""
     recognises = translate("recognises_heading"), translate_all("recognises")
     never = translate("never_heading"), translate_all("never")
     sections = "".join(
         f'<section><h2>{escape(heading)}</h2><ul class="mm-list">{drawing.items(points)}</ul>'
         "</section>"
-        for heading, points in (recognises, never, limits(audio), privacy())
+        for heading, points in (recognises, never, limits(models.config.audio), privacy())
     )
-    models = "".join(_model(manifest) for manifest in manifests)
-    return f'<div class="mm-notes">{sections}</div><div class="mm-models">{models}</div>'
+    described = "".join(_model(manifest) for manifest in models.manifests)
+    return f'<div class="mm-notes">{sections}</div><div class="mm-models">{described}</div>'
 
 
 def privacy() -> Note:

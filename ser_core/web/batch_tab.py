@@ -9,12 +9,12 @@ import gradio as gr
 
 from ser_core.batch import (
     MAX_FILES,
-    BatchRow,
     BatchMetrics,
+    BatchRow,
     batch_to_dict,
     collect_files,
-    predict_files,
     measure_rows,
+    predict_files,
 )
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
@@ -35,11 +35,7 @@ Table = list[list[Any]]
 
 
 def build_batch(models: ModelSwitch) -> list[Localized]:
-    """Add the tab to the page under construction.
-
-    Args:
-        models: Analyse the files.
-    """
+    """Add the tab to the page under construction."""
     texts = [localized(lambda: drawing.small(translate("batch_hint", n=MAX_FILES)))]
     files = uploads_only(
         gr.File(file_count="multiple", label=label("batch_files"), elem_id="batch-files")
@@ -78,7 +74,7 @@ def analyse_files(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[s
     """Analyse files one by one.
 
     Args:
-        models: Analyse the files.
+        models: The current one analyses each file.
         paths: Recordings and zip archives.
 
     Yields:

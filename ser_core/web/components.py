@@ -42,12 +42,7 @@ def localized(draw: Callable[[], str]) -> Localized:
 
 
 def recorder(key: str, *, elem_id: str) -> gr.Audio:
-    """Place a recorder, which takes uploads too.
-
-    Args:
-        key: Catalogue key of its label.
-        elem_id: Its id in the style sheet.
-    """
+    """Place a recorder, which takes uploads too; `key` is the catalogue key of its label."""
     return uploads_only(
         gr.Audio(
             sources=["microphone", "upload"],
@@ -63,9 +58,7 @@ def recorder(key: str, *, elem_id: str) -> gr.Audio:
 def uploads_only(component: Receiver) -> Receiver:
     """Make a component refuse URLs, which Gradio would download from this server.
 
-    Args:
-        component: It is changed in place: for a subclass Gradio would write a file beside
-            this module.
+    It is changed in place: for a subclass, Gradio would write a file beside this module.
     """
     move = component.async_move_resource_to_block_cache
 

@@ -39,12 +39,7 @@ def bars(prediction: Prediction) -> str:
 
 
 def share_bars(shares: dict[str, float], *, top: str) -> str:
-    """Return one bar per label under a heading: sign, word, bar and percentage.
-
-    Args:
-        shares: Probabilities by label.
-        top: The label to emphasise.
-    """
+    """Return one bar per label under a heading, that of the label `top` emphasised."""
     rows = "".join(_bar(label, share, is_top=label == top) for label, share in shares.items())
     return f'<h3>{translate("bars_heading")}</h3><ul class="mm-bars">{rows}</ul>'
 
@@ -71,11 +66,7 @@ def _row(label: str, *, meter: str = "", fill: str = "", value: str = "") -> str
 
 
 def empty(labels: Sequence[str] = LABELS) -> str:
-    """Return instructions for a start, laid out like a result.
-
-    Args:
-        labels: Emotions of the model.
-    """
+    """Return instructions for a start, laid out like the result of a model with these labels."""
     rows = "".join(f"<li>{_row(label)}</li>" for label in labels)
     return (
         '<section class="mm-answer mm-empty">'
@@ -215,10 +206,5 @@ def _to_parquet(header: Sequence[str], table: Table) -> bytes:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return content as a URI for a link, an image or a player.
-
-    Args:
-        content: The content.
-        kind: Its media type.
-    """
+    """Return content of a media type as a URI for a link, an image or a player."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -40,7 +40,7 @@ def build_listen(
     """Add the tab to the page under construction.
 
     Args:
-        models: Analyse the clip.
+        models: The models to choose from.
         page: The page, which a shared link may open.
         examples: Folder of example clips; may be empty or missing.
         voice: Holds the visitor's `SpeakerProfile`, or None.
@@ -98,7 +98,7 @@ def describe(
     """Analyse a clip and return the result as HTML; errors, too.
 
     Args:
-        models: Analyse the clip.
+        models: The models to choose from.
         clip: Path of the clip, None where there is none.
         model: One of `MODELS`.
         denoise: Whether to reduce steady background noise first.
@@ -245,17 +245,10 @@ def _build_examples(clip: gr.Audio, folder: Path) -> tuple[Dependency | None, li
 
 
 def find_examples(folder: Path) -> list[tuple[Path, str]]:
-    """Return example clips and the texts of their buttons, in the order of the labels.
-
-    Args:
-        folder: Folder of clips named `synthetic-<emotion>.flac` or `.wav`.
-    """
-    candidates = [
-        (
-            folder / f"synthetic-{emotion.name}{suffix}",
-            f"{emotion.sign} {words.emotion(emotion.name)}",
-        )
+    """Return the clips `synthetic-<emotion>.flac` or `.wav` and their captions, in label order."""
+    return [
+        (path, f"{emotion.sign} {words.emotion(emotion.name)}")
         for emotion in EMOTIONS
         for suffix in EXAMPLE_SUFFIXES
+        if (path := folder / f"synthetic-{emotion.name}{suffix}").is_file()
     ]
-    return [(path, caption) for path, caption in candidates if path.is_file()]

@@ -28,12 +28,7 @@ HISTORY_S = 30.0
 
 
 def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
-    """Add the tab to the page under construction.
-
-    Args:
-        models: Analyse the stream.
-        page: The page, whose closing ends a session.
-    """
+    """Add the tab to the page under construction; to close the page ends a session."""
     session = gr.State(None)
     sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
@@ -111,11 +106,7 @@ def _draw_message(text: str, eyebrow: str = "") -> str:
 
 
 def draw_listening(answers: Sequence[LiveAnswer] = ()) -> str:
-    """Return the panel during silence.
-
-    Args:
-        answers: The answers before it.
-    """
+    """Return the panel during silence, with the answers before it."""
     return (
         f'<section class="mm-answer"><p class="mm-eyebrow">{translate("answer_eyebrow")}</p>'
         f'<h2 class="mm-sentence">{translate("listening")}</h2>{_history(answers)}</section>'

@@ -57,7 +57,7 @@ def monitor_app(models: ModelSwitch) -> dict[str, Any]:
         metrics = Metrics(models)
         models.on_result(metrics.count_recording)
         routes.append(Route("/metrics", metrics.respond))
-        middleware.append(Middleware(CountResponses, metrics=metrics))
+        middleware.append(Middleware(_count_responses, metrics=metrics))
     return {"routes": routes, "middleware": middleware}
 
 
@@ -65,19 +65,13 @@ class Metrics:
     """The counters of one app, in a registry of their own."""
 
     def __init__(self, models: ModelSwitch) -> None:
-        """Start at zero.
-
-        Args:
-            models: Whether they are warm is a metric.
-        """
+        """Start at zero; whether `models` are warm is a metric too."""
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         counter = partial(Counter, registry=self._registry)
         gauge = partial(Gauge, registry=self._registry)
         self._recordings = counter(
-            "moodmirror_recordings_total",
-            "Recordings and live windows by outcome.",
-            ["outcome"],
+            "moodmirror_recordings_total", "Recordings and live windows by outcome.", ["outcome"]
         )
         self._stages = Histogram(
             "moodmirror_stage_seconds",
@@ -120,23 +114,18 @@ class Metrics:
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
-class CountResponses:
-    """ASGI middleware that counts the responses of an application."""
+def _count_responses(app: ASGIApp, metrics: Metrics) -> ASGIApp:
+    """Return ASGI middleware that counts a response when it starts."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Wrap an application."""
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and count its response when that starts."""
-
-        async def counted(message: Message) -> None:
+    async def counting_app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def count_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.count_response(scope["path"], message["status"])
+                metrics.count_response(scope["path"], message["status"])
             await send(message)
 
-        await self._app(scope, receive, counted if scope["type"] == "http" else send)
+        await app(scope, receive, count_and_send if scope["type"] == "http" else send)
+
+    return counting_app
 
 
 def _outcome_name(outcome: Prediction | Exception) -> str:
@@ -153,6 +142,4 @@ def _outcome_name(outcome: Prediction | Exception) -> str:
 
 def _route_name(path: str) -> str:
     """Return one of a few names, so that invented paths cannot add time series."""
-    if path in ROUTES:
-        return ROUTES[path]
-    return "call" if path.startswith("/gradio_api/call/") else "other"
+    return ROUTES.get(path, "call" if path.startswith("/gradio_api/call/") else "other")

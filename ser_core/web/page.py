@@ -64,7 +64,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
             with gr.Tab(label("voice_tab")):
                 texts += build_voice(models, voice)
             with gr.Tab(label("about_tab")):
-                about = custom_html(_about(models), elem_id="about")
+                about = custom_html(draw_about(models), elem_id="about")
         texts.append(localized(_footer))
         add_endpoints(models)
         components = [component for component, _ in texts]
@@ -89,10 +89,6 @@ def draw_model_note(models: ModelSwitch) -> str:
     return f'<p class="mm-small" role="status">{escape(text)}</p>'
 
 
-def _about(models: ModelSwitch) -> str:
-    return draw_about(models.manifests, models.config.audio)
-
-
 def _footer() -> str:
     return f'<p class="mm-small mm-footer">{escape(translate("footer"))}</p>'
 
@@ -103,7 +99,7 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
 
     def update() -> tuple[str, str, gr.Timer]:
         changing = models.state in (ModelState.WARMING, ModelState.FETCHING)
-        return draw_model_note(models), _about(models), gr.Timer(active=changing)
+        return draw_model_note(models), draw_about(models), gr.Timer(active=changing)
 
     on([page.load, timer.tick], update, None, [note, about, timer], queue=False)
 

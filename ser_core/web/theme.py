@@ -27,6 +27,24 @@ STONE = colors.Color(
     "#53524f", "#3a3b3c", "#282b2d", "#1c1f21", "#131617", name="stone",
 )  # fmt: skip
 
+COLOURS = {
+    "body_background_fill": ("*neutral_50", "*neutral_950"),
+    "body_text_color": ("*neutral_800", "*neutral_100"),
+    "body_text_color_subdued": ("*neutral_500", "*neutral_400"),
+    "block_background_fill": ("#fffefb", "*neutral_900"),
+    "block_border_color": ("*neutral_200", "*neutral_800"),
+    "block_label_text_color": ("*neutral_600", "*neutral_300"),
+    "border_color_primary": ("*neutral_200", "*neutral_800"),
+    "button_primary_background_fill": ("*primary_600", "*primary_300"),
+    "button_primary_background_fill_hover": ("*primary_700", "*primary_200"),
+    "button_primary_text_color": ("white", "*primary_950"),
+    "color_accent_soft": ("*primary_100", "*primary_900"),
+    "link_text_color": ("*primary_700", "*primary_300"),
+    "link_text_color_hover": ("*primary_800", "*primary_200"),
+    "link_text_color_visited": ("*primary_700", "*primary_300"),
+}
+"""Colours by day and by night."""
+
 
 def build_theme() -> gr.themes.Base:
     """Return the theme: warm paper by day, ink by night, one calm accent."""
@@ -40,49 +58,18 @@ def build_theme() -> gr.themes.Base:
         font=FONT,
         font_mono=FONT_MONO,
     ).set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
-        body_text_color="*neutral_800",
-        body_text_color_dark="*neutral_100",
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        block_background_fill="#fffefb",
-        block_background_fill_dark="*neutral_900",
-        block_border_color="*neutral_200",
-        block_border_color_dark="*neutral_800",
-        block_label_text_color="*neutral_600",
-        block_label_text_color_dark="*neutral_300",
         block_radius="18px",
         block_shadow="0 1px 2px rgb(40 43 45 / 0.05)",
-        border_color_primary="*neutral_200",
-        border_color_primary_dark="*neutral_800",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_300",
-        button_primary_background_fill_hover_dark="*primary_200",
-        button_primary_text_color="white",
-        button_primary_text_color_dark="*primary_950",
         button_large_radius="12px",
         color_accent="*primary_600",
-        color_accent_soft="*primary_100",
-        color_accent_soft_dark="*primary_900",
         loader_color="*primary_500",
-        link_text_color="*primary_700",
-        link_text_color_hover="*primary_800",
-        link_text_color_visited="*primary_700",
-        link_text_color_dark="*primary_300",
-        link_text_color_hover_dark="*primary_200",
-        link_text_color_visited_dark="*primary_300",
+        **{name: light for name, (light, _) in COLOURS.items()},
+        **{f"{name}_dark": dark for name, (_, dark) in COLOURS.items()},
     )
 
 
 def social_card(title: str, description: str) -> str:
-    """Return the meta tags of a link's preview; its picture needs the page's address.
-
-    Args:
-        title: The page's title.
-        description: One sentence about the page.
-    """
+    """Return the meta tags of a link's preview, with a picture where the page knows its host."""
     tags = {"og:title": title, "og:description": description, "twitter:description": description}
     if host := os.environ.get(SPACE_HOST):
         picture = f"https://{host}/gradio_api/file={CARD}"

@@ -34,12 +34,7 @@ def _keep_profile(message: str) -> tuple[Any, str]:
 
 
 def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
-    """Add the tab to the page under construction.
-
-    Args:
-        models: Analyse the visitor's voice.
-        voice: Holds the visitor's `SpeakerProfile`, or None.
-    """
+    """Add the tab, whose profile goes to the state `voice`, to the page under construction."""
     texts = [localized(_hints)]
     with gr.Row(elem_id="voice-tool"):
         with gr.Column():
