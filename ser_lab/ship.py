@@ -1,7 +1,6 @@
-"""From recordings to a model folder with its figures, in one call a model."""
+"""From recordings to a model folder with its figures and card."""
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,156 +10,94 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ser_core.errors import ModelError
+from ser_core.errors import CorpusError, ModelError
+from ser_core.model.emotion_model import EmotionModel
 from ser_core.model.manifest import Manifest
 from ser_core.predictor import Predictor
-from ser_lab.data.feature_store import Examples, load_examples
-from ser_lab.data.splits import SpeakerSplit, tabulate_clips
-from ser_lab.evaluate.shipped import calm_reference, evaluate_test, record_test, time_answers
-from ser_lab.metrics import Scores, calibration_bins, score
+from ser_lab.data.feature_store import Clips
+from ser_lab.data.protocols import Fold
+from ser_lab.data.splits import tabulate_clips
+from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
+from ser_lab.metrics import Scores, calibration_bins
 from ser_lab.report.model_card import FIGURES, write_card
 from ser_lab.report.plots import plot_calibration, plot_confusion, plot_curves
-from ser_lab.train.export import Lineage, current_commit, export_head, export_model
-from ser_lab.train.loop import TrainedNetwork, predict_logits, train_network
-from ser_lab.train.recipes import Recipe
-from ser_lab.train.recipes.accurate import AccurateRecipe
-from ser_lab.train.recipes.compact import CompactRecipe
-from ser_lab.train.recipes.lstm import LstmRecipe
+from ser_lab.train.export import Lineage, current_commit, export_model
+from ser_lab.train.loop import speech_rows
+from ser_lab.train.recipes.base import Recipe
 
 logger = logging.getLogger(__name__)
 
 N_TIMED = 60
-"""Test clips whose answers are timed."""
-
-
-def ship(recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path) -> Manifest:
-    """Train any of the recipes; see `train_and_export` and `train_and_export_sampled`."""
-    if isinstance(recipe, LstmRecipe):
-        return train_and_export(recipe, data, folder, seeds=seeds, runs=runs)
-    return train_and_export_sampled(recipe, data, folder, seeds=seeds, runs=runs)
+"""Test clips whose predictions are timed."""
 
 
 def train_and_export(
-    recipe: LstmRecipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+    recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
 ) -> Manifest:
-    """Train the baseline once a seed, ship the run that the development speakers like best.
+    """Train a recipe once a seed, and ship the run that is best on the development speakers.
 
     Args:
-        recipe: What is trained.
-        data: Folder that holds a folder for each corpus.
+        recipe: Network and schedule.
+        data: Folder that holds a folder for each corpus, or a table of recordings.
         folder: The model folder to write.
         seeds: One run each; the card gives mean and spread over them.
-        runs: Folder for logs, checkpoints and the table of clips.
+        runs: Folder for logs, checkpoints, the table of clips and the predictions.
 
     Returns:
         The manifest of the shipped model, with its test figures.
 
     Raises:
-        CorpusError: A corpus is missing.
+        CorpusError: A corpus is missing, or a split has no clip with speech.
+        ModelError: Whisper's weights can neither be found nor downloaded.
     """
     commit = current_commit()
-    table = _tabulate(recipe.corpora, recipe.split, data, runs)
-    sides = load_examples(table, recipe.pipeline, labels=recipe.labels)
-    trained = [
-        train_network(
-            sides,
-            recipe.training,
-            seed=seed,
-            run_folder=runs / f"seed-{seed}",
-            n_labels=len(recipe.labels),
-        )
-        for seed in seeds
-    ]
-    shipped = max(trained, key=lambda run: run.development_accuracy)
-    lineage = Lineage(recipe.name, table, recipe.split, shipped.seed, commit, recipe.labels)
-    export_model(
-        shipped.network,
-        shipped.calibration,
-        folder,
-        pipeline=recipe.pipeline,
-        architecture=asdict(recipe.training),
-        lineage=lineage,
-    )
-    figures = _new_folder(folder / FIGURES)
-    plot_curves(shipped.history, figures / "curves.png")
-    _plot(
-        "development", _scores(shipped, sides["development"], recipe.labels), figures, recipe.labels
-    )
-    seed_uars = {run.seed: _scores(run, sides["test"], recipe.labels).uar for run in trained}
-    return _measure(folder, data, seed_uars, runs)
-
-
-def train_and_export_sampled(
-    recipe: AccurateRecipe | CompactRecipe,
-    data: Path,
-    folder: Path,
-    *,
-    seeds: Sequence[int],
-    runs: Path,
-) -> Manifest:
-    """Train a flagship once a seed, ship the one best on development speakers.
-
-    Args:
-        recipe: What is trained.
-        data: Folder that holds a folder for each corpus.
-        folder: The model folder to write.
-        seeds: One run each; the card gives mean and spread over them.
-        runs: Folder for the table of clips and the answers.
-
-    Returns:
-        The manifest of the shipped model, with its test figures.
-
-    Raises:
-        CorpusError: A corpus is missing.
-        ModelError: Whisper's weights cannot be had.
-    """
-    commit = current_commit()
-    table = _tabulate(recipe.corpora, recipe.split, data, runs)
-    copies = recipe.load(table, data)
-    train, development = (np.flatnonzero(table["split"] == s) for s in ("train", "development"))
-    test = np.flatnonzero((table["split"] == "test") & (table["corpus"] != "ravdess-song"))
-    fitted = {
-        seed: recipe.fit(table, copies, train, development, data=data, seed=seed) for seed in seeds
-    }
-    seed_uars = {seed: run.score(table, copies[0], test).uar for seed, run in fitted.items()}
-    seed, shipped = max(fitted.items(), key=lambda pair: pair[1].development_uar)
-    lineage = Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels)
-    if isinstance(recipe, AccurateRecipe):
-        export_head(shipped.network, shipped.calibration, folder, recipe=recipe, lineage=lineage)
-    else:
-        export_model(
-            shipped.network,
-            shipped.calibration,
-            folder,
-            pipeline=recipe.pipeline,
-            architecture=recipe.settings,
-            lineage=lineage,
-        )
-    figures = _new_folder(folder / FIGURES)
-    _plot("development", shipped.score(table, copies[0], development), figures, recipe.labels)
-    return _measure(folder, data, seed_uars, runs)
-
-
-def _tabulate(corpora: Sequence[str], split: SpeakerSplit, data: Path, runs: Path) -> pd.DataFrame:
-    """The clips with their sides, written down beside the run's logs."""
-    table = tabulate_clips(data, corpora, split)
+    table = tabulate_clips(data, recipe.corpora, recipe.split)
     runs.mkdir(parents=True, exist_ok=True)
     table.to_csv(runs / "clips.csv", index=False)
-    return table
+    copies = recipe.load(table, data)
+    fold = _shipped_fold(table, copies[0], recipe.labels)
+    models = {
+        seed: recipe.fit(
+            table, copies, fold, data=data, seed=seed, run_folder=runs / f"seed-{seed}"
+        )
+        for seed in seeds
+    }
+    seed_uars = {
+        seed: model.evaluate(table, copies[0], fold.test).uar for seed, model in models.items()
+    }
+    logger.info("test UAR by seed: %s", seed_uars)
+    seed, best = max(models.items(), key=lambda run: run[1].development_score)
+    manifest = export_model(
+        best.network,
+        best.calibration,
+        folder,
+        pipeline=recipe.pipeline,
+        architecture=recipe.architecture,
+        lineage=Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels),
+        encoder=recipe.encoder,
+    )
+    (folder / FIGURES).mkdir()
+    if best.history is not None:
+        plot_curves(best.history, folder / FIGURES / "curves.png")
+    scores = best.evaluate(table, copies[0], fold.development)
+    _plot("development", scores, folder, recipe.labels)
+    predictor = Predictor(EmotionModel(folder, manifest))
+    return _test_and_describe(predictor, folder, data, seed_uars, runs)
 
 
-def measure_again(folder: Path, data: Path) -> Manifest:
-    """Test a shipped model anew where the path that serves it has changed.
+def retest(folder: Path, data: Path) -> Manifest:
+    """Repeat the test of a shipped model, and update its manifest, pictures and card.
 
     Args:
-        folder: The model folder; its manifest, pictures and card get the new figures.
+        folder: The model folder.
         data: Folder that holds a folder for each corpus.
 
     Raises:
-        ModelError: It was never tested so, as a reproduction is not.
+        ModelError: It has no test figures, such as a reproduction.
         CorpusError: The corpus of a test speaker is missing.
     """
-    manifest = Manifest.read(folder)
+    predictor = Predictor.from_folder(folder)
+    manifest = predictor.manifest
     if "test" not in manifest.metrics:
         raise ModelError(
             f"{manifest.name} {manifest.version} has no test figures to replace. Leave out "
@@ -168,21 +105,44 @@ def measure_again(folder: Path, data: Path) -> Manifest:
         )
     seed_uars = manifest.metrics["test"]["seed_uars"]
     with TemporaryDirectory() as runs:
-        return _measure(folder, data, seed_uars, Path(runs))
+        return _test_and_describe(predictor, folder, data, seed_uars, Path(runs))
 
 
-def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path) -> Manifest:
-    """Test an exported model as it serves; complete its manifest, pictures and card."""
-    logger.info("test UAR by seed: %s", seed_uars)
-    predictor = Predictor.from_folder(folder)
+def _shipped_fold(table: pd.DataFrame, clips: Clips, labels: tuple[str, ...]) -> Fold:
+    """Return the rows of each split; song is no part of the test."""
+    splits = {
+        name: np.flatnonzero(table["split"] == name) for name in ("train", "development", "test")
+    }
+    for name, rows in splits.items():
+        if not len(speech_rows(clips, rows)):
+            raise CorpusError(f"No clip with speech is left for {name}; name other speakers.")
+    is_song = (table["corpus"] == "ravdess-song").to_numpy()
+    test = splits["test"][~is_song[splits["test"]]]
+    return Fold("shipped", splits["train"], splits["development"], test, labels)
+
+
+def _test_and_describe(
+    predictor: Predictor, folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path
+) -> Manifest:
+    """Test a model as it serves, and write its manifest, pictures and card."""
     scores, answers = evaluate_test(predictor, data)
     answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)
-    reference = calm_reference(predictor, data)
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
-    speed = time_answers(predictor, [Path(path) for path in timed["path"]])
-    replace(Manifest.read(folder), calm_reference=reference).write(folder)
-    manifest = record_test(folder, scores, answers, data=data, seed_uars=seed_uars, speed=speed)
-    _plot("test", scores, folder / FIGURES, predictor.labels)
+    figures = describe_test(
+        predictor.manifest,
+        folder,
+        scores,
+        answers,
+        data=data,
+        seed_uars=seed_uars,
+        speed=time_answers(predictor, [Path(path) for path in timed["path"]]),
+    )
+    replace(
+        predictor.manifest,
+        neutral_reference=neutral_reference(predictor, data),
+        metrics=predictor.manifest.metrics | {"test": figures},
+    ).write(folder)
+    _plot("test", scores, folder, predictor.labels)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()
     confidence = answers[list(predictor.labels)].max(axis=1).to_numpy()
     plot_calibration(
@@ -191,20 +151,10 @@ def _measure(folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Pat
         folder / FIGURES / "calibration.png",
     )
     write_card(folder)
-    return manifest
+    return Manifest.read(folder)
 
 
-def _scores(run: TrainedNetwork, examples: Examples, labels: tuple[str, ...]) -> Scores:
-    logits = predict_logits(run.network, examples.features, n_labels=len(labels))
-    return score(examples.truth, run.calibration.probabilities(logits), labels)
-
-
-def _new_folder(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
-def _plot(side: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:
-    title = f"{side.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips:,} clips"
-    plot_confusion(scores.confusion, labels, title, folder / f"confusion_{side}.png")
+def _plot(split: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:
+    title = f"{split.capitalize()} speakers: UAR {scores.uar:.1%}, {scores.n_clips:,} clips"
+    picture = folder / FIGURES / f"confusion_{split}.png"
+    plot_confusion(scores.confusion, labels, title, picture)

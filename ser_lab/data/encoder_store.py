@@ -1,8 +1,7 @@
-"""An encoder's vectors of many clips, computed once per clip and setting."""
+"""Encoder vectors of many clips, stored on disk as features are."""
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +26,7 @@ from ser_lab.data.feature_store import (
     write_shard,
 )
 
-logger = logging.getLogger(__name__)
-
 Vectors = npt.NDArray[np.float16]
-Clips = Sequence[Vectors | None]
-"""One array of (n_vectors, n_columns) a row of a table; None where nobody speaks."""
 SHARD_CLIPS = 256
 BATCH_CLIPS = 16
 
@@ -45,14 +40,14 @@ def load_vectors(
     changes: Changes | None = None,
     cache: Path | None = None,
 ) -> list[Vectors | None]:
-    """Pooled block outputs of each clip, from the store or computed now.
+    """Return the pooled block outputs of each clip, from the store or computed.
 
     Args:
         paths: The clips.
         pipeline: Settings of the path from file to Whisper's log-mel frames.
-        config: Which blocks, and how many vectors are averaged.
+        config: Which blocks, and how they are pooled.
         tensors: The encoder's weights.
-        changes: Where set, a changed copy of each clip is what is encoded.
+        changes: Change of each clip before it is encoded; None for none.
         cache: Folder of all stores; `default_cache()` where None.
 
     Returns:
@@ -95,8 +90,8 @@ def _encode_clips(
     run: tf.types.experimental.PolymorphicFunction,
 ) -> list[Vectors | None]:
     vectors: list[Vectors | None] = [None] * len(clips)
-    spoken = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
-    by_length = [i for _, i in sorted(spoken)]
+    lengths = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
+    by_length = [i for _, i in sorted(lengths)]
     for start in range(0, len(by_length), BATCH_CLIPS):
         rows = by_length[start : start + BATCH_CLIPS]
         pooled, n_pooled = run(

@@ -1,4 +1,4 @@
-"""Clips ready for the network: those with speech, and what each is to be called."""
+"""Features of many clips, stored on disk by clip contents and settings."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,37 +21,37 @@ from threadpoolctl import threadpool_limits
 
 from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
-from ser_core.errors import CorpusError, SerError
+from ser_core.errors import SerError
 from ser_core.features import Features, extract_features
-from ser_core.labels import LABELS
 from ser_core.paths import default_cache, entry_name, remove_earlier_entries
 from ser_core.preprocess import Waveform, normalise_level, preprocess
-from ser_lab.data.protocols import Rows
 
 Frames = npt.NDArray[Any]
+Clips = Sequence[Frames | None]
+"""One (n_frames, n_columns) array a row of a table; None where there is no speech."""
 
 logger = logging.getLogger(__name__)
 
 SHARD_CLIPS = 128
-"""Clips in a shard: what an interrupted run loses at most, a worker."""
+"""Clips in a shard; an interrupted run loses at most one shard a worker."""
 FEATURES_FORMAT = 1
 """Raise it where the same file and settings give other features, copies or encoder vectors."""
 _SHARD_FILE = re.compile(r"[0-9a-f]{16}\.(npz|\d+\.tmp)")
 
 
 class Change(Protocol):
-    """What makes the changed copies of a store."""
+    """A change of recordings, such as `ser_lab.data.augment.Changes`."""
 
     @property
     def settings(self) -> Any:
-        """All that decides the copies, as a dataclass whose fields no other kind has."""
+        """Everything that decides the copies, a dataclass whose fields no other kind has."""
 
     def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:
         """Change a clip; the same name gives the same change.
 
         Args:
             samples: (n_samples,) float32 speech.
-            name: The clip's name, the seed of what is drawn.
+            name: Name of the clip, the seed of the change.
             sample_rate_hz: Rate of the samples.
         """
 
@@ -63,12 +63,12 @@ def load_features(
     changes: Change | None = None,
     cache: Path | None = None,
 ) -> list[Features | None]:
-    """Features of each clip, from the store or computed now.
+    """Return the features of each clip, from the store or computed.
 
     Args:
         paths: The clips.
         config: Settings of the path from file to features.
-        changes: Where set, a changed copy of each clip is what is described.
+        changes: Change of each clip before features are computed; None for none.
         cache: Folder of all stores; `default_cache()` where None.
 
     Returns:
@@ -79,12 +79,12 @@ def load_features(
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
-    if len(missing) == 1:  # sooner done than a pool has started
+    if len(missing) == 1:  # faster than starting a pool
         _write_features(shards[missing[0]], config, changes, files[missing[0]])
     elif missing:
         # A fork of a process that runs TensorFlow's threads can inherit a lock held for ever.
-        fresh = get_context("spawn")
-        with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=fresh) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=spawn) as pool:
             jobs = [
                 pool.submit(_write_features, shards[i], config, changes, files[i]) for i in missing
             ]
@@ -94,11 +94,11 @@ def load_features(
 
 
 def open_store(cache: Path | None, kind: str, key: str) -> Path:
-    """Return the folder of a store; where it is new, those of earlier formats are removed.
+    """Return the folder of a store, and remove those of earlier formats where it is new.
 
     Args:
         cache: Folder of all stores; `default_cache()` where None.
-        kind: What the store holds, the name of a folder of its own.
+        kind: Contents of the store, the name of its folder.
         key: Hash of the settings.
     """
     folder = (cache or default_cache()) / kind
@@ -114,7 +114,7 @@ def _is_store(folder: Path) -> bool:
 
 
 def store_key(config: PipelineConfig, changes: Change | None = None) -> str:
-    """Hash of the settings and of librosa's version."""
+    """Return a hash of the settings and of librosa's version."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     digest.update(version("librosa").encode())
     if changes is not None:
@@ -123,7 +123,7 @@ def store_key(config: PipelineConfig, changes: Change | None = None) -> str:
 
 
 def shard_key(paths: Sequence[Path]) -> str:
-    """Hash of the files' contents, in their order: copied or moved, clips keep their shard."""
+    """Return a hash of the files' contents, in their order; it does not depend on their paths."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -133,7 +133,7 @@ def shard_key(paths: Sequence[Path]) -> str:
 def _write_features(
     paths: Sequence[Path], config: PipelineConfig, changes: Change | None, file: Path
 ) -> None:
-    with threadpool_limits(1):  # the workers already share the cores
+    with threadpool_limits(1):  # the workers share the cores
         clips = [_features_of(path, config, changes) for path in paths]
     write_shard(file, clips, n_columns=len(config.features.columns))
 
@@ -153,13 +153,13 @@ def _features_of(path: Path, config: PipelineConfig, changes: Change | None) -> 
     return extract_features(samples, config)
 
 
-def write_shard(file: Path, clips: Sequence[Frames | None], *, n_columns: int) -> None:
-    """Write the frames of some clips; the file appears only when it is whole.
+def write_shard(file: Path, clips: Clips, *, n_columns: int) -> None:
+    """Write the frames of some clips; the file appears only when it is complete.
 
     Args:
         file: The shard.
-        clips: (n_frames, n_columns) arrays of one type, None for a clip without any.
-        n_columns: Their width, for a shard of such clips alone.
+        clips: (n_frames, n_columns) arrays of one type, None for a clip without speech.
+        n_columns: Their width, for a shard without any speech.
     """
     kept = [clip for clip in clips if clip is not None]
     frames = np.concatenate(kept) if kept else np.empty((0, n_columns), np.float32)
@@ -171,7 +171,7 @@ def write_shard(file: Path, clips: Sequence[Frames | None], *, n_columns: int) -
 
 
 def read_shard(file: Path) -> list[Frames | None]:
-    """The clips of a shard, as `write_shard` took them."""
+    """Return the clips of a shard, as passed to `write_shard`."""
     with np.load(file) as shard:
         parts = np.split(shard["frames"], np.cumsum(shard["n_frames"])[:-1])
     return [part if len(part) else None for part in parts]
@@ -179,16 +179,16 @@ def read_shard(file: Path) -> list[Frames | None]:
 
 def load_by_corpus(
     table: pd.DataFrame,
-    load: Callable[[list[Path]], Sequence[Frames | None]],
+    load: Callable[[list[Path]], Clips],
     *,
     corpora: Sequence[str] = (),
 ) -> list[Frames | None]:
-    """Load each row of a table corpus by corpus, so that every protocol shares the store.
+    """Load the rows of a table by corpus, so that every protocol shares the store.
 
     Args:
         table: Clips, with `path` and `corpus`.
-        load: Paths to clips, such as `load_features` with its settings.
-        corpora: Which are loaded, the rows of others being None; all where empty.
+        load: From paths to clips, such as `load_features` with its settings.
+        corpora: Corpora that are loaded, the rows of others being None; all where empty.
     """
     clips: list[Frames | None] = [None] * len(table)
     for corpus in table["corpus"].unique():
@@ -199,69 +199,3 @@ def load_by_corpus(
         for row, clip in zip(rows, load(paths), strict=True):
             clips[row] = clip
     return clips
-
-
-@dataclass(frozen=True, slots=True)
-class Examples:
-    """Clips ready for the network.
-
-    Attributes:
-        features: One (n_frames, n_features) array a clip.
-        truth: (n_clips,) int64 indices into the labels.
-    """
-
-    features: list[Features]
-    truth: npt.NDArray[np.int64]
-
-
-def load_examples(
-    table: pd.DataFrame,
-    config: PipelineConfig,
-    *,
-    labels: Sequence[str] = LABELS,
-    cache: Path | None = None,
-) -> dict[str, Examples]:
-    """Features and labels by side of the split.
-
-    Args:
-        table: Clips as `tabulate_clips` lists them.
-        config: Settings of the path from file to features.
-        labels: The emotions, in the order of their indices.
-        cache: Folder of the feature stores.
-
-    Returns:
-        `Examples` under `train`, `development` and `test`, in the table's order;
-        clips without speech are left out.
-
-    Raises:
-        CorpusError: A side has no clip left.
-    """
-    features = load_features([Path(path) for path in table["path"]], config, cache=cache)
-    sides: dict[str, Examples] = {}
-    for side in ("train", "development", "test"):
-        examples = pick_examples(table, features, np.flatnonzero(table["split"] == side), labels)
-        if not examples.features:
-            raise CorpusError(f"No clip with speech is left for {side}; name other speakers.")
-        sides[side] = examples
-    return sides
-
-
-def pick_examples(
-    table: pd.DataFrame,
-    features: Sequence[Features | None],
-    rows: Rows,
-    labels: Sequence[str] = LABELS,
-) -> Examples:
-    """The clips with speech among some rows.
-
-    Args:
-        table: Clips.
-        features: Of each of its rows; None where nobody speaks.
-        rows: Which rows.
-        labels: The emotions, in the order of their indices.
-    """
-    heard = [row for row in rows if features[row] is not None]
-    return Examples(
-        features=[clip for row in heard if (clip := features[row]) is not None],
-        truth=np.array([labels.index(emotion) for emotion in table["emotion"].iloc[heard]]),
-    )

@@ -14,8 +14,9 @@ import numpy as np
 from keras import layers, ops
 
 from ser_core.features import N_MFCC_MELS, Features, pad_features
-from ser_core.model.layers import BlockLstm, FrameMask
+from ser_core.model.layers import FrameMask
 from ser_lab.metrics import Floats
+from ser_lab.train.architectures import stack_lstms
 
 BATCH = 256
 """Clips prepared at once."""
@@ -144,11 +145,7 @@ class FrameLstm:
 
     def connect(self, prepared: Any) -> Any:
         """See `Plan`."""
-        hidden = prepared
-        for i, units in enumerate(self.units):
-            steps = self.bidirectional or i < len(self.units) - 1
-            lstm = BlockLstm(units, return_sequences=steps, use_cudnn=False)
-            hidden = (layers.Bidirectional(lstm) if self.bidirectional else lstm)(hidden)
+        hidden = stack_lstms(prepared, self.units, bidirectional=self.bidirectional)
         return layers.Flatten()(hidden) if self.bidirectional else hidden
 
 
@@ -172,12 +169,7 @@ class ScalarLstm:
         """See `Plan`."""
         penalty = keras.regularizers.L2(self.l2) if self.l2 else None
         hidden = layers.Reshape((prepared.shape[1], 1))(prepared)
-        for i, units in enumerate(self.units):
-            steps = i < len(self.units) - 1
-            hidden = BlockLstm(
-                units, return_sequences=steps, kernel_regularizer=penalty, use_cudnn=False
-            )(hidden)
-            hidden = layers.Dropout(self.dropout)(hidden)
+        hidden = stack_lstms(hidden, self.units, dropout=self.dropout, kernel_regularizer=penalty)
         for width in self.dense:
             hidden = layers.Dense(width, activation="relu", kernel_regularizer=penalty)(hidden)
             hidden = layers.Dropout(self.dropout)(hidden)

@@ -1,17 +1,15 @@
-"""From a trained network to a model folder that serving accepts."""
+"""A trained network as a model folder."""
 
 import math
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import pandas as pd
-import tensorflow as tf
 
 import ser_core
 from ser_core.config import PipelineConfig
@@ -20,45 +18,25 @@ from ser_core.labels import LABELS
 from ser_core.model.assemble import record_probe
 from ser_core.model.layers import fuse_lstms
 from ser_core.model.manifest import HEAD, Manifest, sha256_of
-from ser_core.model.saved_model import NETWORK, SAVED_MODEL
+from ser_core.model.saved_model import NETWORK, SAVED_MODEL, make_servable, save_servable
+from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.train.calibration import Calibration
-from ser_lab.train.recipes.accurate import AccurateRecipe
 
 LICENCE = "CC-BY-NC-SA-4.0"
 """Of the weights: the corpora allow no commercial use."""
-OWN_LICENCE = "other"
-"""Of somebody's own recordings, and of the weights that learned from them alone."""
-
-
-class _Served(tf.Module):  # type: ignore[misc]
-    """The network with its temperature and a softmax, for any batch and any length."""
-
-    def __init__(self, network: keras.Model, temperature: float, n_features: int) -> None:
-        super().__init__()
-        self.network = fuse_lstms(network)
-        self.temperature = temperature
-        self.serve = tf.function(
-            self._probabilities,
-            input_signature=[
-                tf.TensorSpec((None, None, n_features), tf.float32, name="features"),
-                tf.TensorSpec((None,), tf.int32, name="n_frames"),
-            ],
-        )
-
-    def _probabilities(self, features: tf.Tensor, n_frames: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self.network({"features": features, "n_frames": n_frames}, training=False)
-        return {"probabilities": tf.nn.softmax(logits / self.temperature)}
+CUSTOM_LICENCE = "other"
+"""Of a table's recordings, and of weights that were trained on them alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a shipped model comes from.
+    """Origin of a shipped model.
 
     Attributes:
-        name: What the model is called.
-        table: The clips, each with its side of the split.
+        name: Name of the model.
+        table: The clips, each with its split.
         split: The speakers that were held out.
         seed: Seed of the shipped run.
         commit: Commit of the code when training began.
@@ -81,147 +59,88 @@ def export_model(
     pipeline: PipelineConfig,
     architecture: dict[str, Any],
     lineage: Lineage,
+    encoder: EncoderConfig | None = None,
 ) -> Manifest:
-    """Write `saved_model/`, `network.keras` and `manifest.json`.
+    """Write the weights of a model folder.
 
     Args:
-        network: From `features` and `n_frames` to logits.
+        network: From frames and their counts to logits; with an encoder, from its vectors.
         calibration: Of its logits.
-        folder: The model folder; an older model in it is replaced.
+        folder: The model folder; an older model in it is removed.
         pipeline: Settings of the path from file to features.
         architecture: Network and training settings, for the reader.
         lineage: Where the network comes from.
+        encoder: Whisper's encoder before the network; None where the network is complete.
 
     Returns:
-        The manifest, its `metrics` still empty.
-    """
-    _clear(folder)
-    served = _Served(network, calibration.temperature, len(pipeline.features.columns))
-    tf.saved_model.save(
-        served, str(folder / SAVED_MODEL), signatures={"serving_default": served.serve}
-    )
-    _save_bare(network, folder / NETWORK)
-    manifest = replace(
-        _manifest(network, folder, pipeline, lineage),
-        architecture=architecture,
-        temperature=calibration.temperature,
-        certainty=calibration.certainty,
-    )
-    manifest.write(folder)
-    return manifest
-
-
-def export_head(
-    head: keras.Model,
-    calibration: Calibration,
-    folder: Path,
-    *,
-    recipe: AccurateRecipe,
-    lineage: Lineage,
-) -> Manifest:
-    """Write `head.keras` and `manifest.json` of a model that begins with Whisper's encoder.
-
-    Args:
-        head: From `vectors` and `n_vectors` to logits.
-        calibration: Of its logits.
-        folder: The model folder; an older model in it is replaced.
-        recipe: How it was trained.
-        lineage: Where it comes from.
-
-    Returns:
-        The manifest, its `metrics` still empty.
+        The manifest, which is not written yet; its `metrics` are empty.
 
     Raises:
-        ModelError: Whisper's weights cannot be had.
+        ModelError: Whisper's weights can neither be found nor downloaded.
     """
-    _clear(folder)
-    _save_bare(head, folder / HEAD)
-    manifest = replace(
-        _manifest(head, folder, recipe.pipeline, lineage),
-        architecture=recipe.settings,
-        temperature=calibration.temperature,
-        certainty=calibration.certainty,
-        encoder=recipe.encoder,
-    )
-    probe = record_probe(folder, manifest, fetch_encoder(recipe.encoder))
-    manifest = replace(manifest, probe=probe)
-    manifest.write(folder)
-    return manifest
-
-
-def _clear(folder: Path) -> None:
-    """Leave nothing of an older model in a folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-
-
-def _save_bare(network: keras.Model, path: Path) -> None:
-    """Save a network without its optimiser."""
-    bare = keras.Model.from_config(network.get_config())
+    if encoder is None:
+        servable = make_servable(
+            fuse_lstms(network),
+            n_columns=len(pipeline.features.columns),
+            temperature=calibration.temperature,
+        )
+        save_servable(servable, folder / SAVED_MODEL)
+    bare = keras.Model.from_config(network.get_config())  # without its optimiser
     bare.set_weights(network.get_weights())
-    bare.save(path)
-
-
-def _manifest(
-    network: keras.Model, folder: Path, pipeline: PipelineConfig, lineage: Lineage
-) -> Manifest:
-    """All that the manifests of the two kinds of model share."""
-    split = lineage.split
-    return Manifest(
+    bare.save(folder / (NETWORK if encoder is None else HEAD))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = Manifest(
         name=lineage.name,
         version=ser_core.__version__,
         labels=lineage.labels,
         columns=pipeline.features.columns,
         pipeline=pipeline,
-        architecture={},
+        architecture=architecture,
         n_parameters=int(sum(math.prod(w.shape) for w in network.trainable_weights)),
-        temperature=1.0,
+        temperature=calibration.temperature,
         corpora=_corpora(lineage.table),
-        licence=LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else OWN_LICENCE,
-        split={"development": list(split.development), "test": list(split.test)},
+        licence=LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else CUSTOM_LICENCE,
+        split={"development": list(lineage.split.development), "test": list(lineage.split.test)},
         seed=lineage.seed,
         commit=lineage.commit,
         metrics={},
-        files={path: sha256_of(folder / path) for path in _weight_files(folder)},
+        files={path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        encoder=encoder,
+        certainty=calibration.certainty,
     )
-
-
-def _weight_files(folder: Path) -> Sequence[str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path.relative_to(folder).as_posix() for path in files]
+    if encoder is None:
+        return manifest
+    return replace(manifest, probe=record_probe(folder, manifest, fetch_encoder(encoder)))
 
 
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
-    learned = table[table["split"] == "train"]["corpus"].value_counts()
-    known = tuple(
-        {
-            "name": name,
-            "title": corpus.title,
-            "licence": corpus.licence,
-            "citation": corpus.citation,
-            "source": corpus.source,
-            "n_training_clips": int(learned[name]),
-        }
-        for name, corpus in CORPORA.items()
-        if name in learned.index
-    )
-    own = tuple(
-        {
-            "name": str(name),
-            "title": f"Recordings of a table, {str(name).removesuffix('.csv')}.csv",
-            "licence": OWN_LICENCE,
-            "citation": "",
-            "source": "",
-            "n_training_clips": int(n_clips),
-        }
-        for name, n_clips in learned.items()
-        if name not in CORPORA
-    )
-    return known + own
+    """Return the manifest's entry of each training corpus, published ones first."""
+    counts = table[table["split"] == "train"]["corpus"].value_counts()
+    published = [name for name in CORPORA if name in counts.index]
+    entries = []
+    for name in [*published, *(str(name) for name in counts.index if name not in CORPORA)]:
+        corpus = CORPORA.get(name)
+        entries.append(
+            {
+                "name": name,
+                "title": corpus.title if corpus else _table_title(name),
+                "licence": corpus.licence if corpus else CUSTOM_LICENCE,
+                "citation": corpus.citation if corpus else "",
+                "source": corpus.source if corpus else "",
+                "n_training_clips": int(counts[name]),
+            }
+        )
+    return tuple(entries)
+
+
+def _table_title(corpus: str) -> str:
+    return f"Recordings of a table, {corpus.removesuffix('.csv')}.csv"
 
 
 def current_commit() -> str:
-    """Commit of the package that runs, with `-dirty` where it has changed; or `unknown`."""
+    """Return the package's commit, with `-dirty` where its files have changed; or `unknown`."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", ".")
@@ -231,7 +150,6 @@ def current_commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the package's folder."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=Path(ser_core.__file__).parent,

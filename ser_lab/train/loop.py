@@ -1,8 +1,8 @@
-"""What recipes that train on draws share: which clips are heard, how often, and the answers."""
+"""Training: batches, one network by epochs, an ensemble on sampled batches, and predictions."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,35 +16,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ser_core.features import Features, pad_features
 from ser_core.labels import LABELS
 from ser_core.model.emotion_model import in_batches
-from ser_lab.data.encoder_store import Clips, Vectors
-from ser_lab.data.feature_store import Examples
-from ser_lab.data.protocols import Rows
+from ser_lab.data.feature_store import Clips, Frames
+from ser_lab.data.protocols import Fold, Rows
 from ser_lab.metrics import Scores, score, unweighted_recall
-from ser_lab.train.architectures import STEPS, LstmConfig, frame_statistics, join_members
+from ser_lab.train.architectures import STEPS, LstmConfig, frame_statistics, join_ensemble
 from ser_lab.train.calibration import Calibration, calibrate
-from ser_lab.train.sampling import (
-    DistillationBatches,
-    DistillationTargets,
-    SampledTraining,
-    VectorBatches,
-)
+from ser_lab.train.sampling import SampledBatches, SampledTraining, TrainingClips
 
-POOL_BATCHES = 8
-"""Batches drawn at random together and then sorted by length among themselves."""
+logger = logging.getLogger(__name__)
 
+Labels = tuple[str, ...]
 Batch = tuple[dict[str, npt.NDArray[np.generic]], Features]
+
+BEST = "best.keras"
+"""File of the network at its best epoch, among a run's logs."""
+POOL_BATCHES = 8
+"""Batches shuffled together, then sorted by length among themselves."""
+PREDICT_BATCH = 64
+"""Clips in a batch of predictions, which do not depend on it."""
 
 
 class LengthBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Random batches, each padded to its own longest clip.
 
     Clips are shuffled, cut into pools of a few batches, and sorted by length within a
-    pool: each batch mixes clips of the whole set and still wastes little.
+    pool, so that each batch mixes clips of the whole set and needs little padding.
     """
 
     def __init__(
         self,
-        clips: Sequence[Features],
+        clips: Sequence[Frames],
         targets: Features,
         *,
         batch_size: int,
@@ -55,7 +56,7 @@ class LengthBatches(keras.utils.PyDataset):  # type: ignore[misc]
         Args:
             clips: One (n_frames, n_features) array a clip.
             targets: (n_clips, n_labels) float32.
-            batch_size: Clips a batch.
+            batch_size: Clips in a batch.
             seed: Seed of the order, new in each epoch; None keeps it.
         """
         super().__init__()
@@ -63,158 +64,33 @@ class LengthBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._targets = targets
         self._batch_size = batch_size
         self._random = None if seed is None else np.random.default_rng(seed)
-        by_length = np.argsort([len(clip) for clip in clips], kind="stable")
-        batches = self._cut(by_length)
-        # Keras takes the dimensions in which the first two batches differ as free ones.
+        self._lengths = np.array([len(clip) for clip in clips])
+        batches = self._cut(np.argsort(self._lengths, kind="stable"))
+        # Keras leaves free the dimensions in which the first two batches differ.
         self._batches = [batches[-1], *batches[:-1]]
 
     def __len__(self) -> int:
-        """How many batches."""
+        """Return the number of batches."""
         return len(self._batches)
 
     def __getitem__(self, index: int) -> Batch:
-        """One batch, padded: `features` with `n_frames`, and targets."""
+        """Return a padded batch: `features` with `n_frames`, and targets."""
         rows = self._batches[index]
         features, n_frames = pad_features([self._clips[row] for row in rows])
         return {"features": features, "n_frames": n_frames}, self._targets[rows]
 
     def on_epoch_end(self) -> None:
-        """Draw a new order."""
+        """Shuffle the clips."""
         if self._random is None:
             return
         order = self._random.permutation(len(self._clips))
-        lengths = np.array([len(clip) for clip in self._clips])
         pool = POOL_BATCHES * self._batch_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
-        batches = [batch for p in pools for batch in self._cut(p[np.argsort(lengths[p])])]
+        batches = [batch for p in pools for batch in self._cut(p[np.argsort(self._lengths[p])])]
         self._batches = [batches[i] for i in self._random.permutation(len(batches))]
 
     def _cut(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
         return [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
-
-
-logger = logging.getLogger(__name__)
-
-BEST = "best.keras"
-"""Name of the network at its best epoch, among a run's logs."""
-PREDICT_BATCH = 64
-"""Clips a batch where nothing is learned; the answer does not depend on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """How the papers' network is trained.
-
-    Attributes:
-        network: Size of the network.
-        batch_size: Clips a step.
-        epochs: Most passes over the training clips.
-        patience: Passes without a better development accuracy before the end.
-        learning_rate: Step of RMSprop.
-    """
-
-    network: LstmConfig = field(default_factory=LstmConfig)
-    batch_size: int = 23
-    epochs: int = 60
-    patience: int = 15
-    learning_rate: float = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedNetwork:
-    """A network at its best epoch.
-
-    Attributes:
-        network: Gives logits.
-        history: One row an epoch: loss, accuracy, val_loss, val_accuracy.
-        calibration: Of its logits, by the development speakers.
-        seed: Seed of the run.
-        development_accuracy: Accuracy on the development speakers at that epoch.
-    """
-
-    network: keras.Model
-    history: pd.DataFrame
-    calibration: Calibration
-    seed: int
-    development_accuracy: float
-
-
-def train_network(
-    sides: dict[str, Examples],
-    config: TrainConfig,
-    *,
-    seed: int,
-    run_folder: Path,
-    n_labels: int = len(LABELS),
-) -> TrainedNetwork:
-    """Train with RMSprop and keep the epoch with the best development accuracy.
-
-    Args:
-        sides: `train` and `development` examples.
-        config: Network and schedule.
-        seed: Seeds weights, dropout and the order of clips.
-        run_folder: Where `best.keras` and `log.csv` are written while training.
-        n_labels: How many emotions it tells apart.
-
-    Returns:
-        The best network, calibrated on the development speakers.
-    """
-    keras.utils.set_random_seed(seed)
-    run_folder.mkdir(parents=True, exist_ok=True)
-    mean, variance = frame_statistics(sides["train"].features)
-    network = config.network.build(mean=mean, variance=variance, n_labels=n_labels)
-    network.compile(
-        optimizer=keras.optimizers.RMSprop(config.learning_rate),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    history = network.fit(
-        _batches(sides["train"], config.batch_size, n_labels, seed=seed),
-        validation_data=_batches(sides["development"], PREDICT_BATCH, n_labels),
-        epochs=config.epochs,
-        verbose=0,
-        callbacks=keep_best(
-            run_folder, epochs=config.epochs, patience=config.patience, title=f"Seed {seed}"
-        ),
-    )
-    network = keras.models.load_model(run_folder / BEST)
-    logits = predict_logits(network, sides["development"].features, n_labels=n_labels)
-    accuracy = float((logits.argmax(axis=1) == sides["development"].truth).mean())
-    return TrainedNetwork(
-        network=network,
-        history=pd.DataFrame(history.history),
-        calibration=calibrate(logits, sides["development"].truth),
-        seed=seed,
-        development_accuracy=accuracy,
-    )
-
-
-def _batches(
-    examples: Examples, batch_size: int, n_labels: int, *, seed: int | None = None
-) -> LengthBatches:
-    targets = np.eye(n_labels, dtype=np.float32)[examples.truth]
-    return LengthBatches(examples.features, targets, batch_size=batch_size, seed=seed)
-
-
-def keep_best(
-    folder: Path, *, epochs: int, patience: int, title: str
-) -> list[keras.callbacks.Callback]:
-    """Callbacks that keep the epoch with the best development accuracy.
-
-    Args:
-        folder: Where the network of that epoch, `BEST`, and `log.csv` go.
-        epochs: Most passes over the training clips.
-        patience: Passes without a better accuracy before the end.
-        title: What stands before the bar.
-    """
-    monitor = {"monitor": "val_accuracy", "mode": "max"}
-    return [
-        keras.callbacks.ModelCheckpoint(folder / BEST, save_best_only=True, **monitor),
-        keras.callbacks.EarlyStopping(patience=patience, **monitor),
-        keras.callbacks.CSVLogger(folder / "log.csv"),
-        keras.callbacks.TerminateOnNaN(),
-        TrainingProgress(epochs, title),
-    ]
 
 
 class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
@@ -224,8 +100,8 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         """Prepare a bar.
 
         Args:
-            total: Epochs, or updates.
-            title: What stands before the bar.
+            total: Number of epochs, or updates.
+            title: Text before the bar.
             by_step: Whether it counts updates.
         """
         super().__init__()
@@ -241,134 +117,208 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar on by an update."""
+        """Advance the bar by an update."""
         if self._by_step:
             note = f"loss {(logs or {}).get('loss', float('nan')):.3f}"
             self._bar.update(self._task, completed=batch + 1, note=note)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Move the bar on by an epoch."""
+        """Advance the bar by an epoch."""
         logger.info("epoch %d: %s", epoch + 1, logs)
         if not self._by_step:
             note = f"development accuracy {(logs or {}).get('val_accuracy', float('nan')):.1%}"
             self._bar.update(self._task, completed=epoch + 1, note=note)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        """Leave the bar as it stands."""
+        """Stop the bar."""
         self._bar.stop()
 
 
-def predict_logits(
-    network: Callable[..., object],
-    clips: Sequence[npt.NDArray[np.floating[Any]]],
-    *,
-    n_labels: int = len(LABELS),
-) -> npt.NDArray[np.float32]:
-    """Logits of many clips that nothing is learned from; see `in_batches`.
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A calibrated network.
 
-    Args:
-        network: Takes frames and their counts, as `architectures` makes it.
-        clips: One (n_frames, n_features) array a clip.
-        n_labels: How many emotions it tells apart.
-
-    Returns:
-        (n_clips, n_labels) float32 in the order given.
+    Attributes:
+        network: From clips to logits.
+        calibration: Fitted to its logits of the development clips.
+        development_score: Figure on the development clips by which the best seed is chosen.
+        labels: Emotions in the order of the logits.
+        history: Loss and accuracy by epoch; None where there is one epoch.
     """
 
-    def ask(*batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        return np.asarray(keras.ops.convert_to_numpy(network([*batch], training=False)))
+    network: keras.Model
+    calibration: Calibration
+    development_score: float
+    labels: Labels
+    history: pd.DataFrame | None = None
 
-    return in_batches(ask, clips, n_labels=n_labels, at_once=PREDICT_BATCH)
+    @classmethod
+    def calibrated(
+        cls,
+        network: keras.Model,
+        table: pd.DataFrame,
+        clips: Clips,
+        rows: Rows,
+        labels: Labels,
+    ) -> Self:
+        """Calibrate a network on development rows; its score is their UAR."""
+        rows = speech_rows(clips, rows)
+        truth = encode_labels(table, rows, labels)
+        logits = predict_logits(network, speech_clips(clips, rows), n_labels=len(labels))
+        uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
+        return cls(network, calibrate(logits, truth), uar, labels)
+
+    def predict(self, clips: Clips, rows: Rows) -> npt.NDArray[np.floating[Any]]:
+        """Return probabilities (n_rows, n_labels), all equal for a clip without speech."""
+        n_labels = len(self.labels)
+        probabilities = np.full((len(rows), n_labels), 1.0 / n_labels)
+        logits = predict_logits(self.network, speech_clips(clips, rows), n_labels=n_labels)
+        has_speech = [clips[row] is not None for row in rows]
+        probabilities[has_speech] = self.calibration.probabilities(logits)
+        return probabilities
+
+    def evaluate(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
+        """Return the figures on some rows."""
+        truth = encode_labels(table, rows, self.labels)
+        return score(truth, self.predict(clips, rows), self.labels)
 
 
-def soft_targets(
-    truth: npt.NDArray[np.int64], smoothing: float, *, n_labels: int = len(LABELS)
-) -> npt.NDArray[np.float32]:
-    """Targets between the acted emotion and indifference.
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Network of the papers and the schedule of its training.
 
-    Args:
-        truth: (n_clips,) indices into the labels.
-        smoothing: Share of the target that all labels share.
-        n_labels: How many labels there are.
-
-    Returns:
-        (n_clips, n_labels), each row a distribution.
+    Attributes:
+        network: Size of the network.
+        batch_size: Clips in a batch.
+        epochs: Most passes over the training clips.
+        patience: Epochs without a better development accuracy before training ends.
+        learning_rate: Of RMSprop.
     """
-    targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
-    return np.asarray(targets, dtype=np.float32)
+
+    network: LstmConfig = field(default_factory=LstmConfig)
+    batch_size: int = 23
+    epochs: int = 60
+    patience: int = 15
+    learning_rate: float = 1e-3
 
 
-def train_ensemble(
-    vectors: Sequence[Vectors],
-    targets: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float64],
-    config: SampledTraining,
+def train_network(
+    table: pd.DataFrame,
+    clips: Clips,
+    fold: Fold,
+    config: TrainConfig,
     *,
+    labels: Labels,
     seed: int,
-    copies: Sequence[Sequence[Vectors | None]] = (),
-    lessons: DistillationTargets | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> keras.Model:
-    """Train each of `config.networks` and join them to one.
+    run_folder: Path,
+) -> TrainedModel:
+    """Train with RMSprop and keep the epoch with the best development accuracy.
 
     Args:
-        vectors: One (n_vectors, n_columns) array a training clip.
-        targets: (n_clips, n_labels), as `soft_targets` makes them.
-        weights: (n_clips,) chances of a clip to be drawn.
-        config: Networks, schedule, and how clips are changed.
-        seed: Seeds weights, dropout and draws.
-        copies: Changed copies of the clips, as `VectorBatches` takes them.
-        lessons: What the networks learn beside the targets, each in its layer `STEPS`.
-        callbacks: Keras callbacks, for progress.
+        table: Clips.
+        clips: Their features.
+        fold: Rows to train on, and rows to choose the epoch and calibrate.
+        config: Network and schedule.
+        labels: The emotions.
+        seed: Seed of weights, dropout and the order of clips.
+        run_folder: Where `best.keras` and `log.csv` are written while training.
 
     Returns:
-        The network; it gives the mean of the members' logits.
+        The network of the best epoch; its score is the development accuracy.
     """
-    mean, variance = frame_statistics(vectors)
-    clips = (vectors, targets, weights, config)
-    options: dict[str, Any] = {"mean": mean, "seed": seed, "copies": copies}
-    batches = (
-        VectorBatches(*clips, **options)
-        if lessons is None
-        else DistillationBatches(*clips, lessons=lessons, **options)
+    keras.utils.set_random_seed(seed)
+    run_folder.mkdir(parents=True, exist_ok=True)
+
+    def batches(rows: Rows, batch_size: int, seed: int | None = None) -> LengthBatches:
+        truth = encode_labels(table, speech_rows(clips, rows), labels)
+        targets = np.eye(len(labels), dtype=np.float32)[truth]
+        return LengthBatches(speech_clips(clips, rows), targets, batch_size=batch_size, seed=seed)
+
+    mean, variance = frame_statistics(speech_clips(clips, fold.train))
+    network = config.network.build(mean=mean, variance=variance, n_labels=len(labels))
+    network.compile(
+        optimizer=keras.optimizers.RMSprop(config.learning_rate),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
     )
-    members = []
-    for i, plan in enumerate(config.networks):
-        member_seed = len(config.networks) * seed + i
-        keras.utils.set_random_seed(member_seed)
-        network = plan.build(mean=mean, variance=variance, n_labels=targets.shape[1])
-        trainee = network if lessons is None else _with_lessons(network, lessons.n_columns)
-        weight = None if lessons is None else lessons.weight
-        drawn = batches.seeded(member_seed)
-        train_member(trainee, drawn, config, lesson_weight=weight, callbacks=callbacks)
-        drawn.forget()
-        # A model of its own, so that no state of the optimiser is saved with it.
-        members.append(keras.Model(network.inputs, network.output, name=network.name))
-    return join_members(members)
+    fitted = network.fit(
+        batches(fold.train, config.batch_size, seed),
+        validation_data=batches(fold.development, PREDICT_BATCH),
+        epochs=config.epochs,
+        verbose=0,
+        callbacks=keep_best(
+            run_folder, epochs=config.epochs, patience=config.patience, title=f"Seed {seed}"
+        ),
+    )
+    network = keras.models.load_model(run_folder / BEST)
+    history = pd.DataFrame(fitted.history)
+    model = TrainedModel.calibrated(network, table, clips, fold.development, labels)
+    return replace(model, development_score=history["val_accuracy"].max(), history=history)
 
 
-def train_member(
-    network: keras.Model,
-    batches: VectorBatches,
-    config: SampledTraining,
-    *,
-    lesson_weight: float | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> None:
-    """Train a network for a fixed number of updates and average its last weights.
+def keep_best(
+    folder: Path, *, epochs: int, patience: int, title: str
+) -> list[keras.callbacks.Callback]:
+    """Return callbacks that keep the epoch with the best development accuracy.
 
     Args:
-        network: Gives logits, and lessons where the batches hold some; it is changed.
-        batches: What it learns from.
-        config: Schedule.
-        lesson_weight: How much the lessons count beside the targets; None without lessons.
-        callbacks: Keras callbacks, for progress.
+        folder: Where the network of that epoch, `BEST`, and `log.csv` go.
+        epochs: Most passes over the training clips.
+        patience: Epochs without a better accuracy before training ends.
+        title: Text before the bar.
     """
+    monitor = {"monitor": "val_accuracy", "mode": "max"}
+    return [
+        keras.callbacks.ModelCheckpoint(folder / BEST, save_best_only=True, **monitor),
+        keras.callbacks.EarlyStopping(patience=patience, **monitor),
+        keras.callbacks.CSVLogger(folder / "log.csv"),
+        keras.callbacks.TerminateOnNaN(),
+        TrainingProgress(epochs, title),
+    ]
+
+
+def train_ensemble(clips: TrainingClips, config: SampledTraining, *, seed: int) -> keras.Model:
+    """Train each of `config.networks` and join them.
+
+    Args:
+        clips: Clips and targets.
+        config: Networks, schedule and augmentation.
+        seed: Seed of weights, dropout and samples.
+
+    Returns:
+        A network that returns the mean of the members' logits.
+    """
+    mean, variance = frame_statistics(clips.recorded)
+    batches = SampledBatches(clips, config, mean=mean, seed=seed)
+    networks = []
+    for i, plan in enumerate(config.networks):
+        network_seed = len(config.networks) * seed + i
+        keras.utils.set_random_seed(network_seed)
+        network = plan.build(mean=mean, variance=variance, n_labels=clips.targets.shape[1])
+        sampled = batches.seeded(network_seed)
+        callback = TrainingProgress(config.steps, f"Seed {seed}", by_step=True)
+        _train_member(network, sampled, clips, config, callback)
+        sampled.release()
+        # A model of its own, so that no state of the optimiser is saved with it.
+        networks.append(keras.Model(network.inputs, network.output, name=network.name))
+    return join_ensemble(networks)
+
+
+def _train_member(
+    network: keras.Model,
+    batches: SampledBatches,
+    clips: TrainingClips,
+    config: SampledTraining,
+    callback: keras.callbacks.Callback,
+) -> None:
+    """Train a network, in place, for `config.steps` updates; keep the average of its weights."""
     losses: list[Any] = [keras.losses.CategoricalCrossentropy(from_logits=True)]
     loss_weights = [1.0]
-    if lesson_weight is not None:
-        losses.append(_lesson_loss)
-        loss_weights.append(lesson_weight)
+    if clips.distillation is not None:
+        hint = keras.layers.Dense(clips.distillation.n_columns)(network.get_layer(STEPS).output)
+        network = keras.Model(network.inputs, [network.output, hint])
+        losses.append(_hint_loss)
+        loss_weights.append(clips.distillation.weight)
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,
@@ -377,156 +327,81 @@ def train_member(
         warmup_target=config.learning_rate,
         warmup_steps=warmup,
     )
-    network.compile(
-        optimizer=keras.optimizers.AdamW(
-            rate,
-            weight_decay=config.weight_decay,
-            global_clipnorm=1.0,
-            use_ema=True,
-            ema_momentum=config.averaging,
-        ),
-        loss=losses,
-        loss_weights=loss_weights,
+    optimizer = keras.optimizers.AdamW(
+        rate,
+        weight_decay=config.weight_decay,
+        global_clipnorm=1.0,
+        use_ema=True,
+        ema_momentum=config.ema_momentum,
     )
-    network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=list(callbacks))
+    network.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights)
+    network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
 
 
-def _with_lessons(network: keras.Model, n_columns: int) -> keras.Model:
-    """A network that foretells lessons, too, from what its layer `STEPS` gives."""
-    foretold = keras.layers.Dense(n_columns)(network.get_layer(STEPS).output)
-    return keras.Model(network.inputs, [network.output, foretold])
-
-
-def _lesson_loss(lessons: Any, foretold: Any) -> Any:
-    """Mean square error of the steps that lie within their clip."""
-    real = lessons[..., -1]
-    error = ops.mean(ops.square(lessons[..., :-1] - foretold), axis=-1)
+def _hint_loss(hints: Any, predicted: Any) -> Any:
+    """Return the mean square error of the steps that lie within their clip."""
+    real = hints[..., -1]
+    error = ops.mean(ops.square(hints[..., :-1] - predicted), axis=-1)
     return ops.sum(error * real) / ops.sum(real)
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A trained network and how sure it may be.
-
-    Attributes:
-        network: Gives logits.
-        calibration: Of its logits, by the development rows.
-        development_uar: Mean recall on the development rows.
-        labels: The emotions, in the order of its logits.
-    """
-
-    network: keras.Model
-    calibration: Calibration
-    development_uar: float
-    labels: tuple[str, ...] = LABELS
-
-    @classmethod
-    def on(
-        cls,
-        network: keras.Model,
-        table: pd.DataFrame,
-        clips: Clips,
-        rows: Rows,
-        labels: tuple[str, ...] = LABELS,
-    ) -> Self:
-        """Calibrate and judge a network on development rows."""
-        rows = speech_rows(clips, rows)
-        truth = truth_of(table, rows, labels)
-        logits = predict_logits(network, spoken(clips, rows), n_labels=len(labels))
-        uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
-        return cls(network, calibrate(logits, truth), uar, labels)
-
-    def answer(self, clips: Clips, rows: Rows) -> npt.NDArray[np.floating[Any]]:
-        """See `answer_rows`."""
-        return answer_rows(self.network, self.calibration, clips, rows, n_labels=len(self.labels))
-
-    def score(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
-        """Figures on some rows."""
-        return score(truth_of(table, rows, self.labels), self.answer(clips, rows), self.labels)
-
-
-def fit_rows(
-    table: pd.DataFrame,
-    copies: Sequence[Clips],
-    heard: Rows,
-    development: Rows,
-    *,
-    targets: npt.NDArray[np.float32],
-    shares: Mapping[str, float],
-    training: SampledTraining,
-    seed: int,
-    lessons: DistillationTargets | None = None,
-    labels: tuple[str, ...] = LABELS,
-) -> Fitted:
-    """Train on some rows and calibrate on others.
-
-    Args:
-        table: Clips.
-        copies: The clips as recorded, then changed copies of them.
-        heard: Rows to learn from, in all of which somebody speaks.
-        development: Rows to calibrate on.
-        targets: (n_heard, n_labels), each row a distribution.
-        shares: Share of each corpus.
-        training: Networks and schedule.
-        seed: Seed of everything that is drawn.
-        lessons: What is learned beside the targets, for the heard rows.
-        labels: The emotions, in the order of the targets.
-    """
-    network = train_ensemble(
-        spoken(copies[0], heard),
-        targets,
-        draw_weights(table.iloc[heard], shares),
-        training,
-        seed=seed,
-        copies=[[copy[row] for row in heard] for copy in copies[1:]],
-        lessons=lessons,
-        callbacks=[TrainingProgress(training.steps, f"Seed {seed}", by_step=True)],
-    )
-    return Fitted.on(network, table, copies[0], development, labels)
-
-
-def answer_rows(
-    network: keras.Model,
-    calibration: Calibration,
-    clips: Clips,
-    rows: Rows,
+def predict_logits(
+    network: Callable[..., object],
+    clips: Sequence[npt.NDArray[np.floating[Any]]],
     *,
     n_labels: int = len(LABELS),
-) -> npt.NDArray[np.floating[Any]]:
-    """Probabilities (n_rows, n_labels); a clip without speech is answered evenly."""
-    probabilities = np.full((len(rows), n_labels), 1.0 / n_labels)
-    heard = [i for i, row in enumerate(rows) if clips[row] is not None]
-    logits = predict_logits(network, spoken(clips, rows), n_labels=n_labels)
-    probabilities[heard] = calibration.probabilities(logits)
-    return probabilities
+) -> npt.NDArray[np.float32]:
+    """Return the logits of many clips.
+
+    Args:
+        network: From frames and their counts to logits, as `architectures` builds it.
+        clips: One (n_frames, n_features) array a clip.
+        n_labels: Number of emotions.
+
+    Returns:
+        (n_clips, n_labels) float32 in the order given.
+    """
+
+    def infer(*batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return np.asarray(ops.convert_to_numpy(network([*batch], training=False)))
+
+    return in_batches(infer, clips, n_labels=n_labels, at_once=PREDICT_BATCH)
 
 
 def speech_rows(clips: Clips, rows: Rows) -> Rows:
-    """Those of some rows in which somebody speaks."""
+    """Return those of some rows whose clips contain speech."""
     return np.array([row for row in rows if clips[row] is not None], dtype=np.intp)
 
 
-def spoken(clips: Clips, rows: Rows) -> list[Vectors]:
-    """The clips of some rows, those without speech left out."""
+def speech_clips(clips: Clips, rows: Rows) -> list[Frames]:
+    """Return the clips of some rows, without those that contain no speech."""
     return [clip for row in rows if (clip := clips[row]) is not None]
 
 
-def truth_of(
-    table: pd.DataFrame, rows: Rows, labels: Sequence[str] = LABELS
-) -> npt.NDArray[np.int64]:
-    """Indices of the acted emotions."""
+def encode_labels(table: pd.DataFrame, rows: Rows, labels: Labels) -> npt.NDArray[np.int64]:
+    """Return the index of each row's emotion in the labels."""
     return np.array([labels.index(emotion) for emotion in table["emotion"].iloc[rows]])
 
 
-def targets_of(
-    table: pd.DataFrame, rows: Rows, labels: Sequence[str], smoothing: float
+def soft_targets(
+    truth: npt.NDArray[np.int64], smoothing: float, *, n_labels: int = len(LABELS)
 ) -> npt.NDArray[np.float32]:
-    """What a network learns to answer for some rows; see `soft_targets`."""
-    return soft_targets(truth_of(table, rows, labels), smoothing, n_labels=len(labels))
+    """Return one-hot targets with label smoothing.
+
+    Args:
+        truth: (n_clips,) indices into the labels.
+        smoothing: Share of the target that is spread over all labels.
+        n_labels: Number of labels.
+
+    Returns:
+        (n_clips, n_labels), each row a distribution.
+    """
+    targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
+    return np.asarray(targets, dtype=np.float32)
 
 
-def draw_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
-    """Chance of each clip so that corpora are drawn by share, and emotions of a corpus alike.
+def sampling_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """Return the chance of each clip: corpora by share, emotions within a corpus alike.
 
     Args:
         table: The training clips.

@@ -11,13 +11,13 @@ from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import tensors_sha256
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.shipped import evaluate_test
-from ser_lab.ship import train_and_export_sampled
+from ser_lab.ship import train_and_export
 from ser_lab.train.architectures import HeadConfig
 from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.sampling import SampledTraining
 from tests.accurate import made_up_tensors, write_weights
 
-PLAN = HeadConfig(n_blocks=1, heard=(0,), projection=8, units=4, attention=4)
+PLAN = HeadConfig(n_blocks=1, input_blocks=(0,), projection=8, units=4, attention=4)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
         patch.setenv("MOODMIRROR_ENCODER", str(write_weights(root / "w.safetensors", tensors)))
-        manifest = train_and_export_sampled(
+        manifest = train_and_export(
             recipe, miniature, root / "model", seeds=(0, 1), runs=root / "runs"
         )
         scores, _ = evaluate_test(Predictor.from_folder(root / "model"), miniature)

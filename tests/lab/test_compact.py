@@ -12,10 +12,10 @@ from ser_core.whisper.spec import WIDTH, EncoderConfig
 from ser_core.whisper.weights import tensors_sha256
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.data.splits import SpeakerSplit
-from ser_lab.ship import train_and_export_sampled
+from ser_lab.ship import train_and_export
 from ser_lab.train.architectures import HeadConfig, StudentConfig
 from ser_lab.train.recipes.accurate import AccurateRecipe
-from ser_lab.train.recipes.compact import CompactRecipe, heard_by_both, mean_answers
+from ser_lab.train.recipes.compact import CompactRecipe, common_clips, mean_predictions
 from ser_lab.train.sampling import SampledTraining
 from tests.accurate import made_up_tensors, write_weights
 
@@ -27,7 +27,7 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """Model folder and manifest of a few updates."""
     tensors = made_up_tensors()
     root = tmp_path_factory.mktemp("compact")
-    head = HeadConfig(n_blocks=1, heard=(0,), projection=8, units=4, attention=4)
+    head = HeadConfig(n_blocks=1, input_blocks=(0,), projection=8, units=4, attention=4)
     teacher = AccurateRecipe(
         encoder=EncoderConfig(blocks=(1,), tensors_sha256=tensors_sha256(tensors)),
         training=replace(FEW, networks=(head,)),
@@ -39,12 +39,12 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         teacher=teacher,
         student=student,
         schedule=replace(FEW, crop=40),
-        lesson_blocks=(1,),
+        hint_blocks=(1,),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
         patch.setenv("MOODMIRROR_ENCODER", str(write_weights(root / "w.safetensors", tensors)))
-        manifest = train_and_export_sampled(
+        manifest = train_and_export(
             recipe, miniature, root / "model", seeds=(0,), runs=root / "runs"
         )
     return root / "model", manifest
@@ -66,29 +66,29 @@ def test_its_settings_name_those_of_its_teacher() -> None:
     assert set(recipe.corpora) >= set(PROTOCOLS["cross-corpus"].corpora)
 
 
-def test_each_step_of_the_pupil_has_the_vector_of_its_moment() -> None:
+def test_each_step_of_the_student_has_the_vector_of_its_time() -> None:
     recipe = CompactRecipe()
     frames = np.zeros((100, 64), np.float16)  # 2 s, 13 steps of 0.16 s
     vectors = np.arange(19, dtype=np.float16)[:, None]  # 3 s, silence of 0.5 s on both sides
     vectors = np.repeat(vectors, 4 * WIDTH, axis=1) + np.random.default_rng(0).normal(
         0, 1e-3, (19, 4 * WIDTH)
     ).astype(np.float16)
-    lessons = recipe.lessons([[frames]], [[vectors]], np.array([0]))
-    (clip,) = lessons.clips[0]
-    assert lessons.stride == 8
+    hints = recipe.hints([[frames]], [[vectors]], np.array([0]))
+    (clip,) = hints.clips[0]
+    assert hints.stride == 8
     assert clip.shape == (13, 2 * WIDTH)
-    # Vector 3 spans 0.48 to 0.64 s of the padded clip, so it hears the first moment of speech.
+    # Vector 3 spans 0.48 to 0.64 s of the padded clip, and so the beginning of speech.
     level = clip.mean(axis=1, dtype=np.float64)
     assert level[0] == pytest.approx((3 - 9) / np.std(np.arange(19)), abs=0.02)
     np.testing.assert_allclose(np.diff(level), 1 / np.std(np.arange(19)), atol=0.02)
 
 
-def test_only_copies_that_there_are_teach() -> None:
+def test_only_existing_copies_enter_the_distillation() -> None:
     class Teacher:
-        def answer(self, clips: list[float | None], rows: list[int]) -> np.ndarray:
+        def predict(self, clips: list[float | None], rows: list[int]) -> np.ndarray:
             return np.array([[0.5 if clips[row] is None else clips[row]] for row in rows])
 
-    answers = mean_answers(Teacher(), [[0.1, 0.2], [0.3, None]], [0, 1])  # type: ignore[arg-type]
+    answers = mean_predictions(Teacher(), [[0.1, 0.2], [0.3, None]], [0, 1])  # type: ignore[arg-type]
     assert answers[:, 0] == pytest.approx([0.2, 0.2])
     clip = np.zeros((3, 1), np.float16)
-    assert heard_by_both([clip, clip], [clip, None]) == [clip, None]
+    assert common_clips([clip, clip], [clip, None]) == [clip, None]

@@ -15,7 +15,7 @@ from ser_core.predictor import Predictor
 from ser_core.web import drawing, words
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.evaluate.shipped import check_unseen, evaluate_model, evaluate_test
-from ser_lab.ship import ship
+from ser_lab.ship import train_and_export
 from ser_lab.train.loop import TrainConfig
 from ser_lab.train.recipes import custom_recipe, find_recipe, split_speakers
 from ser_lab.train.recipes.compact import CompactRecipe
@@ -55,7 +55,8 @@ def train(table: Path, folder: Path) -> None:
     recipe = LstmRecipe(training=TrainConfig(epochs=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(table.parent / "cache"))
-        ship(custom_recipe(recipe, table), table, folder, seeds=(0,), runs=table.parent / "runs")
+        custom = custom_recipe(recipe, table)
+        train_and_export(custom, table, folder, seeds=(0,), runs=table.parent / "runs")
 
 
 def test_it_answers_with_the_labels_of_the_table(trained: tuple[Path, Path]) -> None:

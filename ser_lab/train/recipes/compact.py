@@ -1,9 +1,9 @@
-"""The compact model's recipe: a BiLSTM on log-mel frames, taught by the accurate model."""
+"""The compact model: a BiLSTM on log-mel frames, distilled from the accurate model."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,7 @@ import pandas as pd
 from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.whisper import spec as whisper
 from ser_lab.data.augment import Changes
-from ser_lab.data.encoder_store import Clips, Vectors
-from ser_lab.data.feature_store import load_features
+from ser_lab.data.feature_store import Clips, Frames, load_features
 from ser_lab.data.protocols import Fold, Rows
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.train.architectures import (
@@ -21,10 +20,25 @@ from ser_lab.train.architectures import (
     HeadConfig,
     StudentConfig,
     frame_statistics,
+    stored_names,
 )
-from ser_lab.train.loop import Fitted, fit_rows, speech_rows, spoken, targets_of
+from ser_lab.train.loop import (
+    TrainedModel,
+    encode_labels,
+    sampling_weights,
+    soft_targets,
+    speech_clips,
+    speech_rows,
+    train_ensemble,
+)
 from ser_lab.train.recipes.accurate import CHANGED_SHARE, AccurateRecipe
-from ser_lab.train.sampling import DistillationTargets, SampledTraining, load_copies
+from ser_lab.train.recipes.base import Recipe
+from ser_lab.train.sampling import (
+    DistillationTargets,
+    SampledTraining,
+    TrainingClips,
+    load_copies,
+)
 
 VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
 """Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
@@ -32,21 +46,22 @@ LOG_MEL = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320,
 
 
 @dataclass(frozen=True, slots=True)
-class CompactRecipe:
-    """A network of its own on log-mel frames, with the accurate model's answers as targets.
+class CompactRecipe(Recipe):
+    """A network on log-mel frames, distilled from a teacher's probabilities and vectors.
 
-    The teacher learns from the same clips as its pupil, so that neither knows a test
-    speaker.
+    The teacher is trained on the same clips, so that neither is trained on a test speaker.
+
+    Source: Hinton et al. 2015 for the probabilities; Romero et al. 2015 for hints.
 
     Attributes:
         pipeline: Settings of the path from file to log-mel frames.
         student: Network.
         schedule: How it is trained; its networks are the student alone.
         teacher: How the teacher is trained, one head for speed; its copies, corpora, shares
-            and split hold for the pupil, too.
-        taught_share: Share of a clip's target that the teacher's answer gives.
-        lesson_blocks: Blocks of the teacher's encoder whose vectors the pupil foretells.
-        lesson_weight: How much these lessons count beside the emotions.
+            and split apply to the student, too.
+        distillation_weight: Weight of the teacher's probabilities in a clip's target.
+        hint_blocks: Blocks of the teacher's encoder whose vectors the student predicts.
+        hint_weight: Weight of their loss beside that of the emotions.
         name: Short name.
     """
 
@@ -62,9 +77,9 @@ class CompactRecipe:
             training=SampledTraining(networks=(HeadConfig(units=0),), changed_share=CHANGED_SHARE)
         )
     )
-    taught_share: float = 0.6
-    lesson_blocks: tuple[int, ...] = (2, 3)
-    lesson_weight: float = 6.0
+    distillation_weight: float = 0.6
+    hint_blocks: tuple[int, ...] = (2, 3)
+    hint_weight: float = 6.0
     name: str = "compact"
 
     @property
@@ -74,7 +89,7 @@ class CompactRecipe:
 
     @property
     def corpora(self) -> tuple[str, ...]:
-        """Corpora that it learns from."""
+        """Training corpora."""
         return self.teacher.corpora
 
     @property
@@ -89,31 +104,25 @@ class CompactRecipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that decides what is learned."""
+        """See `TrainingRecipe`."""
+        training = asdict(self.training, dict_factory=stored_names)
         return {
-            "pipeline": self.pipeline.to_dict(),
-            "training": asdict(self.training) | {"lesson_weight": self.lesson_weight},
-            "taught_share": self.taught_share,
-            "lesson_blocks": self.lesson_blocks,
+            "pipeline": asdict(self.pipeline),
+            "training": training | stored_names([("hint_weight", self.hint_weight)]),
             "teacher": self.teacher.settings,
-        }
+        } | stored_names(
+            [
+                ("distillation_weight", self.distillation_weight),
+                ("hint_blocks", self.hint_blocks),
+            ]
+        )
 
-    def fit_predict(
-        self,
-        table: pd.DataFrame,
-        fold: Fold,
-        *,
-        data: Path,
-        seed: int,
-        run_folder: Path,  # noqa: ARG002
-    ) -> npt.NDArray[np.floating[Any]]:
-        """See `TrainingRecipe`; a test clip without speech is answered evenly."""
-        copies = self.load(table, data)
-        fitted = self.fit(table, copies, fold.train, fold.development, data=data, seed=seed)
-        return fitted.answer(copies[0], fold.test)
+    def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
+        """See `Recipe`."""
+        return replace(self, teacher=self.teacher.on_corpus(corpus, split, labels))
 
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
-        """Log-mel frames of each row, as recorded and in each changed copy."""
+        """See `Recipe`."""
 
         def load(paths: Sequence[Path], changes: Changes | None) -> Clips:
             frames = load_features(paths, self.pipeline, changes=changes)
@@ -125,88 +134,85 @@ class CompactRecipe:
         self,
         table: pd.DataFrame,
         copies: Sequence[Clips],
-        train: Rows,
-        development: Rows,
+        fold: Fold,
         *,
         data: Path,
         seed: int,
-    ) -> Fitted:
-        """Train the teacher, then the pupil; see `AccurateRecipe.fit`."""
+        run_folder: Path,
+    ) -> TrainedModel:
+        """Train the teacher, then the student; see `Recipe`."""
         vectors = self.teacher.load(table, data)
-        teacher = self.teacher.fit(table, vectors, train, development, data=data, seed=seed)
-        pairs = zip(copies, vectors, strict=True)
-        copies = [heard_by_both(frames, encoded) for frames, encoded in pairs]
-        heard = speech_rows(copies[0], train)
-        lessons = mean_answers(teacher, vectors, heard)
-        targets = targets_of(table, heard, self.labels, self.training.label_smoothing)
-        targets = (1.0 - self.taught_share) * targets + self.taught_share * lessons
-        return fit_rows(
-            table,
-            copies,
-            heard,
-            development,
-            targets=targets.astype(np.float32),
-            shares=dict(self.teacher.shares),
-            training=self.training,
-            seed=seed,
-            lessons=self.lessons(copies, vectors, heard),
-            labels=self.labels,
+        teacher = self.teacher.fit(
+            table, vectors, fold, data=data, seed=seed, run_folder=run_folder
         )
+        copies = [
+            common_clips(frames, encoded) for frames, encoded in zip(copies, vectors, strict=True)
+        ]
+        rows = speech_rows(copies[0], fold.train)
+        truth = encode_labels(table, rows, self.labels)
+        hard = soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels))
+        weight, soft = self.distillation_weight, mean_predictions(teacher, vectors, rows)
+        clips = TrainingClips(
+            [[copy[row] for row in rows] for copy in copies],
+            ((1.0 - weight) * hard + weight * soft).astype(np.float32),
+            sampling_weights(table.iloc[rows], dict(self.teacher.shares)),
+            self.hints(copies, vectors, rows),
+        )
+        network = train_ensemble(clips, self.training, seed=seed)
+        return TrainedModel.calibrated(network, table, copies[0], fold.development, self.labels)
 
-    def lessons(
-        self, copies: Sequence[Clips], vectors: Sequence[Clips], heard: Rows
+    def hints(
+        self, copies: Sequence[Clips], vectors: Sequence[Clips], rows: Rows
     ) -> DistillationTargets:
-        """The teacher's encoder vectors, standardised, one for each step of the pupil.
+        """Return the teacher's encoder vectors, standardised, one for each step of the student.
 
         Args:
             copies: Log-mel frames, as `load` gives them.
             vectors: The teacher's vectors of the same clips and copies.
-            heard: Rows to learn from.
+            rows: Rows to train on.
         """
-        stride = self.student.stride
         blocks = self.teacher.encoder.blocks
         width = np.arange(whisper.WIDTH)
         columns = np.concatenate(
-            [whisper.WIDTH * blocks.index(block) + width for block in self.lesson_blocks]
+            [whisper.WIDTH * blocks.index(block) + width for block in self.hint_blocks]
         )
-        mean, variance = (np.array(s)[columns] for s in frame_statistics(spoken(vectors[0], heard)))
+        mean, variance = (
+            np.array(s)[columns] for s in frame_statistics(speech_clips(vectors[0], rows))
+        )
 
-        def lesson(frames: Vectors | None, encoded: Vectors | None) -> Vectors | None:
+        def hint(frames: Frames | None, encoded: Frames | None) -> Frames | None:
             if frames is None or encoded is None:
                 return None
-            aligned = self._align(frames, encoded, stride)
+            aligned = self._align(frames, encoded)
             level = (aligned[:, columns].astype(np.float32) - mean) / np.sqrt(variance)
             return np.asarray(np.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION), np.float16)
 
         pairs = zip(copies, vectors, strict=True)
-        clips = [[lesson(frames[row], encoded[row]) for row in heard] for frames, encoded in pairs]
-        return DistillationTargets(clips, stride, self.lesson_weight)
+        clips = [[hint(frames[row], encoded[row]) for row in rows] for frames, encoded in pairs]
+        return DistillationTargets(clips, self.student.stride, self.hint_weight)
 
-    def _align(self, frames: Vectors, encoded: Vectors, stride: int) -> Vectors:
-        """The encoder vector that lies nearest to each step of the pupil."""
-        own, teachers = self.pipeline, self.teacher.pipeline
-        step_s = stride * own.features.hop_length / own.audio.sample_rate_hz
+    def _align(self, frames: Frames, encoded: Frames) -> Frames:
+        """Return the encoder vector nearest to each step of the student."""
+        stride, pipeline = self.student.stride, self.pipeline
+        step_s = stride * pipeline.features.hop_length / pipeline.audio.sample_rate_hz
         vector_s = self.teacher.encoder.pool * VECTOR_S
-        moments_s = step_s * np.arange(-(-len(frames) // stride))
+        times_s = step_s * np.arange(-(-len(frames) // stride))
         # The first vector's middle lies half a vector into the silence before the speech.
-        nearest = np.rint((moments_s + teachers.features.margin_s) / vector_s - 0.5)
+        nearest = np.rint((times_s + self.teacher.pipeline.features.margin_s) / vector_s - 0.5)
         return np.asarray(encoded[np.clip(nearest.astype(int), 0, len(encoded) - 1)])
 
 
-def heard_by_both(frames: Clips, encoded: Clips) -> Clips:
-    """A pupil's clips less those, too faint, of which its teacher hears nothing."""
+def common_clips(frames: Clips, encoded: Clips) -> Clips:
+    """Return the student's clips without those too faint for the teacher."""
     pairs = zip(frames, encoded, strict=True)
     return [None if vectors is None else clip for clip, vectors in pairs]
 
 
-def mean_answers(
-    teacher: Fitted, copies: Sequence[Clips], rows: Rows
+def mean_predictions(
+    teacher: TrainedModel, copies: Sequence[Clips], rows: Rows
 ) -> npt.NDArray[np.floating[Any]]:
-    """What a teacher answers for some rows, the mean over the copies that there are.
-
-    Returns:
-        (n_rows, n_labels).
-    """
-    answers = np.array([teacher.answer(copy, rows) for copy in copies])
-    there = np.array([[copy[row] is not None for row in rows] for copy in copies])
-    return np.asarray(np.average(answers, axis=0, weights=there[..., None] * np.ones_like(answers)))
+    """Return a teacher's probabilities (n_rows, n_labels), the mean over the copies that exist."""
+    predictions = np.array([teacher.predict(copy, rows) for copy in copies])
+    exists = np.array([[copy[row] is not None for row in rows] for copy in copies])
+    weights = exists[..., None] * np.ones_like(predictions)
+    return np.asarray(np.average(predictions, axis=0, weights=weights))

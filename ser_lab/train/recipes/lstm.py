@@ -1,30 +1,32 @@
-"""The baseline's recipe: the papers' LSTM layers on their features."""
+"""The baseline: the LSTM layers of the papers on their features."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ser_core.config import PipelineConfig
 from ser_core.labels import LABELS
-from ser_lab.data.feature_store import load_by_corpus, load_features, pick_examples
+from ser_lab.data.feature_store import Clips, load_features
 from ser_lab.data.protocols import Fold
 from ser_lab.data.splits import SHIPPED_SPLIT, SpeakerSplit
-from ser_lab.train.loop import TrainConfig, answer_rows, train_network
+from ser_lab.train.loop import TrainConfig, TrainedModel, train_network
+from ser_lab.train.recipes.base import Recipe
+from ser_lab.train.sampling import load_copies
 
 
 @dataclass(frozen=True, slots=True)
-class LstmRecipe:
-    """Two LSTM layers of 64 units over the papers' 15 columns.
+class LstmRecipe(Recipe):
+    """Two LSTM layers of 64 units over the 15 columns of the papers.
 
     Attributes:
         pipeline: Settings of the path from file to features.
         training: Network and schedule.
         name: Short name.
-        corpora: Corpora that it learns from.
+        corpora: Training corpora.
         split: Speakers held out from the model that ships.
         labels: The emotions.
     """
@@ -39,22 +41,38 @@ class LstmRecipe:
     @property
     def settings(self) -> dict[str, Any]:
         """Settings of the features, the network and the schedule."""
-        return {"pipeline": self.pipeline.to_dict(), "training": asdict(self.training)}
+        return {"pipeline": asdict(self.pipeline), "training": asdict(self.training)}
 
-    def fit_predict(
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Settings of the network and the schedule."""
+        return asdict(self.training)
+
+    def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
+        """See `Recipe`."""
+        return replace(self, corpora=(corpus,), split=split, labels=labels)
+
+    def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
+        """See `Recipe`; there are no changed copies."""
+        return load_copies(table, (), data, partial(load_features, config=self.pipeline))
+
+    def fit(
         self,
         table: pd.DataFrame,
+        copies: Sequence[Clips],
         fold: Fold,
         *,
         data: Path,  # noqa: ARG002
         seed: int,
         run_folder: Path,
-    ) -> npt.NDArray[np.floating[Any]]:
-        """See `TrainingRecipe`; a test clip without speech is answered evenly."""
-        features = load_by_corpus(table, lambda paths: load_features(paths, self.pipeline))
-        sides = {
-            "train": pick_examples(table, features, fold.train),
-            "development": pick_examples(table, features, fold.development),
-        }
-        trained = train_network(sides, self.training, seed=seed, run_folder=run_folder)
-        return answer_rows(trained.network, trained.calibration, features, fold.test)
+    ) -> TrainedModel:
+        """See `Recipe`."""
+        return train_network(
+            table,
+            copies[0],
+            fold,
+            self.training,
+            labels=self.labels,
+            seed=seed,
+            run_folder=run_folder,
+        )

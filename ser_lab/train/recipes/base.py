@@ -1,0 +1,110 @@
+"""What protocols and shipping need of a recipe."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ser_core.config import PipelineConfig
+from ser_core.whisper.spec import EncoderConfig
+from ser_lab.data.feature_store import Clips
+from ser_lab.data.protocols import Fold
+from ser_lab.data.splits import SpeakerSplit
+from ser_lab.train.loop import TrainedModel
+
+
+class TrainingRecipe(Protocol):
+    """A system that a protocol trains in each fold."""
+
+    @property
+    def name(self) -> str:
+        """Short name, part of a file name."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the answers, as JSON; a fold is trained again if it changes."""
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """Training corpora, beside those of the protocol."""
+
+    def fit_predict(
+        self, table: pd.DataFrame, fold: Fold, *, data: Path, seed: int, run_folder: Path
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Train and calibrate on a fold, and predict its test rows.
+
+        Args:
+            table: Clips as `list_clips` gives them.
+            fold: Rows of each split.
+            data: Folder that holds a folder for each corpus.
+            seed: Seed of weights, dropout and samples.
+            run_folder: Where logs and checkpoints go; it need not exist.
+
+        Returns:
+            (n_test, n_labels), rows as in `fold.test`, columns as in `LABELS`; equal
+            probabilities for a clip without speech.
+        """
+
+
+class Recipe(TrainingRecipe, Protocol):
+    """A system that can be shipped, too."""
+
+    @property
+    def pipeline(self) -> PipelineConfig:
+        """Settings of the path from file to features."""
+
+    @property
+    def encoder(self) -> EncoderConfig | None:
+        """Whisper's encoder before the network; None where the network is complete."""
+        return None
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Settings of the network and its training, as the manifest states them."""
+        return self.settings
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The emotions."""
+
+    @property
+    def split(self) -> SpeakerSplit:
+        """Speakers held out from the model that ships."""
+
+    def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
+        """Return the recipe with one training corpus, its split and its labels."""
+
+    def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
+        """Return the features of each row, as recorded and in each changed copy."""
+
+    def fit(
+        self,
+        table: pd.DataFrame,
+        copies: Sequence[Clips],
+        fold: Fold,
+        *,
+        data: Path,
+        seed: int,
+        run_folder: Path,
+    ) -> TrainedModel:
+        """Train and calibrate on a fold.
+
+        Args:
+            table: Clips.
+            copies: Their features, as `load` gives them.
+            fold: Rows to train on, and rows to calibrate on.
+            data: Folder that holds a folder for each corpus.
+            seed: Seed of weights, dropout and samples.
+            run_folder: Where logs and checkpoints go; it need not exist.
+        """
+
+    def fit_predict(
+        self, table: pd.DataFrame, fold: Fold, *, data: Path, seed: int, run_folder: Path
+    ) -> npt.NDArray[np.floating[Any]]:
+        """See `TrainingRecipe`."""
+        copies = self.load(table, data)
+        model = self.fit(table, copies, fold, data=data, seed=seed, run_folder=run_folder)
+        return model.predict(copies[0], fold.test)
