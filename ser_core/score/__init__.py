@@ -14,16 +14,6 @@ from ser_core.score.sources import ScoreError, list_clips
 from ser_core.score.worker import Task, TaskResult, Worker
 
 __all__ = [
-    "Output",
-    "ProcessPool",
-    "RayPool",
-    "ScoreConfig",
-    "ScoreError",
-    "Summary",
-    "Task",
-    "TaskResult",
-    "Worker",
-    "list_clips",
-    "open_output",
-    "score",
-]
+    "Output", "ProcessPool", "RayPool", "ScoreConfig", "ScoreError", "Summary", "Task",
+    "TaskResult", "Worker", "list_clips", "open_output", "score",
+]  # fmt: skip

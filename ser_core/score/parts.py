@@ -68,10 +68,7 @@ class Output:
     run: str
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write one part, named by a hash of its clips, so that repeated work replaces itself.
-
-        Args:
-            rows: All rows of some clips.
+        """Write all rows of some clips as one part; a hash of the clips is its name.
 
         Raises:
             SupersededError: Another run has taken over.
@@ -139,14 +136,9 @@ class Output:
 def open_output(address: str, manifest: Manifest, config: ScoreConfig) -> Output:
     """Take over an output folder, and remove unfinished parts of a killed run.
 
-    Args:
-        address: A folder, new or with parts of the same model and settings.
-        manifest: The model's manifest.
-        config: Settings.
-
     Raises:
-        ScoreError: The folder contains something else or parts of other settings, or cannot be
-            written.
+        ScoreError: The folder contains other files, or parts of another model or other settings,
+            or cannot be written.
     """
     files = json.dumps(sorted(manifest.files.items())) + repr(manifest.encoder)
     settings = {
@@ -179,13 +171,7 @@ def open_output(address: str, manifest: Manifest, config: ScoreConfig) -> Output
 
 
 def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[dict[str, Any]]:
-    """Return the rows of an analysed clip, one per clip or one per window.
-
-    Args:
-        name: Name of the clip.
-        analysis: The analysis.
-        rows: One row per clip, or one per window.
-    """
+    """Return the rows of an analysed clip: one, or one per window."""
     prediction = analysis.prediction
     row: dict[str, Any] = {CLIP: name, "model": prediction.model}
     if rows == "windows":

@@ -6,11 +6,12 @@ import os
 import pickle
 import signal
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 import numpy as np
@@ -23,13 +24,8 @@ from ser_core.score.worker import Task, TaskResult, Worker, limit_threads
 
 OPENING_TRIES = 2
 """Workers that may die in a row while loading the model before the job stops."""
-RAY_ADDRESS = "RAY_ADDRESS"
-"""Environment variable with the address of a Ray cluster."""
 OBJECT_STORE_BYTES = 200_000_000
 """Object store of a local Ray; only tasks and their results pass through it."""
-
-_worker: Worker | None = None
-"""The worker of this process, where this is a worker's process."""
 
 
 class WorkerPool(ABC):
@@ -46,14 +42,7 @@ class WorkerPool(ABC):
         output: Output,
         config: ScoreConfig,
     ) -> None:
-        """Configure the pool.
-
-        Args:
-            n_workers: Maximum number of workers.
-            open_predictor: Opens a worker's model; it is pickled.
-            output: Folder for the rows.
-            config: Settings.
-        """
+        """Configure the pool; `open_predictor` opens a worker's model, and is pickled."""
         self.n_workers = n_workers
         self._worker_args = (open_predictor, output, config)
 
@@ -66,10 +55,7 @@ class WorkerPool(ABC):
 
     @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
-        """Run tasks, and yield the result of each; a task whose worker dies has none.
-
-        Args:
-            tasks: In the order in which they start.
+        """Run tasks in order, and yield their results; a task whose worker dies has none.
 
         Raises:
             ScoreError: Workers die while loading the model.
@@ -78,103 +64,96 @@ class WorkerPool(ABC):
 
 
 class ProcessPool(WorkerPool):
-    """Worker processes, each in an executor of its own, so that one death breaks no other."""
+    """Worker processes of this machine; one death breaks no other."""
 
     def __init__(self, *args: Any) -> None:
-        """See `WorkerPool`."""
+        """Configure the pool as `WorkerPool` does."""
         super().__init__(*args)
-        self._idle: list[_Process] = []
-        self._busy: dict[Future[TaskResult | None], _Process] = {}
+        self._processes: list[_Process] = []
 
     def __exit__(self, *_: object) -> None:
-        for process in [*self._idle, *self._busy.values()]:
+        for process in self._processes:
             process.kill()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:  # noqa: D102
-        for _ in range(min(self.n_workers, len(tasks)) - len(self._idle)):
-            self._start()
+        for _ in range(min(self.n_workers, len(tasks)) - len(self._processes)):
+            self._processes.append(_Process(self._worker_args))
         pending, n_unfinished = deque(tasks), len(tasks)
         while n_unfinished:
-            while pending and self._idle:
-                process = self._idle.pop()
-                self._busy[process.submit(_run_task, pending.popleft())] = process
-            for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
-                process = self._busy.pop(future)
+            for process in self._processes:
+                if process.is_idle and pending:
+                    process.start(pending.popleft())
+            busy = {p.connection: p for p in self._processes if not p.is_idle}
+            for connection in wait(busy):
+                process = busy[connection]  # type: ignore[index]
                 try:
-                    result = future.result()
-                except BrokenProcessPool as error:
+                    result = process.connection.recv()
+                except (EOFError, OSError):
                     if process.is_open:  # the task that it ran stays without a result
                         n_unfinished -= 1
-                    self._replace(process, error)
+                    self._replace(process)
                     continue
-                process.is_open = True
-                self._idle.append(process)
+                if isinstance(result, Exception):
+                    raise result
+                process.is_open = process.is_idle = True
                 if result is not None:
                     n_unfinished -= 1
                     yield result
 
-    def _start(self, tries: int = 1) -> None:
-        process = _Process(tries)
-        self._busy[process.submit(_open_worker, *self._worker_args)] = process
-
-    def _replace(self, process: "_Process", error: BrokenProcessPool) -> None:
+    def _replace(self, process: "_Process") -> None:
         """Start another process in place of a dead one, unless loading the model kills them."""
         process.kill()
+        self._processes.remove(process)
         if not process.is_open and process.tries == OPENING_TRIES:
             raise ScoreError(
                 f"{process.tries} workers in a row died while loading their model. Is there "
                 f"enough memory for {self.n_workers} of them? Use fewer workers."
-            ) from error
-        self._start(1 if process.is_open else process.tries + 1)
+            )
+        tries = 1 if process.is_open else process.tries + 1
+        self._processes.append(_Process(self._worker_args, tries))
 
 
 class _Process:
-    """An executor of one spawned process.
+    """A spawned process, and the pipe for its tasks and results."""
 
-    Attributes:
-        tries: 1, plus the number of processes before it that died while loading the model.
-        is_open: Whether its model is open.
-    """
+    def __init__(self, worker_args: tuple[Any, ...], tries: int = 1) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, child = context.Pipe()
+        self.process = context.Process(target=_work, args=(child, *worker_args))
+        self.process.start()
+        child.close()  # so that the pipe ends with the process
+        self.tries = tries  # with the processes before it that died while loading the model
+        self.is_open = self.is_idle = False
 
-    def __init__(self, tries: int) -> None:
-        self.tries = tries
-        self.pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        self.is_open = False
-
-    def submit(
-        self, function: Callable[..., TaskResult | None], *args: Any
-    ) -> Future[TaskResult | None]:
-        """Start work; where the process died while idle, the future has already failed."""
-        try:
-            return self.pool.submit(function, *args)
-        except BrokenProcessPool as error:
-            failed: Future[TaskResult | None] = Future()
-            failed.set_exception(error)
-            return failed
+    def start(self, task: Task) -> None:
+        self.is_idle = False
+        with suppress(OSError):  # where it died while idle, its pipe has ended
+            self.connection.send(task)
 
     def kill(self) -> None:
-        for process in list((self.pool._processes or {}).values()):
-            process.kill()
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
-def _open_worker(*worker_args: Any) -> None:
-    global _worker
+def _work(connection: Connection, *worker_args: Any) -> None:
+    """Load the model, then run one task after another; errors that end the job are sent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which kills this one
     threading.Thread(target=_exit_with_driver, daemon=True).start()
-    limit_threads()
-    _worker = Worker(*worker_args)
-
-
-def _run_task(task: Task) -> TaskResult:
-    assert _worker is not None, "_open_worker comes first"
-    return _worker.run(task)
+    try:
+        limit_threads()
+        worker, result = Worker(*worker_args), None
+        while True:
+            connection.send(result)
+            result = worker.run(connection.recv())
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        connection.send(error)
 
 
 def _exit_with_driver() -> None:
     """End this process when the driver has ended, even if it was killed."""
-    driver = multiprocessing.parent_process()
-    if driver is not None:
+    if driver := multiprocessing.parent_process():
         driver.join()
         os._exit(1)
 
@@ -183,11 +162,7 @@ class RayPool(WorkerPool):
     """Ray actors, started by the first `run`."""
 
     def __init__(self, *args: Any) -> None:
-        """See `WorkerPool`.
-
-        Raises:
-            ModuleNotFoundError: Ray is not installed.
-        """
+        """Import Ray, and configure the pool as `WorkerPool` does."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
         import ray.data
@@ -218,17 +193,11 @@ class RayPool(WorkerPool):
 
     def _connect(self) -> None:
         """Join the cluster, or start a minimal Ray on this machine."""
-        local: dict[str, Any] = {
-            "address": "local",
-            "num_cpus": self.n_workers,
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
-        self._ray.init(
-            **({} if os.environ.get(RAY_ADDRESS) else local),
-            logging_level=logging.WARNING,
-            log_to_driver=False,
-        )
+        settings: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+        if not os.environ.get("RAY_ADDRESS"):
+            settings |= {"address": "local", "num_cpus": self.n_workers}
+            settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        self._ray.init(**settings)
         if not logging.getLogger().isEnabledFor(logging.INFO):
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # `score` logs deaths
         context = self._ray.data.DataContext.get_current()
@@ -242,9 +211,8 @@ class _Actor:
 
     def __init__(self, *worker_args: Any) -> None:
         limit_threads()
-        self._worker: Worker | SerError
         try:
-            self._worker = Worker(*worker_args)
+            self._worker: Worker | SerError = Worker(*worker_args)
         except SerError as error:
             self._worker = error
 

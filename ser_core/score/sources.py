@@ -68,12 +68,7 @@ class Files:
         return tuple(map(name_of, self.addresses))
 
     def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
-        """Yield the clips, fetching those that are not on this machine.
-
-        Args:
-            folder: Folder for fetched clips.
-            max_bytes: Larger clips are rejected unread.
-        """
+        """Yield the clips, fetched to `folder` where remote; larger ones are rejected unread."""
         target = folder / FETCHED
         for address in self.addresses:
             system, path = reach(address)
@@ -119,11 +114,9 @@ class Shard:
         return (self.name,) if self.only is None else tuple(sorted(self.only))
 
     def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
-        """Yield the clips; an unreadable rest is a clip with the shard's name and an error.
+        """Yield the clips, extracted to `folder`; larger ones are rejected unread.
 
-        Args:
-            folder: Folder for the extracted clip.
-            max_bytes: Larger clips are rejected unread.
+        Where the rest cannot be read, the last clip has the shard's name and an error.
         """
         target, seen = folder / FETCHED, set(self.written)
         for n_try in range(1, FETCH_TRIES + 1):
@@ -218,9 +211,6 @@ def list_clips(address: str) -> tuple[list[str], list[str]]:
 
 def reach(address: str) -> tuple[Any, str]:
     """Return the fsspec file system of an address, and the path there.
-
-    Args:
-        address: A path, or an address that fsspec supports.
 
     Raises:
         ScoreError: fsspec does not support it, or a package for it is missing.

@@ -40,12 +40,7 @@ class Task:
     number: int = 0
 
     def split_remaining(self, written: frozenset[str], clips_per_part: int) -> "list[Task]":
-        """Return smaller tasks for the clips that are not in `written`.
-
-        Args:
-            written: Names of clips that have their rows.
-            clips_per_part: Maximum number of clips per piece of a shard.
-        """
+        """Return smaller tasks for the clips whose names are not in `written`."""
         n_most = clips_per_part if self.n_clips is None else max(1, self.n_clips // PIECES)
         n_tries = self.n_tries + 1 if self.n_clips == 1 else 0
         pieces = self.source.remaining(written, n_most)
@@ -75,12 +70,7 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """The rows of one clip.
-
-    Attributes:
-        rows: Its rows; empty where it could not be fetched.
-        audio_s: Its duration in seconds; 0 where it was not analysed.
-    """
+    """The rows of one clip, none where it could not be fetched, and the seconds analysed."""
 
     rows: list[dict[str, Any]]
     audio_s: float = 0.0
@@ -92,24 +82,11 @@ class Worker:
     def __init__(
         self, open_predictor: Callable[[], Predictor], output: Output, config: ScoreConfig
     ) -> None:
-        """Open the model.
-
-        Args:
-            open_predictor: Opens the model.
-            output: Folder for the rows.
-            config: Settings.
-
-        Raises:
-            ModelError: The model cannot be opened.
-        """
+        """Open the model; raise ModelError if it cannot be opened."""
         self._predictor, self._output, self._config = open_predictor(), output, config
 
     def run(self, task: Task) -> TaskResult:
-        """Analyse the clips of a task and write their rows.
-
-        Raises:
-            SupersededError: Another run has taken over.
-        """
+        """Analyse a task and write its rows; raise SupersededError if another run took over."""
         n_clips, n_errors, n_retryable, audio_s = 0, 0, 0, 0.0
         max_bytes = self._predictor.config.audio.max_bytes
         with TemporaryDirectory() as folder:
