@@ -1,10 +1,10 @@
-"""MoodMirror's core: a voice in, eight probabilities out.
+"""Speech emotion recognition: a recording in, eight probabilities out.
 
-The whole path is five lines (see `ser_core.predictor`):
+The whole pipeline is five lines (see `ser_core.predictor`):
 
     waveform = load_audio(source, config.audio)
-    speech = preprocess(waveform, config.preprocess)
-    features = extract_features(speech.samples, config.features)
+    speech = preprocess(waveform, config)
+    features = extract_features(speech.samples, config)
     probabilities = model(features[np.newaxis])[0]
     prediction = Prediction.from_probabilities(probabilities, model.labels)
 

@@ -76,7 +76,7 @@ def draw_sound(
     sample_rate_hz: int,
     *,
     pictures: "Mapping[str, Draw] | None" = None,
-    look: FigureStyle = PAGE,
+    style: FigureStyle = PAGE,
 ) -> tuple[Picture, ...]:
     """Draw plots of a recording.
 
@@ -84,7 +84,7 @@ def draw_sound(
         waveform: (n_samples,) float32, mono.
         sample_rate_hz: Its rate.
         pictures: `PICTURES`, also where None, or `PAPER_PICTURES`.
-        look: Size and axes.
+        style: Size and axes.
 
     Returns:
         One plot for each of them, in that order.
@@ -93,9 +93,9 @@ def draw_sound(
     """
     hop = max(HOP_LENGTH, -(-len(waveform) // MAX_COLUMNS))
     frames = librosa.stft(waveform, n_fft=FRAME_LENGTH, hop_length=hop)
-    sound = _Sound(waveform, sample_rate_hz, hop, np.abs(frames) ** 2, look)
+    sound = _Sound(waveform, sample_rate_hz, hop, np.abs(frames) ** 2, style)
     return tuple(
-        Picture(name, _to_png(lambda axes, draw=draw: draw(axes, sound), look))  # type: ignore[misc]
+        Picture(name, _to_png(lambda axes, draw=draw: draw(axes, sound), style))  # type: ignore[misc]
         for name, draw in (pictures or PICTURES).items()
     )
 
@@ -128,16 +128,16 @@ def loudest_frame(waveform: Waveform) -> float:
     return float(level.max())
 
 
-def _to_png(draw: Callable[["Axes"], None], look: FigureStyle) -> bytes:
+def _to_png(draw: Callable[["Axes"], None], style: FigureStyle) -> bytes:
     from matplotlib.figure import Figure
 
     # Without pyplot, whose state threads would share.
-    figure = Figure(look.size_inches, look.dots_per_inch, facecolor=INK, layout="constrained")
+    figure = Figure(style.size_inches, style.dots_per_inch, facecolor=INK, layout="constrained")
     axes = figure.add_subplot(facecolor=INK)
     draw(axes)
-    axes.tick_params(colors=CHALK, labelsize=look.font_points)
+    axes.tick_params(colors=CHALK, labelsize=style.font_points)
     for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=CHALK, fontsize=look.font_points)
+        label.set(color=CHALK, fontsize=style.font_points)
     for spine in axes.spines.values():
         spine.set_visible(False)
     file = io.BytesIO()
@@ -153,11 +153,11 @@ class _Sound:
     rate_hz: int
     hop: int
     power: npt.NDArray[np.float32]  # (1 + FRAME_LENGTH // 2, n_frames)
-    look: FigureStyle
+    style: FigureStyle
 
     @property
     def end_s(self) -> float:
-        return self.look.end_s or len(self.waveform) / self.rate_hz
+        return self.style.end_s or len(self.waveform) / self.rate_hz
 
     def show(self, axes: "Axes", rows: npt.NDArray[Any], **options: Any) -> None:
         from librosa.display import specshow
@@ -172,7 +172,7 @@ def _waveform(axes: "Axes", sound: _Sound) -> None:
     edges = np.arange(0, len(sound.waveform), step)
     low, high = (edge.reduceat(sound.waveform, edges) for edge in (np.minimum, np.maximum))
     axes.fill_between(edges / sound.rate_hz, low, high, color="#8ab4f8", linewidth=0.4)
-    peak = sound.look.peak or float(np.abs(sound.waveform).max()) or 1.0
+    peak = sound.style.peak or float(np.abs(sound.waveform).max()) or 1.0
     axes.set(xlabel="s", xlim=(0.0, sound.end_s), ylim=(-peak, peak))
 
 
@@ -229,7 +229,7 @@ def _pitch(axes: "Axes", sound: _Sound) -> None:
 
 def _energy(axes: "Axes", sound: _Sound) -> None:
     level = librosa.feature.rms(y=sound.waveform, frame_length=FRAME_LENGTH, hop_length=sound.hop)
-    shown = librosa.amplitude_to_db(level[0], ref=sound.look.loudest or np.max, top_db=None)
+    shown = librosa.amplitude_to_db(level[0], ref=sound.style.loudest or np.max, top_db=None)
     axes.fill_between(_times_s(len(shown), sound), FAINTEST_DB, shown, color="#5fb3b1")
     axes.set(xlabel="s", ylabel="dB", xlim=(0.0, sound.end_s), ylim=(FAINTEST_DB, 0.0))
 

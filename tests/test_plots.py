@@ -58,12 +58,12 @@ def test_features_are_drawn() -> None:
 
 
 def test_pictures_of_several_sounds_share_their_axes(clip: Waveform) -> None:
-    look = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
+    style = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
     alone, beside = (
         {picture.name: picture.png for picture in draw_sound(clip, RATE_HZ, **options)}
         for options in (
             {"pictures": PAPER_PICTURES},
-            {"pictures": PAPER_PICTURES, "look": look},
+            {"pictures": PAPER_PICTURES, "style": style},
         )
     )
     assert list(alone) == list(PAPER_PICTURES)

@@ -12,10 +12,10 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,12 @@ _AU_HEADER = struct.Struct(">4s5I")  # magic, data offset, size, encoding, sampl
 _AU_SAMPLE = np.dtype(">f4")
 
 _SYMPTOMS = {
-    "matches no streams": (
-        "contains no audio, only other streams. Choose a file with audio."
-    ),
+    "matches no streams": ("contains no audio, only other streams. Choose a file with audio."),
     "moov atom not found": CUT_OFF,
     "partial file": CUT_OFF,
     "ended prematurely": CUT_OFF,
 }
-"""Parts of ffmpeg's messages, and the text of ours after the name."""
+"""Text of an error after the file's name, by what ffmpeg prints."""
 
 
 def demuxer_for(content: bytes) -> str | None:
@@ -75,98 +73,82 @@ def decode(path: Path, demuxer: str, config: AudioConfig) -> Iterator[Stream]:
         AudioError: ffmpeg is missing, failed or took too long; the file has no
             audio stream, is damaged or is cut off.
     """
-    with _Run(path, demuxer, config) as run:
-        header = run.stdout.read(_AU_HEADER.size)
-        if len(header) < _AU_HEADER.size:
-            run.check()
-            raise AudioError(f"{path.name} contains no audio that can be decoded. Export it again.")
-        _, data_offset, _, _, sample_rate_hz, n_channels = _AU_HEADER.unpack(header)
-        run.stdout.read(data_offset - _AU_HEADER.size)  # the annotation
-        yield Stream(path.name, sample_rate_hz, n_channels, _blocks(run, n_channels))
+    process = _start(path, demuxer, config)
+    stdout = cast(IO[bytes], process.stdout)
+    messages: deque[bytes] = deque(maxlen=20)  # damage causes a line for each packet
+    reader = threading.Thread(target=messages.extend, args=(process.stderr,), daemon=True)
+    watchdog = threading.Timer(config.ffmpeg_timeout_s, process.kill)
+    deadline = time.monotonic() + config.ffmpeg_timeout_s
 
-
-def _blocks(run: "_Run", n_channels: int) -> Iterator[npt.NDArray[np.float32]]:
-    frame_bytes = n_channels * _AU_SAMPLE.itemsize
-    while chunk := run.stdout.read(BLOCK_FRAMES * frame_bytes):
-        whole = len(chunk) - len(chunk) % frame_bytes  # a killed ffmpeg may leave a torn frame
-        yield np.frombuffer(chunk[:whole], _AU_SAMPLE).reshape(-1, n_channels)
-    run.check()
-
-
-class _Run:
-    """One ffmpeg process, which ends with its context or its time limit."""
-
-    def __init__(self, path: Path, demuxer: str, config: AudioConfig) -> None:
-        self._path = path
-        self._timeout_s = config.ffmpeg_timeout_s
-        self._deadline = time.monotonic() + config.ffmpeg_timeout_s
-        try:
-            self._process = subprocess.Popen(
-                _command(path, demuxer, config),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
+    def check() -> None:
+        code = process.wait()
+        reader.join()
+        if code != 0 and time.monotonic() >= deadline:
             raise AudioError(
-                f"{path.name} needs ffmpeg, which does not start. "
-                "Repair ffmpeg, or export the recording as WAV, FLAC or MP3."
-            ) from error
-        self.stdout = cast(IO[bytes], self._process.stdout)
-        self._last_lines: deque[bytes] = deque(maxlen=20)  # damage earns a line for each packet
-        self._listener = threading.Thread(
-            target=self._last_lines.extend, args=(self._process.stderr,), daemon=True
-        )
-        self._watchdog = threading.Timer(self._timeout_s, self._process.kill)
-
-    def __enter__(self) -> Self:
-        self._listener.start()
-        self._watchdog.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watchdog.cancel()
-        self._process.kill()
-        self._listener.join()
-        with self._process:  # closes the pipes and reaps
-            pass
-
-    def check(self) -> None:
-        """Wait for the end of the process.
-
-        Raises:
-            AudioError: It did not end well.
-        """
-        name = self._path.name
-        code = self._process.wait()
-        self._listener.join()
-        said = b"".join(self._last_lines).decode(errors="replace")
-        said = said.replace(str(self._path.absolute()), "")  # a name may read like a symptom
-        logger.debug("ffmpeg ended with %s on %s: %s", code, name, said)
-        if code != 0 and time.monotonic() >= self._deadline:
-            raise AudioError(
-                f"{name} was not decoded within {self._timeout_s:g} s. "
+                f"{path.name} was not decoded within {config.ffmpeg_timeout_s:g} s. "
                 "Choose a shorter recording, or export it as WAV, FLAC or MP3."
             )
-        for symptom, meaning in _SYMPTOMS.items():
-            if symptom in said:
-                raise AudioError(f"{name} {meaning}")
-        if code != 0:
-            raise AudioError(f"{name} is damaged: ffmpeg cannot decode it. Export it again.")
+        _check_messages(path, code, b"".join(messages))
+
+    with process:
+        reader.start()
+        watchdog.start()
+        try:
+            header = stdout.read(_AU_HEADER.size)
+            if len(header) < _AU_HEADER.size:
+                check()
+                raise AudioError(
+                    f"{path.name} contains no audio that can be decoded. Export it again."
+                )
+            _, data_offset, _, _, sample_rate_hz, n_channels = _AU_HEADER.unpack(header)
+            stdout.read(data_offset - _AU_HEADER.size)  # the annotation
+            yield Stream(path.name, sample_rate_hz, n_channels, _blocks(stdout, n_channels, check))
+        finally:
+            watchdog.cancel()
+            process.kill()
+            reader.join()
 
 
-def _command(path: Path, demuxer: str, config: AudioConfig) -> list[str]:
+def _blocks(
+    stdout: IO[bytes], n_channels: int, check: Callable[[], None]
+) -> Iterator[npt.NDArray[np.float32]]:
+    frame_bytes = n_channels * _AU_SAMPLE.itemsize
+    while chunk := stdout.read(BLOCK_FRAMES * frame_bytes):
+        whole = len(chunk) - len(chunk) % frame_bytes  # a killed ffmpeg may leave a torn frame
+        yield np.frombuffer(chunk[:whole], _AU_SAMPLE).reshape(-1, n_channels)
+    check()
+
+
+def _check_messages(path: Path, code: int, messages: bytes) -> None:
+    # The path is removed because a name may look like a symptom.
+    text = messages.decode(errors="replace").replace(str(path.absolute()), "")
+    logger.debug("ffmpeg ended with %s on %s: %s", code, path.name, text)
+    for symptom, meaning in _SYMPTOMS.items():
+        if symptom in text:
+            raise AudioError(f"{path.name} {meaning}")
+    if code != 0:
+        raise AudioError(f"{path.name} is damaged: ffmpeg cannot decode it. Export it again.")
+
+
+def _start(path: Path, demuxer: str, config: AudioConfig) -> "subprocess.Popen[bytes]":
+    advice = "or export the recording as WAV, FLAC or MP3."
     program = shutil.which("ffmpeg")
     if program is None:
         raise AudioError(
-            f"{path.name} needs ffmpeg, which is not installed. "
-            "Install ffmpeg, or export the recording as WAV, FLAC or MP3."
+            f"{path.name} needs ffmpeg, which is not installed. Install ffmpeg, {advice}"
         )
-    # One second over the limit tells a recording over the limit from one at the limit.
-    longest = str(config.max_duration_s + 1)
-    return [
+    command = [
         *(program, "-nostdin", "-v", "error", "-threads", "1"),
         *("-protocol_whitelist", "file", "-format_whitelist", demuxer, "-f", demuxer),
-        *("-i", f"file:{path.absolute()}", "-map", "0:a:0", "-vn", "-t", longest),
+        # One second more than the limit separates a recording over it from one at it.
+        *("-i", f"file:{path.absolute()}", "-map", "0:a:0", "-vn"),
+        *("-t", str(config.max_duration_s + 1)),
         *("-map_metadata", "-1", "-c:a", "pcm_f32be", "-f", "au", "pipe:1"),
     ]
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    except OSError as error:
+        raise AudioError(
+            f"{path.name} needs ffmpeg, which does not start. Repair ffmpeg, {advice}"
+        ) from error

@@ -21,7 +21,6 @@ from ser_core.model.manifest import HEAD, Manifest, Probe, check_files, sha256_o
 from ser_core.model.saved_model import (
     SAVED_MODEL,
     Signature,
-    load_keras,
     load_signature,
     make_servable,
     save_servable,
@@ -142,7 +141,7 @@ def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
         raise ModelError(f"{manifest.name} names no encoder, so there is nothing to assemble.")
     import keras
 
-    from ser_core.model.layers import fuse_lstms
+    from ser_core.model.layers import fuse_lstms, load_keras
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
     encoder = WhisperEncoder(config.n_blocks)

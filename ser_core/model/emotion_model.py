@@ -12,13 +12,7 @@ from ser_core.errors import ModelError
 from ser_core.features import Features, pad_features
 from ser_core.model.assemble import assemble, find_assembly
 from ser_core.model.manifest import Manifest
-from ser_core.model.saved_model import (
-    SAVED_MODEL,
-    Signature,
-    load_keras,
-    load_signature,
-    make_servable,
-)
+from ser_core.model.saved_model import SAVED_MODEL, Signature, load_signature, make_servable
 from ser_core.whisper.weights import fetch_encoder, find_encoder
 
 Probabilities = npt.NDArray[np.float32]
@@ -102,6 +96,8 @@ class EmotionModel:
     def _load(self) -> Signature:
         manifest, folder = self.manifest, self.path
         if folder.suffix == KERAS:
+            from ser_core.model.layers import load_keras
+
             network, n_columns = load_keras(folder), len(manifest.columns)
             servable = make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
             return servable.serve  # type: ignore[no-any-return]

@@ -1,10 +1,12 @@
 """Keras layers of this project: masks, attentive pooling, and LSTMs as one operation."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers, ops
 
+from ser_core.errors import ModelError
 from ser_core.model.saved_model import import_tensorflow
 
 MASKED_SCORE = -1e9
@@ -167,6 +169,20 @@ def _block_order(weights: Any) -> Any:
     tf = import_tensorflow()
     entry, forget, cell, output = tf.split(weights, 4, axis=-1)
     return tf.concat([entry, cell, forget, output], axis=-1)
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Load a `.keras` file, which may contain the layers of this module.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path.name} cannot be opened: {error}. Download the whole model again."
+        ) from error
 
 
 def fuse_lstms(network: keras.Model) -> keras.Model:

@@ -23,24 +23,6 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
-def load_keras(path: Path) -> Any:
-    """Load a `.keras` file, the layers of this project included.
-
-    Raises:
-        ModelError: It cannot be loaded.
-    """
-    import keras
-
-    import ser_core.model.layers  # noqa: F401  # registers the layers
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{path.name} cannot be opened: {error}. Download the whole model again."
-        ) from error
-
-
 def make_servable(network: Any, *, n_columns: int, temperature: float) -> Any:
     """Return a `tf.Module` that holds a network and whose `serve` gives probabilities.
 
