@@ -109,7 +109,9 @@ def _values(column: "pd.Series[float]") -> str:
 
 def _emotions_table(table: pd.DataFrame) -> str:
     corpora = list(table["corpus"].unique())
-    counts = pd.crosstab(table["emotion"], table["corpus"])[corpora].assign(all=lambda c: c.sum(1))
+    counts = pd.crosstab(table["emotion"], table["corpus"])[corpora].assign(
+        all=lambda c: c.sum(axis=1)
+    )
     rows = [
         [f"{emotion.sign} {name}", *(f"{count:,}" for count in counts.loc[name])]
         for name, emotion in BY_NAME.items()
