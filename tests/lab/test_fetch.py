@@ -122,9 +122,7 @@ def test_an_archive_is_fetched_unpacked_and_put_where_loaders_look(
     assert len(publisher.requests) == 1  # what is whole is left alone
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(
-    ravdess: Source, publisher: Publisher, data: Path
-) -> None:
+def test_a_broken_download_resumes(ravdess: Source, publisher: Publisher, data: Path) -> None:
     publisher.breaks = [300_000, 200_000]
     fetch_corpus(ravdess, data)
     assert_fetched(ravdess, data)
@@ -134,9 +132,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(
     assert starts[1] + 100_000 < starts[2] <= 500_000
 
 
-def test_the_next_run_goes_on_where_the_last_one_gave_up(
-    ravdess: Source, publisher: Publisher, data: Path
-) -> None:
+def test_the_next_run_resumes(ravdess: Source, publisher: Publisher, data: Path) -> None:
     publisher.breaks = [300_000]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transfer, "ATTEMPTS", 1)
@@ -151,7 +147,7 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(
     assert int(publisher.requests[-1][1][6:-1]) > 200_000
 
 
-def test_a_server_that_cannot_resume_begins_anew(
+def test_without_range_support_the_download_restarts(
     ravdess: Source, publisher: Publisher, data: Path
 ) -> None:
     publisher.resumes, publisher.breaks = False, [300_000]
@@ -159,13 +155,13 @@ def test_a_server_that_cannot_resume_begins_anew(
     assert_fetched(ravdess, data)
 
 
-def test_another_part_than_was_asked_for_is_not_joined(
+def test_another_part_than_requested_is_not_joined(
     ravdess: Source, publisher: Publisher, data: Path
 ) -> None:
     publisher.shifts, publisher.breaks = 10, [300_000]
     fetch_corpus(ravdess, data)
     assert_fetched(ravdess, data)
-    assert publisher.requests[-1][1] is None  # begun anew, without a range
+    assert publisher.requests[-1][1] is None  # restarted, without a range
 
 
 @pytest.mark.parametrize("extra", [0, 7])
@@ -180,7 +176,7 @@ def test_a_part_as_long_as_the_file_or_longer_is_settled(
     assert len(publisher.requests) == (2 if extra else 1)
 
 
-def test_a_busy_server_is_asked_again(ravdess: Source, publisher: Publisher, data: Path) -> None:
+def test_a_busy_server_is_retried(ravdess: Source, publisher: Publisher, data: Path) -> None:
     publisher.moods = [503, 429]
     fetch_corpus(ravdess, data)
     assert_fetched(ravdess, data)
@@ -194,7 +190,7 @@ def test_a_wrong_hash_leaves_nothing(ravdess: Source, publisher: Publisher, data
     assert not list((data / ".ravdess.partial").rglob("Audio*"))
 
 
-def test_a_full_disk_is_told_before_anything_is_written(
+def test_a_full_disk_is_an_error_before_anything_is_written(
     ravdess: Source, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=51_000_000))
@@ -331,7 +327,7 @@ def test_a_wrong_clip_is_fetched_again_and_the_right_ones_are_not(
 @pytest.mark.parametrize(
     "answer", [b"<html>", b"{}", b'{"data": [{"dataFile": {"id": 1}}]}', b'{"data": []}', b"[1]"]
 )
-def test_a_listing_of_another_kind_is_told(
+def test_a_listing_of_another_kind_is_an_error(
     tess: Source, publisher: Publisher, data: Path, answer: bytes
 ) -> None:
     (listing,) = [path for path in publisher.files if "versions" in path]
@@ -486,7 +482,7 @@ def test_savee_is_placed_from_what_its_visitor_has(
     assert len(CORPORA["savee"].find_clips(data)) == 14
     assert [path.name for path in data.iterdir()] == ["savee"]
     assert folder.is_dir()  # copied, not moved
-    with pytest.raises(CorpusError, match="14 of the 14 clips of savee already"):
+    with pytest.raises(CorpusError, match="already contains 14 of the 14 clips of savee"):
         place_corpus(source, path, data)
 
 
@@ -547,7 +543,7 @@ def test_sources_conform(name: str) -> None:
     assert set(SOURCES) == set(CORPORA)
 
 
-def test_the_command_tells_the_licence_before_it_asks_anybody(
+def test_the_command_prints_the_licence_before_any_request(
     ravdess: Source, publisher: Publisher, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = CliRunner()

@@ -91,22 +91,22 @@ def test_unseen_corpora_count_alike_however_large(tree: Path, tmp_path: Path) ->
     assert "calm" not in summary["classes"]
 
 
-def test_crema_d_is_held_against_the_listeners_too(
+def test_crema_d_is_compared_with_the_listeners_too(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     tree = write_tree(tmp_path_factory.mktemp("voted"))
 
-    def heard(name: str) -> dict[str, int]:
-        """Fear is heard as sadness, and nobody agrees on disgust."""
+    def vote(name: str) -> dict[str, int]:
+        """Vote sad for fear, and tie on disgust."""
         emotion = {"FEA": {"sad": 3}, "DIS": {"sad": 2, "angry": 2}, "HAP": {"happy": 4}}
         return emotion.get(name.split("_")[2], {"neutral": 1})
 
-    write_votes(tree, heard)
+    write_votes(tree, vote)
     summary = run_protocol(
         PROTOCOLS["crema-d"], KnownRecipe(), tree, seeds=(0,), runs_folder=tmp_path
     )
     assert summary["uar"]["mean"] == 1.0
-    # sad: heard in 19 fearful clips, 0 of them answered so; happy 19 of 19; neutral 19 of 57.
+    # sad: majority of 19 fearful clips, none predicted so; happy 19 of 19; neutral 19 of 57.
     assert summary["listeners"]["mean"] == pytest.approx((0 + 1 + 1 / 3) / 3, abs=1e-5)
     assert summary["listeners"]["n_clips"] == 19 * 5
 
@@ -119,7 +119,7 @@ def test_a_majority_needs_one_favourite() -> None:
     }
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(tree: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tree: Path, tmp_path: Path) -> None:
     stopped = KnownRecipe(stop_before=2)
     with pytest.raises(KeyboardInterrupt):
         run_protocol(SIX_FOLDS, stopped, tree, seeds=(0,), runs_folder=tmp_path)
@@ -145,7 +145,7 @@ def test_other_settings_or_other_clips_train_again(tree: Path, tmp_path: Path) -
     assert more.trained == [(name, 1) for name in EACH_FOLD]
 
 
-def test_a_record_tells_how_it_was_made_and_not_where(tree: Path, tmp_path: Path) -> None:
+def test_a_record_states_how_it_was_made_and_not_where(tree: Path, tmp_path: Path) -> None:
     run_protocol(SIX_FOLDS, KnownRecipe(), tree, seeds=(3,), runs_folder=tmp_path)
     path = tmp_path / "ravdess-6fold" / "known" / "seed-3" / "fold-1.json"
     stored = json.loads(path.read_text())
@@ -208,7 +208,7 @@ def test_an_unknown_recipe_is_named_with_those_known() -> None:
         find_recipe("gmm")
 
 
-def test_the_baseline_learns_a_fold_and_answers_each_test_clip(
+def test_the_baseline_trains_on_a_fold_and_predicts_each_test_clip(
     miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "cache"))
