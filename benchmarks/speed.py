@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,12 +112,8 @@ def clip_of(duration_s: float) -> np.ndarray:
 
 def median_ms(work: Callable[[], Any], *, repeats: int = REPEATS, warm: int = 3) -> float:
     """Return the median duration of a call in ms, after some calls to warm up."""
-    times = []
-    for _ in range(repeats + warm):
-        started = time.perf_counter()
-        work()
-        times.append(1_000 * (time.perf_counter() - started))
-    return statistics.median(times[warm:])
+    times_s = timeit.repeat(work, number=1, repeat=repeats + warm)
+    return 1_000 * statistics.median(times_s[warm:])
 
 
 def steps_s(marks: dict[str, float]) -> dict[str, float]:

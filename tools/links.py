@@ -1,4 +1,4 @@
-"""Check that every link inside a built site leads somewhere.
+"""Check the links of a built site.
 
 python -m tools.links site
 """
@@ -13,19 +13,19 @@ class Links(HTMLParser):
     """The links and the anchors of a page.
 
     Attributes:
-        links: What it refers to.
-        anchors: What can be referred to in it.
+        links: Targets of its links and images.
+        anchors: Ids and names of its elements.
     """
 
     def __init__(self, text: str) -> None:
-        """Read a page."""
+        """Parse the HTML of a page."""
         super().__init__()
         self.links: set[str] = set()
         self.anchors: set[str] = set()
         self.feed(text)
 
     def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a tag refers to, and what it is called."""
+        """Collect the links and anchors of a tag."""
         for name, value in attrs:
             if value and name in ("href", "src"):
                 self.links.add(value)
@@ -34,11 +34,7 @@ class Links(HTMLParser):
 
 
 def broken_links(site: Path) -> list[str]:
-    """Links within a site that lead nowhere, each with its page.
-
-    Args:
-        site: Folder of the site.
-    """
+    """Return the broken links inside a site, each with its page."""
     pages = {path: Links(path.read_text(encoding="utf-8")) for path in site.rglob("*.html")}
     broken = []
     for path, page in pages.items():
@@ -56,9 +52,9 @@ def broken_links(site: Path) -> list[str]:
 
 
 def main() -> None:
-    """Name broken links, and end with 1 where there are some."""
+    """Print the broken links, and exit with 1 if there are any."""
     broken = broken_links(Path(sys.argv[1]).resolve())
-    print("\n".join(broken) or "Every link leads somewhere.")
+    print("\n".join(broken) or "No broken links.")
     sys.exit(bool(broken))
 
 

@@ -2,7 +2,7 @@
 
     python -m tools.release
 
-Everything lands in dist/. The wheel is built from the sdist, so that both are known to be whole.
+Writes to dist/. The wheel is built from the sdist, which shows that both are complete.
 """
 
 import json
@@ -27,11 +27,11 @@ from tests.conftest import RATE_HZ, ROOT, make_babble
 DIST = ROOT / "dist"
 UNRELEASED = "Unreleased"
 TOLERANCE = 1e-4
-SERVED_WITHIN_S = 120.0
+START_WITHIN_S = 120.0
 
 
 def notes(changelog: str, version: str) -> str:
-    """A version's section of the changelog; of one that is not dated yet, what is unreleased.
+    """Return a version's section of the changelog, or the unreleased one where it has none.
 
     Args:
         changelog: The whole text.
@@ -57,7 +57,7 @@ def build() -> Path:
 
 
 def try_wheel(wheel: Path) -> None:
-    """Install a wheel where nothing else is, and use it as a newcomer would."""
+    """Install a wheel into an empty environment, and use it as a newcomer would."""
     with TemporaryDirectory(prefix="moodmirror-release-") as name:
         place, empty = Path(name) / "venv", Path(name) / "empty"
         empty.mkdir()
@@ -65,38 +65,38 @@ def try_wheel(wheel: Path) -> None:
         pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--no-compile"]
         subprocess.run([*pip, str(wheel)], check=True, cwd=empty, env=outside())
         soundfile.write(empty / "clip.wav", make_babble(), RATE_HZ)
-        ask = ["predict", "--json", "--model", "compact", "clip.wav"]
-        there = tell([str(place / "bin" / "moodmirror"), *ask], empty)
-        here = tell([sys.executable, "-m", "ser_core", *ask], empty, PYTHONPATH=str(ROOT))
+        arguments = ["predict", "--json", "--model", "compact", "clip.wav"]
+        there = run_json([str(place / "bin" / "moodmirror"), *arguments], empty)
+        here = run_json([sys.executable, "-m", "ser_core", *arguments], empty, PYTHONPATH=str(ROOT))
         answers = [list(answer["probabilities"].values()) for answer in (there, here)]
         if not np.allclose(*answers, atol=TOLERANCE):
             raise SystemExit(f"The wheel answers {there}, and the checkout {here}.")
-        print(f"{wheel.name}: {there['emotion']} {there['confidence']:.0%}, as the checkout says.")
+        print(f"{wheel.name}: {there['emotion']} {there['confidence']:.0%}, as in the checkout.")
         try_page(place / "bin" / "moodmirror", empty)
 
 
 def outside() -> dict[str, str]:
-    """The environment, without what would lead back into the checkout."""
+    """Return the environment without variables that lead back into the checkout."""
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MOODMIRROR_MODEL")}
 
 
-def tell(command: list[str], folder: Path, **environment: str) -> dict[str, object]:
-    """Run a command that prints one JSON object."""
-    told = outside() | environment
-    done = subprocess.run(command, cwd=folder, env=told, check=True, stdout=subprocess.PIPE)
+def run_json(command: list[str], folder: Path, **environment: str) -> dict[str, object]:
+    """Run a command that prints one JSON object, and return it."""
+    env = outside() | environment
+    done = subprocess.run(command, cwd=folder, env=env, check=True, stdout=subprocess.PIPE)
     answer: dict[str, object] = json.loads(done.stdout)
     return answer
 
 
 def try_page(moodmirror: Path, folder: Path) -> None:
-    """Start the page from the wheel, and fetch it."""
+    """Start the page from the wheel, and request it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(moodmirror), "serve", "--model", "compact", "--port", str(port)]
     page = subprocess.Popen(command, cwd=folder, env=outside())
     try:
-        end = time.monotonic() + SERVED_WITHIN_S
+        end = time.monotonic() + START_WITHIN_S
         while page.poll() is None and time.monotonic() < end:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/config") as answer:
@@ -113,7 +113,7 @@ def try_page(moodmirror: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Do it all."""
+    """Build, try the wheel, and write the release notes."""
     text = notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), __version__)
     try_wheel(build())
     (DIST / "notes.md").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: a page for each folder of run records, to which figures.md links."""
+"""MkDocs hook: a page for each folder of run records, to which figures.md links."""
 
 from pathlib import PurePosixPath
 
@@ -9,7 +9,7 @@ RECORDS = "runs"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """List each folder's records and folders on a page of its own."""
+    """Add a page per folder that lists its records and subfolders."""
     inside: dict[PurePosixPath, set[str]] = {}
     for file in files:
         path = PurePosixPath(file.src_uri)

@@ -52,15 +52,17 @@ def deploy(
     plan = SpacePlan(space, hardware, tuple(secrets or []), pairs, private)
     plan.secret_values()
     with TemporaryDirectory(prefix="moodmirror-space-") as place:
-        files = copy_files(space_files(source), Path(place))
-        for line in check_folder(Path(place)):
+        folder = Path(place) / "space"
+        files = copy_files(space_files(source), folder)
+        for line in check_folder(folder):
             typer.echo(line)
         api = None if dry_run else open_hub()
         if skip_smoke_test:
             typer.echo("smoke test: skipped; this folder has not been shown to run")
         else:
             typer.echo("smoke test: installing requirements.txt into a fresh environment …")
-            typer.echo(smoke_test(Path(place), prepare=fresh_environment))
+            python = fresh_environment(folder / "requirements.txt", Path(place) / "venv")
+            typer.echo(smoke_test(folder, python))
         if api is None:
             _print_files(files)
         for line in plan.steps(files) if api is None else deploy_space(api, plan, files):

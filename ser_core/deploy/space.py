@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,9 +33,6 @@ BUILDING = ("BUILDING", "RUNNING_BUILDING", "APP_STARTING", "RUNNING_APP_STARTIN
 FAILED = ("BUILD_ERROR", "CONFIG_ERROR", "RUNTIME_ERROR", "NO_APP_FILE", "STOPPED")
 STOPPED = ("PAUSED", "DELETING")
 """Stages in which nothing is built."""
-
-Preparer = Callable[[Path, Path], Path]
-"""Creates an environment from a requirements.txt in an empty folder, and returns its Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,6 @@ class SpacePlan:
 
     def steps(self, files: Files) -> Iterator[str]:
         """Yield what `deploy` would do, in order."""
-        self.secret_values()
         hardware = f" on {self.hardware}" if self.hardware else ""
         private = "private " if self.private else ""
         yield f"would create the {private}Space {self.space} if needed{hardware}"
@@ -86,21 +82,21 @@ class SpacePlan:
         yield f"would query the running app with {CLIP}"
 
 
-def smoke_test(folder: Path, *, prepare: Preparer) -> str:
+def smoke_test(folder: Path, python: Path) -> str:
     """Run the app as the Hub would, with the bundled model, and query it with an example.
 
     Args:
         folder: Folder of the Space; it is not changed.
-        prepare: Creates the environment, such as `fresh_environment`.
+        python: Python of an environment with its requirements, see `fresh_environment`.
 
     Raises:
-        HubError: The requirements cannot be installed, or the app does not start or answer.
+        HubError: The app does not start or answer.
     """
-    with TemporaryDirectory(prefix="moodmirror-smoke-") as name:
-        place = Path(name)
-        python = prepare(folder / "requirements.txt", place / "venv")
-        with _running_app(folder, python, place) as url:
-            return f"smoke test: {ask(url, folder / CLIP)}"
+    with (
+        TemporaryDirectory(prefix="moodmirror-smoke-") as place,
+        _running_app(folder, python, Path(place)) as url,
+    ):
+        return f"smoke test: {ask(url, folder / CLIP)}"
 
 
 def fresh_environment(requirements: Path, place: Path) -> Path:

@@ -134,4 +134,4 @@ def _split(
     for piece in failed:
         (name,) = piece.source.names
         output.write([error_row(name, f"Its worker died {MAX_TRIES} times over it. Check it.")])
-    return [piece for piece in pieces if piece not in failed], len(failed)
+    return [piece for piece in pieces if piece.n_tries < MAX_TRIES], len(failed)

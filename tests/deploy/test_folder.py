@@ -57,9 +57,10 @@ def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> N
         space_files(copy)
 
 
+@pytest.mark.slow
 def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    told = smoke_test(folder, prepare=lambda *_: Path(sys.executable))
+    told = smoke_test(folder, Path(sys.executable))
     assert re.fullmatch(
         r"smoke test: compact \S+ recognises \w+ \(\d+%\) in synthetic-angry\.flac", told
     )
@@ -69,7 +70,7 @@ def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
 def test_a_folder_that_does_not_run_says_why(copy: Path) -> None:
     (copy / "ser_core" / "web" / "words.py").unlink()
     with pytest.raises(HubError, match=r"The app does not start from that folder: .*words"):
-        smoke_test(copy, prepare=lambda *_: Path(sys.executable))
+        smoke_test(copy, Path(sys.executable))
 
 
 @pytest.fixture
