@@ -1,4 +1,4 @@
-"""Figures over predictions: recalls, calibration, intervals."""
+"""Metrics of predictions: recalls, calibration, bootstrap intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,25 +10,27 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
+Correct = npt.NDArray[np.bool_] | Floats
+"""(n_clips,) whether a prediction is correct, or the share of runs in which it is."""
 
 N_BOOTSTRAP = 2_000
-"""Resamples under a bootstrap interval."""
+"""Resamples of a bootstrap interval."""
 N_ECE_BINS = 15
 """Bins of the expected calibration error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Figures of one model on one set of clips.
+    """Metrics of one model on one set of clips.
 
     Attributes:
-        n_clips: How many clips.
-        uar: Unweighted average recall: the mean of the per-emotion recalls.
-        uar_interval: 95 % bootstrap interval of the UAR, clips drawn with replacement.
-        war: Share of clips that are right (weighted average recall, accuracy).
+        n_clips: Number of clips.
+        uar: Unweighted average recall, the mean of the per-emotion recalls.
+        uar_interval: 95% bootstrap interval of the UAR over clips.
+        war: Accuracy, also called weighted average recall.
         ece: Expected calibration error.
         per_emotion: By label: precision, recall, f1 and support.
-        confusion: Counts, actual emotions down, predicted across, in label order.
+        confusion: Counts, a row for each actual and a column for each predicted emotion.
     """
 
     n_clips: int
@@ -40,8 +42,8 @@ class Scores:
     confusion: list[list[int]]
 
 
-def score(truth: Ints, probabilities: Floats, labels: tuple[str, ...]) -> Scores:
-    """Compute every figure.
+def compute_scores(truth: Ints, probabilities: Floats, labels: tuple[str, ...]) -> Scores:
+    """Compute all metrics.
 
     Args:
         truth: (n_clips,) indices into `labels`.
@@ -51,12 +53,12 @@ def score(truth: Ints, probabilities: Floats, labels: tuple[str, ...]) -> Scores
     Source: scikit-learn; Guo et al. 2017 for the calibration error.
     """
     predicted = probabilities.argmax(axis=1)
-    right = predicted == truth
+    correct = predicted == truth
     return Scores(
         n_clips=len(truth),
-        uar=unweighted_recall(truth, right),
-        uar_interval=interval(bootstrap(truth, right)[0]),
-        war=float(right.mean()),
+        uar=unweighted_recall(truth, correct),
+        uar_interval=interval(bootstrap(truth, correct)[0]),
+        war=float(correct.mean()),
         ece=expected_calibration_error(truth, probabilities),
         per_emotion=emotion_table(truth, predicted, labels),
         confusion=count_confusions(truth, predicted, labels),
@@ -66,12 +68,12 @@ def score(truth: Ints, probabilities: Floats, labels: tuple[str, ...]) -> Scores
 def narrow(
     probabilities: Floats, labels: tuple[str, ...], classes: tuple[str, ...]
 ) -> npt.NDArray[np.float64]:
-    """Probabilities over fewer classes, renormalised; even where none of them had any.
+    """Restrict probabilities to some classes and renormalise them; uniform where all are 0.
 
     Args:
         probabilities: (n_clips, n_labels).
         labels: Emotions in column order.
-        classes: Those that are kept.
+        classes: Labels to keep.
 
     Returns:
         (n_clips, n_classes) float64.
@@ -83,88 +85,74 @@ def narrow(
     return narrowed
 
 
-def unweighted_recall(truth: Ints, right: npt.NDArray[np.bool_] | Floats) -> float:
-    """Mean over the emotions that occur of the share of their clips that is right.
+def unweighted_recall(truth: Ints, correct: Correct) -> float:
+    """Return the mean recall over the emotions that occur.
 
     Args:
         truth: (n_clips,) indices of emotions.
-        right: (n_clips,) whether a clip is right, or the share of runs that had it right.
+        correct: See `Correct`.
     """
     support = np.bincount(truth)
-    hits = np.bincount(truth, weights=right)
+    hits = np.bincount(truth, weights=correct)
     return float((hits[support > 0] / support[support > 0]).mean())
 
 
 def emotion_table(
     truth: Ints, predicted: Ints, labels: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
-    """Precision, recall, f1 and support of each label.
-
-    Args:
-        truth: (n_clips,) indices into `labels`.
-        predicted: (n_clips,) indices into `labels`.
-        labels: Emotions in that order.
-
-    Source: scikit-learn.
-    """
-    precision, recall, f1, support = precision_recall_fscore_support(
+    """Return precision, recall, f1 and support of each label; truth and predicted are indices."""
+    columns = precision_recall_fscore_support(
         truth, predicted, labels=np.arange(len(labels)), zero_division=0.0
     )
     return {
-        label: {
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-            "support": int(support[i]),
-        }
-        for i, label in enumerate(labels)
+        label: {"precision": p, "recall": r, "f1": f1, "support": support}
+        for label, p, r, f1, support in zip(labels, *(c.tolist() for c in columns), strict=True)
     }
 
 
 def count_confusions(truth: Ints, predicted: Ints, labels: tuple[str, ...]) -> list[list[int]]:
-    """Counts, actual emotions down, predicted across, in label order."""
+    """Return counts, a row for each actual and a column for each predicted emotion."""
     counts = confusion_matrix(truth, predicted, labels=np.arange(len(labels)))
-    return [[int(count) for count in row] for row in counts]
+    return counts.tolist()  # type: ignore[no-any-return]
 
 
 def bootstrap(
-    truth: Ints, right: npt.NDArray[np.bool_] | Floats, *, seed: int = 0
+    truth: Ints, correct: Correct
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """UAR and WAR of resampled clips, drawn with replacement.
+    """Return UAR and WAR of clips resampled with replacement.
 
     Args:
         truth: (n_clips,) indices of emotions.
-        right: (n_clips,) whether a clip is right, or the share of runs that had it right.
-        seed: Seed of the draws.
+        correct: See `Correct`.
 
     Returns:
         Two arrays of (N_BOOTSTRAP,) float64.
 
     Source: Efron and Tibshirani 1993, An introduction to the bootstrap.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     uars, wars = np.empty(N_BOOTSTRAP), np.empty(N_BOOTSTRAP)
     for i in range(N_BOOTSTRAP):
-        drawn = random.integers(len(truth), size=len(truth))
-        uars[i] = unweighted_recall(truth[drawn], right[drawn])
-        wars[i] = right[drawn].mean()
+        rows = random.integers(len(truth), size=len(truth))
+        uars[i] = unweighted_recall(truth[rows], correct[rows])
+        wars[i] = correct[rows].mean()
     return uars, wars
 
 
-def interval(draws: Floats) -> tuple[float, float]:
-    """Middle 95 % of bootstrap draws."""
-    low, high = np.percentile(draws, [2.5, 97.5])
+def interval(resampled: Floats) -> tuple[float, float]:
+    """Return the middle 95% of bootstrap values."""
+    low, high = np.percentile(resampled, [2.5, 97.5])
     return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Clips whose confidence is about the same.
+    """Clips of similar confidence.
 
     Attributes:
-        n_clips: How many.
+        n_clips: Number of clips.
         confidence: Their mean confidence.
-        accuracy: Share of them that is right.
+        accuracy: Their accuracy.
     """
 
     n_clips: int
@@ -172,34 +160,32 @@ class CalibrationBin:
     accuracy: float
 
 
-def calibration_bins(
-    confidence: Floats, right: npt.NDArray[np.bool_]
-) -> tuple[CalibrationBin, ...]:
-    """Sort clips into equal bins of confidence; empty bins are left out.
+def calibration_bins(confidence: Floats, correct: Correct) -> tuple[CalibrationBin, ...]:
+    """Sort clips into bins of equal width by confidence, and omit empty bins.
 
     Args:
-        confidence: (n_clips,) probability of the likeliest emotion.
-        right: (n_clips,) whether that emotion is right.
+        confidence: (n_clips,) probability of the predicted emotion.
+        correct: (n_clips,) whether it is correct.
     """
     bins = np.minimum((confidence * N_ECE_BINS).astype(int), N_ECE_BINS - 1)
     return tuple(
         CalibrationBin(
             n_clips=int((bins == b).sum()),
             confidence=float(confidence[bins == b].mean()),
-            accuracy=float(right[bins == b].mean()),
+            accuracy=float(correct[bins == b].mean()),
         )
         for b in np.unique(bins)
     )
 
 
 def calibration_gap(bins: Sequence[CalibrationBin]) -> float:
-    """Mean distance between confidence and accuracy, each bin by its clips."""
+    """Return the mean distance between confidence and accuracy, weighted by clips."""
     n_clips = sum(b.n_clips for b in bins)
     return sum(b.n_clips * abs(b.accuracy - b.confidence) for b in bins) / n_clips
 
 
 def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
-    """Mean distance between confidence and accuracy over equal bins of confidence.
+    """Return the mean distance between confidence and accuracy over `N_ECE_BINS` bins.
 
     Args:
         truth: (n_clips,) indices of emotions.
@@ -207,5 +193,5 @@ def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
 
     Source: Guo et al. 2017, On calibration of modern neural networks.
     """
-    right = probabilities.argmax(axis=1) == truth
-    return calibration_gap(calibration_bins(probabilities.max(axis=1), right))
+    correct = probabilities.argmax(axis=1) == truth
+    return calibration_gap(calibration_bins(probabilities.max(axis=1), correct))

@@ -22,7 +22,7 @@ from ser_lab.data.protocols import Fold, Protocol
 from ser_lab.data.splits import SpeakerSplit, is_table, list_clips, tabulate_clips
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.evaluate.runs import run_protocol
-from ser_lab.metrics import Floats, Scores, narrow, score
+from ser_lab.metrics import Floats, Scores, compute_scores, narrow
 
 
 class ShippedModel:
@@ -154,7 +154,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     truth = np.array([labels.index(emotion) for emotion in table["emotion"]])
     table["predicted"] = [labels[i] for i in probabilities.argmax(axis=1)]
     answers = pd.concat([table, pd.DataFrame(probabilities, columns=list(labels))], axis=1)
-    return score(truth, probabilities, labels), answers
+    return compute_scores(truth, probabilities, labels), answers
 
 
 def neutral_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
@@ -195,7 +195,7 @@ def scores_by_corpus(
         classes = tuple(label for label in labels if label in known)
         truth = np.array([classes.index(emotion) for emotion in rows["emotion"]])
         probabilities = narrow(rows[list(labels)].to_numpy(), labels, classes)
-        scores[str(part)] = score(truth, probabilities, classes)
+        scores[str(part)] = compute_scores(truth, probabilities, classes)
     return scores
 
 

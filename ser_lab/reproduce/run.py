@@ -18,7 +18,7 @@ from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.records import describe_machine
-from ser_lab.metrics import Floats, narrow, score, unweighted_recall
+from ser_lab.metrics import Floats, compute_scores, narrow, unweighted_recall
 from ser_lab.report.plots import plot_confusion, plot_curves
 from ser_lab.reproduce.networks import build_core, build_input_layers, join, prepare
 from ser_lab.reproduce.recipes import Reproduction, find_reproductions
@@ -207,7 +207,9 @@ def reproduce(job: Job, data: Path, *, logs: Path) -> Reproduced:
         "unseen": unseen,
     }
     for name, answers, (_, truth) in zip(SPLITS[1:], logits[1:], splits[1:], strict=True):
-        record[name] = asdict(score(truth, calibration.probabilities(answers), recipe.labels))
+        record[name] = asdict(
+            compute_scores(truth, calibration.probabilities(answers), recipe.labels)
+        )
     return Reproduced(job, Record(**record), join(input_layers, trained.core), calibration, table)
 
 

@@ -18,7 +18,7 @@ from ser_core.labels import LABELS
 from ser_core.model.emotion_model import in_batches
 from ser_lab.data.feature_store import Clips, Frames
 from ser_lab.data.protocols import Fold, Rows
-from ser_lab.metrics import Scores, score, unweighted_recall
+from ser_lab.metrics import Scores, compute_scores, unweighted_recall
 from ser_lab.train.architectures import STEPS, LstmConfig, frame_statistics, join_ensemble
 from ser_lab.train.calibration import Calibration, calibrate
 from ser_lab.train.sampling import SampledBatches, SampledTraining, TrainingClips
@@ -180,7 +180,7 @@ class TrainedModel:
     def evaluate(self, table: pd.DataFrame, clips: Clips, rows: Rows) -> Scores:
         """Return the figures on some rows."""
         truth = encode_labels(table, rows, self.labels)
-        return score(truth, self.predict(clips, rows), self.labels)
+        return compute_scores(truth, self.predict(clips, rows), self.labels)
 
 
 @dataclass(frozen=True, slots=True)

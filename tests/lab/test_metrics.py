@@ -9,10 +9,10 @@ from ser_lab.metrics import (
     bootstrap,
     calibration_bins,
     calibration_gap,
+    compute_scores,
     expected_calibration_error,
     interval,
     narrow,
-    score,
     unweighted_recall,
 )
 
@@ -25,7 +25,7 @@ def one_hot(predicted: list[int]) -> np.ndarray:
 
 def test_score_counts_as_one_would_by_hand() -> None:
     truth = np.array([0, 0, 0, 0, 1, 1, 2, 2])
-    scores = score(truth, one_hot([0, 0, 0, 1, 1, 0, 2, 2]), LABELS)
+    scores = compute_scores(truth, one_hot([0, 0, 0, 1, 1, 0, 2, 2]), LABELS)
     assert scores.uar == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
     assert scores.war == pytest.approx(6 / 8)
     assert scores.confusion == [[3, 1, 0], [1, 1, 0], [0, 0, 2]]
@@ -36,7 +36,7 @@ def test_score_counts_as_one_would_by_hand() -> None:
 
 def test_uar_ignores_how_often_an_emotion_occurs() -> None:
     truth = np.array([0] * 98 + [1, 2])
-    assert score(truth, one_hot([0] * 100), LABELS).uar == pytest.approx(1 / 3)
+    assert compute_scores(truth, one_hot([0] * 100), LABELS).uar == pytest.approx(1 / 3)
 
 
 def test_uar_is_the_balanced_accuracy_of_scikit_learn() -> None:

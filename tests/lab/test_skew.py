@@ -16,17 +16,12 @@ from ser_core.model.saved_model import NETWORK
 from ser_core.predictor import Predictor
 from ser_lab.data.feature_store import load_features
 from ser_lab.evaluate.shipped import held_out_clips
-from ser_lab.metrics import score
+from ser_lab.metrics import compute_scores
 from ser_lab.train.loop import predict_logits
 
 pytestmark = pytest.mark.needs_data
 
 N_CLIPS, N_SPARE = 60, 3
-
-
-@pytest.fixture(scope="module")
-def predictor(bundled_model: Path) -> Predictor:
-    return Predictor.from_folder(bundled_model)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +58,7 @@ def test_the_served_path_equals_the_training_pipeline(
     expected = softmax(logits / predictor.manifest.temperature, axis=1)
     np.testing.assert_allclose(served, expected, atol=1e-4)
     truth = np.array([LABELS.index(emotion) for emotion in clips["emotion"]])
-    assert score(truth, served, LABELS).war == score(truth, expected, LABELS).war
+    assert compute_scores(truth, served, LABELS).war == compute_scores(truth, expected, LABELS).war
 
 
 def write_wav(path: Path, waveform: np.ndarray, rate_hz: int) -> None:
