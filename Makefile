@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+# A process a core, with one thread and up to 2 GB each; a module's tests stay together.
+PYTEST := OMP_NUM_THREADS=1 MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest \
+	-n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: run test test-all bench load score-bench fuzz lint audit format train evaluate report \
         release docs pictures examples clean
@@ -11,10 +14,10 @@ run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
 	$(BIN)/python app.py
 
 test: $(VENV)/.dev  ## Run the tests
-	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(VENV)/.dev  ## Run the tests, those that take minutes too
-	MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
 	$(BIN)/python -m benchmarks.speed

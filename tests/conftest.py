@@ -40,13 +40,19 @@ def data_folder() -> Path:
     return (ROOT / os.environ.get("MOODMIRROR_DATA", "../shared/data")).resolve()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs recordings where there are none, except in CI, where it must run."""
-    if data_folder().is_dir() or IN_CI:
-        return
+    """Keep the tests of a module in one process; leave out what needs absent recordings.
+
+    The browser's tests are one group, so that one process runs app and Chromium. In CI the
+    recordings must be there.
+    """
+    has_data = data_folder().is_dir() or IN_CI
     reason = f"no recordings in {data_folder()}; set MOODMIRROR_DATA"
     for item in items:
-        if "needs_data" in item.keywords:
+        in_browser = item.path.parent.name == "browser"
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.path.name))
+        if "needs_data" in item.keywords and not has_data:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -250,6 +250,7 @@ def test_a_cache_that_cannot_be_written_to_is_named(parts: Parts, cache: Path) -
         assemble(parts.folder, parts.manifest, parts.weights)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_leave_one_whole_assembly(parts: Parts, cache: Path) -> None:
     environment = os.environ | {"MOODMIRROR_ENCODER": str(parts.weights)}
     command = [sys.executable, "-c", ASSEMBLE, str(parts.folder)]

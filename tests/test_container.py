@@ -131,6 +131,7 @@ def wait_until_ready(url: str) -> None:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_it_becomes_ready_and_answers_where_only_tmp_can_be_written(container: str) -> None:
     client = Client(container, verbose=False, analytics_enabled=False)
     answer = client.predict(audio=handle_file(EXAMPLE), api_name="/predict")
@@ -139,6 +140,7 @@ def test_it_becomes_ready_and_answers_where_only_tmp_can_be_written(container: s
     assert "moodmirror_recordings_total{outcome=" in metrics
 
 
+@pytest.mark.slow
 def test_its_health_check_passes_for_a_ready_app_and_fails_for_none(container: str) -> None:
     python, option, code = health_command()
     assert (python, option) == ("python", "-c")

@@ -1,7 +1,6 @@
 """Which moments spoke for the answer."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +8,6 @@ import pytest
 from ser_core.explain import explain
 from ser_core.predictor import Predictor
 from tests.conftest import RATE_HZ, make_babble
-
-
-@pytest.fixture(scope="module")
-def predictor(bundled_model: Path) -> Predictor:
-    return Predictor.from_folder(bundled_model)
 
 
 def test_moments_lie_side_by_side_in_the_part_that_was_judged(

@@ -12,7 +12,6 @@ import pytest
 from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
 from ser_core.features import extract_features
-from ser_core.model.emotion_model import load_model
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Speech, preprocess
 from tests.conftest import Golden, make_babble
@@ -48,17 +47,16 @@ def test_golden_features(speech: Speech, golden: Golden) -> None:
 
 
 def test_golden_probabilities_of_the_model(
-    speech: Speech, bundled_model: Path, golden: Golden
+    speech: Speech, predictor: Predictor, golden: Golden
 ) -> None:
-    model = load_model(bundled_model)
+    model = predictor.model
     features = extract_features(speech.samples, model.manifest.pipeline)
     golden.check("probabilities", model(features[np.newaxis]), atol=1e-3)
 
 
 def test_golden_prediction_of_a_committed_clip(
-    bundled_model: Path, examples: Path, golden: Golden
+    predictor: Predictor, examples: Path, golden: Golden
 ) -> None:
-    predictor = Predictor.from_folder(bundled_model)
     clips = sorted(examples.glob("synthetic-*.flac"))
     answers = np.array([predictor.predict(clip).probabilities for clip in clips])
     golden.check("examples", answers, atol=2e-3)

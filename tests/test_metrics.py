@@ -11,11 +11,6 @@ from ser_core.web.metrics import Metrics, monitor_app
 from tests.conftest import RATE_HZ, make_babble
 
 
-@pytest.fixture(scope="module")
-def predictor(bundled_model: object) -> Predictor:
-    return Predictor.from_folder(str(bundled_model))
-
-
 def counted(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics._registry.get_sample_value(name, labels)
 
@@ -60,7 +55,7 @@ def test_a_predictor_tells_its_watcher_of_answers_and_refusals(predictor: Predic
 
 def test_a_model_that_is_opened_later_is_watched_too(predictor: Predictor) -> None:
     told: list[Prediction | Exception] = []
-    later = Predictor(EmotionModel(predictor.model._file, predictor.manifest))
+    later = Predictor(EmotionModel(predictor.model.path, predictor.manifest))
     switch = ModelSwitch(predictor)
     switch.on_result(told.append)
     switch._settle_on(later)

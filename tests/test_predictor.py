@@ -23,11 +23,6 @@ from ser_core.preprocess import Waveform, preprocess
 from tests.conftest import RATE_HZ, make_babble
 
 
-@pytest.fixture(scope="module")
-def predictor(bundled_model: Path) -> Predictor:
-    return Predictor.from_folder(bundled_model)
-
-
 @given(st.permutations([0.4, 0.2, 0.1, 0.1, 0.08, 0.06, 0.04, 0.02]))
 def test_probabilities_keep_the_order_of_the_labels(shares: list[float]) -> None:
     prediction = Prediction.from_probabilities(shares, LABELS)

@@ -63,11 +63,6 @@ class LocalPool:
 
 
 @pytest.fixture(scope="module")
-def predictor(bundled_model: Path) -> Predictor:
-    return Predictor.from_folder(bundled_model)
-
-
-@pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten recordings in two folders, one of them longer than a window, and a text."""
     folder = tmp_path_factory.mktemp("archive")

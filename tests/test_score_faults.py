@@ -57,6 +57,7 @@ def check_whole(out: Path, archive: Path, model: Path) -> None:
             assert found == pytest.approx(expected.probabilities, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_killed_worker_loses_no_clip_and_doubles_none(
     pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path
@@ -71,6 +72,7 @@ def test_a_killed_worker_loses_no_clip_and_doubles_none(
     check_whole(out, archive, bundled_model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_killed_driver_takes_its_workers_along_and_another_goes_on(
     pool: tuple[str, ...], archive: Path, bundled_model: Path, tmp_path: Path

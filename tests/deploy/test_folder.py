@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_core.deploy.folder import CLIP, space_files
-from ser_core.deploy.space import ask, fresh_environment, smoke_test
+from ser_core.deploy.space import fresh_environment, query_app, smoke_test
 from ser_core.errors import HubError
 from tests.conftest import ROOT, needs_program
 
@@ -109,4 +109,4 @@ def test_requirements_that_cannot_be_installed_are_named(index: Path) -> None:
 
 def test_an_app_that_gives_no_answer_is_told(folder: Path) -> None:
     with pytest.raises(HubError, match=r"does not answer for synthetic-angry\.flac"):
-        ask("http://127.0.0.1:9/", folder / CLIP)
+        query_app("http://127.0.0.1:9/", folder / CLIP)
