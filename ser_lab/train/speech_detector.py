@@ -1,7 +1,7 @@
-"""Trains the speech detector: clips of the corpora against noise, tones and music.
+"""Training of the speech detector: clips of the corpora against noise, tones and music.
 
-What it is worth is measured on kinds of noise that it never heard: the noise is learned from in
-parts, each part without some of the kinds, which are then what is refused or not.
+Its rejection rates are measured by cross-validation over kinds of noise and readers: each part
+of the training leaves some out, on which that detector is then tested.
 """
 
 import logging
@@ -26,14 +26,228 @@ from ser_lab.data.augment import NOISE, Augmentation, Changes
 from ser_lab.data.feature_store import load_by_corpus, load_features
 from ser_lab.data.splits import shipped_split, tabulate_clips
 
+logger = logging.getLogger(__name__)
+
+CORPORA = ("ravdess", "ravdess-song", "tess", "crema-d")
+READING = "librispeech"
+"""Folder of recordings of reading aloud, beside the corpora."""
+PIPELINE = PipelineConfig(audio=AudioConfig(sample_rate_hz=RATE_HZ), features=FRAMES)
+N_SOUNDS = 1_500
+"""Synthetic sounds for training."""
+N_DRAWS = 14_000
+"""Samples of speech, and of other sounds, each cut, changed and mixed."""
+N_PARTS = 4
+N_UNITS, DECAY, N_EPOCHS = 128, 1.0, 40
+READ_SHARE, SYNTHETIC_SHARE, MIXED_SHARE = 0.2, 0.2, 0.4
+SPEECH_OVER_NOISE_DB = (5.0, 30.0)
+SHORTEST_FRAMES = 25
+REJECTED_SHARE = 0.003
+"""Share of the development speakers' clips that the threshold rejects."""
+TOP_DB = 80.0
 SHORTEST_S, LONGEST_S = 1.0, 4.0
 
 Random = np.random.Generator
+Rows = npt.NDArray[np.float32]
 Samples = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Training clips, (n_frames, 64) in decibels each.
+
+    Attributes:
+        speech: Clips of the corpora and their changed copies, training speakers only.
+        reading: Reading aloud.
+        noise: Recorded noise.
+        synthetic: Tones, chords and the like.
+    """
+
+    speech: Sequence[Features]
+    reading: Sequence[Features]
+    noise: Sequence[Features]
+    synthetic: Sequence[Features]
+
+    def sample(self, random: Random) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Return statistics of `N_DRAWS` clips of speech and as many others, and which is which."""
+        rows = [describe_frames(self._sample_speech(random)) for _ in range(N_DRAWS)]
+        rows += [describe_frames(self._sample_sound(random)) for _ in range(N_DRAWS)]
+        return np.array(rows), np.arange(2 * N_DRAWS) < N_DRAWS
+
+    def _sample_speech(self, random: Random) -> Features:
+        is_read = random.random() < READ_SHARE
+        clip = _cut(_choose(self.reading if is_read else self.speech, random), random)
+        if is_read and random.random() < 0.5:
+            clip = _warp(clip, random)
+        if random.random() < MIXED_SHARE:
+            clip = mix(clip, _choose(self.noise, random), random.uniform(*SPEECH_OVER_NOISE_DB))
+        return clip
+
+    def _sample_sound(self, random: Random) -> Features:
+        if random.random() < SYNTHETIC_SHARE:
+            clip = _choose(self.synthetic, random)
+        else:
+            clip = _choose(self.noise, random)
+            if random.random() < 0.3:
+                clip = mix(clip, _choose(self.noise, random), random.uniform(-10.0, 10.0))
+        if random.random() < 0.5:
+            clip = _warp(clip, random)
+        return _cut(clip, random)
+
+
+def train_detector(data: Path, out: Path) -> dict[str, float]:
+    """Train on all speakers but those held out from the shipped models, and write the weights.
+
+    Args:
+        data: Folder of the corpora, of noise and of reading.
+        out: File to write.
+
+    Returns:
+        Rejected shares by detectors that were not trained on the like: `noise` of other kinds,
+        `librispeech` of other readers, `development` and `test` of other speakers.
+
+    Raises:
+        CorpusError: A corpus is missing.
+        SerError: There is no noise or no reading.
+    """
+    splits = _load_corpora(data)
+    noise, reading = _load_folder(data / NOISE), _load_folder(data / READING)
+    sounds = (make_sound(np.random.default_rng(i)) for i in range(N_SOUNDS))
+    synthetic = [frames for sound in sounds if (frames := _frames(sound)) is not None]
+    log_odds: dict[str, list[Rows]] = {}
+    for part in range(N_PARTS):
+        material, tested = _leave_out(part, splits, noise, reading, synthetic)
+        detector = _fit(material, seed=part)
+        for name, clips in tested.items():
+            log_odds.setdefault(name, []).append(_log_odds(detector, clips))
+    joined = {name: np.concatenate(parts) for name, parts in log_odds.items()}
+    threshold = np.quantile(joined["development"], REJECTED_SHARE)
+    everything = Material(splits["train"], list(reading.values()), list(noise.values()), synthetic)
+    shipped = _fit(everything, seed=N_PARTS)
+    level = np.quantile(_log_odds(shipped, splits["development"]), REJECTED_SHARE)
+    replace(shipped, threshold=float(level)).write(out)
+    return {name: float(np.mean(values < threshold)) for name, values in joined.items()}
+
+
+def _leave_out(
+    part: int,
+    splits: Mapping[str, list[Features]],
+    noise: Mapping[Path, Features],
+    reading: Mapping[Path, Features],
+    synthetic: Sequence[Features],
+) -> tuple[Material, dict[str, list[Features]]]:
+    """Return the training clips of one part, and the clips that it is tested on."""
+
+    def kind(path: Path) -> str:  # the class of a recording of ESC-50
+        return path.stem.split("-")[-1]
+
+    kinds = sorted({kind(path) for path in noise})[part::N_PARTS]
+    held_out = {path for path in noise if kind(path) in kinds} | {*list(reading)[part::N_PARTS]}
+    trained = [
+        [clip for path, clip in clips.items() if path not in held_out] for clips in (reading, noise)
+    ]
+    tested = {
+        name: [clip for path, clip in clips.items() if path in held_out]
+        for name, clips in ((NOISE, noise), (READING, reading))
+    }
+    tested |= {split: splits[split] for split in ("development", "test")}
+    return Material(splits["train"], trained[0], trained[1], synthetic), tested
+
+
+def _fit(material: Material, *, seed: int) -> SpeechDetector:
+    rows, is_speech = material.sample(np.random.default_rng(seed))
+    scaler = StandardScaler().fit(rows)
+    network = MLPClassifier(
+        (N_UNITS,),
+        alpha=DECAY,
+        batch_size=256,
+        max_iter=N_EPOCHS,
+        early_stopping=True,
+        random_state=seed,
+    ).fit(scaler.transform(rows), is_speech)
+    logger.info("part %d: accuracy %.2f%%", seed, 100 * network.best_validation_score_)
+    weights = [np.asarray(w, np.float32) for w in (*network.coefs_, *network.intercepts_)]
+    return SpeechDetector(
+        np.asarray(scaler.mean_, np.float32),
+        np.asarray(scaler.scale_, np.float32),
+        hidden=weights[0],
+        hidden_bias=weights[2],
+        last=weights[1][:, 0],
+        last_bias=weights[3][0],
+        threshold=0.0,
+    )
+
+
+def _log_odds(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
+    return np.array([detector.max_log_odds(clip.astype(np.float32)) for clip in clips], np.float32)
+
+
+def _load_corpora(data: Path) -> dict[str, list[Features]]:
+    """Return frames by split of the shipped models; the training split with a changed copy."""
+    table = tabulate_clips(data, CORPORA, shipped_split(CORPORA))
+    splits: dict[str, list[Features]] = {"train": [], "development": [], "test": []}
+    for changes in (None, Changes(Augmentation(), data)):
+        clips = load_by_corpus(table, partial(load_features, config=PIPELINE, changes=changes))
+        for clip, split in zip(clips, table["split"], strict=True):
+            if clip is not None and (changes is None or split == "train"):
+                splits[split].append(clip.astype(np.float16))
+    return splits
+
+
+def _load_folder(folder: Path) -> dict[Path, Features]:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not paths:
+        raise SerError(f"{folder} contains no recordings, which the detector needs for training.")
+    clips = {path: _frames(load_audio(path, PIPELINE.audio)) for path in track(paths, folder.name)}
+    return {path: clip for path, clip in clips.items() if clip is not None}
+
+
+def _frames(waveform: Waveform) -> Features | None:
+    try:
+        return extract_features(preprocess(waveform, PIPELINE).samples, PIPELINE)
+    except NoSpeechError:  # silence is rejected without a network
+        return None
+
+
+def mix(clip: Features, noise: Features, snr_db: float) -> Features:
+    """Add noise to a clip, in power.
+
+    Args:
+        clip: (n_frames, 64) in decibels.
+        noise: The same, of any length; it is cut or repeated.
+        snr_db: Mean power of the clip over that of the noise.
+    """
+    under = np.resize(noise, clip.shape)
+    speech, floor = 10.0 ** (clip / 10.0), 10.0 ** (under / 10.0)
+    gain = speech.mean() / floor.mean() * 10.0 ** (-snr_db / 10.0)
+    level = 10.0 * np.log10(speech + gain * floor + 1e-12)
+    return np.asarray(np.maximum(level, level.max() - TOP_DB), np.float32)
+
+
+def _choose(clips: Sequence[Features], random: Random) -> Features:
+    return clips[int(random.integers(len(clips)))].astype(np.float32)
+
+
+def _cut(clip: Features, random: Random) -> Features:
+    """Return a stretch of the detector's length, half of the time a shorter one."""
+    n = min(len(clip), PART)
+    if n > SHORTEST_FRAMES and random.random() < 0.5:
+        n = int(random.integers(SHORTEST_FRAMES, n + 1))
+    start = int(random.integers(len(clip) - n + 1))
+    return clip[start : start + n]
+
+
+def _warp(clip: Features, random: Random) -> Features:
+    """Shift the bands, tilt the spectrum and stretch time."""
+    shift, n_bands = int(random.integers(-4, 5)), clip.shape[1]
+    moved = clip[:, np.clip(np.arange(n_bands) - shift, 0, n_bands - 1)]
+    tilted = moved + random.normal(0.0, 5.0) * np.linspace(-1.0, 1.0, n_bands)
+    n = max(8, int(len(clip) * random.uniform(0.75, 1.3)))
+    places = np.minimum((np.arange(n) * len(clip) / n).astype(int), len(clip) - 1)
+    return np.asarray(tilted[places], np.float32)
+
+
 def make_sound(random: Random) -> Waveform:
-    """Draw one sound, some with hiss under it.
+    """Generate a random sound, half of them with hiss.
 
     Returns:
         (n_samples,) float32 at `RATE_HZ`, its peak at 0.3.
@@ -100,222 +314,3 @@ def _sweep(t: Samples, random: Random) -> Samples:
 _KINDS: tuple[Callable[[Samples, Random], Samples], ...] = (
     _hiss, _tone, _chord, _melody, _crackle, _clicks, _sweep
 )  # fmt: skip
-
-
-logger = logging.getLogger(__name__)
-
-CORPORA = ("ravdess", "ravdess-song", "tess", "crema-d")
-READING = "librispeech"
-"""Folder of people who read aloud, beside the corpora."""
-PIPELINE = PipelineConfig(audio=AudioConfig(sample_rate_hz=RATE_HZ), features=FRAMES)
-N_SOUNDS = 1_500
-"""Made-up sounds that are learned from."""
-N_DRAWS = 14_000
-"""Of speech, and of other sounds, each cut, changed and mixed anew."""
-N_PARTS = 4
-N_UNITS, DECAY, N_EPOCHS = 128, 1.0, 40
-READ_SHARE, MADE_UP_SHARE, MIXED_SHARE = 0.2, 0.2, 0.4
-SPEECH_OVER_NOISE_DB = (5.0, 30.0)
-SHORTEST_FRAMES = 25
-REFUSED_SHARE = 0.003
-"""Share of the development speakers' clips that the threshold refuses."""
-TOP_DB = 80.0
-
-Rows = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Frames to draw from; each clip (n_frames, 64) in decibels.
-
-    Attributes:
-        speech: Clips of the corpora and their changed copies, training speakers alone.
-        reading: People who read aloud.
-        noise: Recorded noise.
-        made_up: Tones, chords and the like.
-    """
-
-    speech: Sequence[Features]
-    reading: Sequence[Features]
-    noise: Sequence[Features]
-    made_up: Sequence[Features]
-
-    def draw(self, random: Random) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """Statistics of `N_DRAWS` clips of speech and as many others, and which is which."""
-        rows = [describe_frames(self._draw_speech(random)) for _ in range(N_DRAWS)]
-        rows += [describe_frames(self._draw_sound(random)) for _ in range(N_DRAWS)]
-        return np.array(rows), np.arange(2 * N_DRAWS) < N_DRAWS
-
-    def _draw_speech(self, random: Random) -> Features:
-        read = random.random() < READ_SHARE
-        clip = _cut(_one(self.reading if read else self.speech, random), random)
-        if read and random.random() < 0.5:
-            clip = _warp(clip, random)
-        if random.random() < MIXED_SHARE:
-            clip = mix(clip, _one(self.noise, random), random.uniform(*SPEECH_OVER_NOISE_DB))
-        return clip
-
-    def _draw_sound(self, random: Random) -> Features:
-        if random.random() < MADE_UP_SHARE:
-            clip = _one(self.made_up, random)
-        else:
-            clip = _one(self.noise, random)
-            if random.random() < 0.3:
-                clip = mix(clip, _one(self.noise, random), random.uniform(-10.0, 10.0))
-        if random.random() < 0.5:
-            clip = _warp(clip, random)
-        return _cut(clip, random)
-
-
-def train_detector(data: Path, out: Path) -> dict[str, float]:
-    """Train on everything but the shipped models' held-out speakers, and write the weights.
-
-    Args:
-        data: Folder of the corpora, of noise and of calm reading.
-        out: File to write.
-
-    Returns:
-        Shares that are refused by detectors that had not heard their like: `noise` of other
-        kinds, `librispeech` of other readers, `development` and `test` of other speakers.
-
-    Raises:
-        CorpusError: A corpus is missing.
-        SerError: There is no noise or nobody reads.
-    """
-    sides = _load_corpora(data)
-    noise, reading = _load_folder(data / NOISE), _load_folder(data / READING)
-    sounds = (make_sound(np.random.default_rng(i)) for i in range(N_SOUNDS))
-    made_up = [frames for sound in sounds if (frames := _frames(sound)) is not None]
-    scores: dict[str, list[Rows]] = {}
-    for part in range(N_PARTS):
-        material, asked = _leave_out(part, sides, noise, reading, made_up)
-        detector = _fit(material, seed=part)
-        for name, clips in asked.items():
-            scores.setdefault(name, []).append(_score(detector, clips))
-    joined = {name: np.concatenate(parts) for name, parts in scores.items()}
-    threshold = np.quantile(joined["development"], REFUSED_SHARE)
-    everything = Material(sides["train"], list(reading.values()), list(noise.values()), made_up)
-    shipped = _fit(everything, seed=N_PARTS)
-    level = np.quantile(_score(shipped, sides["development"]), REFUSED_SHARE)
-    replace(shipped, threshold=float(level)).write(out)
-    return {name: float(np.mean(values < threshold)) for name, values in joined.items()}
-
-
-def _leave_out(
-    part: int,
-    sides: Mapping[str, list[Features]],
-    noise: Mapping[Path, Features],
-    reading: Mapping[Path, Features],
-    made_up: Sequence[Features],
-) -> tuple[Material, dict[str, list[Features]]]:
-    """What is learned from in one part of the measurement, and what is asked then."""
-    kinds = sorted({_kind(path) for path in noise})[part::N_PARTS]
-    hidden = {path for path in noise if _kind(path) in kinds} | set(list(reading)[part::N_PARTS])
-    read, heard = (
-        [clip for path, clip in clips.items() if path not in hidden] for clips in (reading, noise)
-    )
-    asked = {
-        name: [clip for path, clip in clips.items() if path in hidden]
-        for name, clips in ((NOISE, noise), (READING, reading))
-    }
-    asked |= {side: sides[side] for side in ("development", "test")}
-    return Material(sides["train"], read, heard, made_up), asked
-
-
-def _kind(path: Path) -> str:
-    """The class of a recording of ESC-50, the last field of its name."""
-    return path.stem.split("-")[-1]
-
-
-def mix(clip: Features, noise: Features, snr_db: float) -> Features:
-    """Two clips at once, in power, the second as long as the first.
-
-    Args:
-        clip: (n_frames, 64) in decibels.
-        noise: The same, of any length.
-        snr_db: Mean power of the first over that of the second.
-    """
-    under = np.resize(noise, clip.shape)
-    speech, floor = 10.0 ** (clip / 10.0), 10.0 ** (under / 10.0)
-    gain = speech.mean() / floor.mean() * 10.0 ** (-snr_db / 10.0)
-    level = 10.0 * np.log10(speech + gain * floor + 1e-12)
-    return np.asarray(np.maximum(level, level.max() - TOP_DB), np.float32)
-
-
-def _one(clips: Sequence[Features], random: Random) -> Features:
-    return clips[int(random.integers(len(clips)))].astype(np.float32)
-
-
-def _cut(clip: Features, random: Random) -> Features:
-    """A stretch as the detector is asked about it, half of the time a shorter one."""
-    n = min(len(clip), PART)
-    if n > SHORTEST_FRAMES and random.random() < 0.5:
-        n = int(random.integers(SHORTEST_FRAMES, n + 1))
-    start = int(random.integers(len(clip) - n + 1))
-    return clip[start : start + n]
-
-
-def _warp(clip: Features, random: Random) -> Features:
-    """Bands shifted, the spectrum tilted, time stretched."""
-    shift, n_bands = int(random.integers(-4, 5)), clip.shape[1]
-    moved = clip[:, np.clip(np.arange(n_bands) - shift, 0, n_bands - 1)]
-    tilted = moved + random.normal(0.0, 5.0) * np.linspace(-1.0, 1.0, n_bands)
-    n = max(8, int(len(clip) * random.uniform(0.75, 1.3)))
-    places = np.minimum((np.arange(n) * len(clip) / n).astype(int), len(clip) - 1)
-    return np.asarray(tilted[places], np.float32)
-
-
-def _fit(material: Material, *, seed: int) -> SpeechDetector:
-    rows, spoken = material.draw(np.random.default_rng(seed))
-    scaler = StandardScaler().fit(rows)
-    network = MLPClassifier(
-        (N_UNITS,),
-        alpha=DECAY,
-        batch_size=256,
-        max_iter=N_EPOCHS,
-        early_stopping=True,
-        random_state=seed,
-    ).fit(scaler.transform(rows), spoken)
-    logger.info("part %d: %.2f %% right", seed, 100 * network.best_validation_score_)
-    weights = [np.asarray(w, np.float32) for w in (*network.coefs_, *network.intercepts_)]
-    return SpeechDetector(
-        np.asarray(scaler.mean_, np.float32),
-        np.asarray(scaler.scale_, np.float32),
-        hidden=weights[0],
-        hidden_bias=weights[2],
-        last=weights[1][:, 0],
-        last_bias=weights[3][0],
-        threshold=0.0,
-    )
-
-
-def _score(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
-    return np.array([detector.max_log_odds(clip.astype(np.float32)) for clip in clips], np.float32)
-
-
-def _load_corpora(data: Path) -> dict[str, list[Features]]:
-    """Frames by side of the shipped models' split; the training side with a changed copy."""
-    table = tabulate_clips(data, CORPORA, shipped_split(CORPORA))
-    sides: dict[str, list[Features]] = {"train": [], "development": [], "test": []}
-    for changes in (None, Changes(Augmentation(), data)):
-        clips = load_by_corpus(table, partial(load_features, config=PIPELINE, changes=changes))
-        for clip, side in zip(clips, table["split"], strict=True):
-            if clip is not None and (changes is None or side == "train"):
-                sides[side].append(clip.astype(np.float16))
-    return sides
-
-
-def _load_folder(folder: Path) -> dict[Path, Features]:
-    """Frames of each recording that holds any sound."""
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    if not paths:
-        raise SerError(f"{folder} contains no recordings, which the detector needs for training.")
-    clips = {path: _frames(load_audio(path, PIPELINE.audio)) for path in track(paths, folder.name)}
-    return {path: clip for path, clip in clips.items() if clip is not None}
-
-
-def _frames(waveform: Waveform) -> Features | None:
-    try:
-        return extract_features(preprocess(waveform, PIPELINE).samples, PIPELINE)
-    except NoSpeechError:  # silence is refused without a network
-        return None

@@ -1,4 +1,4 @@
-"""Training the speech detector: what is drawn, and a run on a few clips."""
+"""Training of the speech detector: samples, and a run on a few clips."""
 
 from pathlib import Path
 
