@@ -7,7 +7,6 @@ loaded and preprocessed in a process with limits of 5 s per input and 1.5 GB. In
 are kept in artifacts/fuzz/ and counted.
 """
 
-import argparse
 import io
 import json
 import os
@@ -19,13 +18,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import typer
 
 from benchmarks import ROOT
 from ser_core.audio.load import load_audio
@@ -108,32 +106,24 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-@contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise TimeoutError after `MAX_S`."""
-
-    def expire(*_: object) -> None:
-        raise TimeoutError(f"More than {MAX_S} s.")
-
-    signal.signal(signal.SIGALRM, expire)
-    signal.alarm(MAX_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-
-
 def decode(path: Path) -> str:
     """Return the outcome of an input: `loaded`, `refused`, or an error that must not occur."""
+    signal.signal(signal.SIGALRM, _expire)
+    signal.alarm(MAX_S)
     try:
-        with time_limit():
-            waveform = load_audio(path, CONFIG.audio)
-            preprocess(waveform, CONFIG)
+        waveform = load_audio(path, CONFIG.audio)
+        preprocess(waveform, CONFIG)
     except SerError:
         return "refused"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"[:200]
+    finally:
+        signal.alarm(0)
     return "loaded" if np.isfinite(waveform).all() else "not finite"
+
+
+def _expire(*_: object) -> None:
+    raise TimeoutError(f"More than {MAX_S} s.")
 
 
 def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
@@ -162,19 +152,14 @@ def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
     return outcomes, 1_024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def main() -> None:
+def main(inputs: int = 100_000, seed: int = 0, processes: int = os.cpu_count() or 1) -> None:
     """Distribute the inputs over processes and print the outcomes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
-    options = parser.parse_args()
     share = 500
-    jobs = [(options.seed + i, share) for i in range(-(-options.inputs // share))]
+    jobs = [(seed + i, share) for i in range(-(-inputs // share))]
     outcomes: Counter[str] = Counter()
     most_bytes, started = 0, time.monotonic()
     # A process that dies breaks the pool, and so is noticed.
-    with get_context("spawn").Pool(options.processes, maxtasksperchild=20) as pool:
+    with get_context("spawn").Pool(processes, maxtasksperchild=20) as pool:
         for part, n_bytes in pool.imap_unordered(run_share, jobs):
             outcomes += part
             most_bytes = max(most_bytes, n_bytes)
@@ -190,4 +175,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -7,7 +7,6 @@ with the offline prediction of the same clip. Others stream into the live tab me
 docs/load.json and docs/load.md.
 """
 
-import argparse
 import base64
 import io
 import json
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import soundfile
+import typer
 
 from benchmarks import ROOT, render, table, write
 from ser_core.predictor import Predictor
@@ -169,7 +169,7 @@ def visit(url: str, expected: Expected, seed: int, end: float) -> list[tuple[str
         path = str(random.choice(junk if random.random() < JUNK_SHARE else voices))
         started = time.monotonic()
         try:
-            outcome = ask(url, Path(path), expected[path])
+            outcome = query(url, Path(path), expected[path])
         except httpx.HTTPError as error:
             outcome = f"lost: {type(error).__name__}"
         answers.append((outcome, time.monotonic() - started))
@@ -177,7 +177,7 @@ def visit(url: str, expected: Expected, seed: int, end: float) -> list[tuple[str
     return answers
 
 
-def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
+def query(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
     """Upload one clip; return `right`, `refused` (junk), `busy`, or what went wrong."""
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as http:
         sent = http.post("gradio_api/upload", files={"files": (path.name, path.read_bytes())})
@@ -197,7 +197,7 @@ def ask(url: str, path: Path, expected: tuple[float, ...] | None) -> str:
     return "right" if np.allclose(probabilities, expected, atol=1e-3) else "mixed up"
 
 
-def stream_live(url: str, recording: Path, seconds: float) -> tuple[str, list[float]]:
+def stream_live(url: str, recording: str, seconds: float) -> tuple[str, list[float]]:
     """Stream into the live tab; return the outcome and the lags of the answers."""
     client = LiveClient(url, *soundfile.read(recording, dtype="float32"))
     try:
@@ -250,14 +250,14 @@ def seconds_until_empty(folder: Path, left: float) -> float:
 
 
 def run_crowd(
-    url: str, expected: Expected, recording: Path, options: argparse.Namespace, seconds: float
+    url: str, expected: Expected, visitors: int, live: int, seconds: float
 ) -> dict[str, Any]:
     """Send all visitors at once; return outcomes, times to an answer, and lags."""
     end = time.monotonic() + seconds
-    seeds = range(1, options.visitors + 1)
-    with ThreadPoolExecutor(options.visitors + options.live) as pool:
-        visits = [pool.submit(visit, url, expected, seed, end) for seed in seeds]
-        streams = [pool.submit(stream_live, url, recording, seconds) for _ in range(options.live)]
+    recording = [*expected][N_CLIPS - 1]
+    with ThreadPoolExecutor(visitors + live) as pool:
+        visits = [pool.submit(visit, url, expected, 1 + i, end) for i in range(visitors)]
+        streams = [pool.submit(stream_live, url, recording, seconds) for _ in range(live)]
     answers = [answer for job in visits for answer in job.result()]
     sessions = [job.result() for job in streams]
     times = [answer_s for outcome, answer_s in answers if outcome == "right"]
@@ -269,29 +269,23 @@ def run_crowd(
     }
 
 
-def main() -> None:
+def main(visitors: int = 50, live: int = 20, seconds: float = 300.0) -> None:
     """Run the app, send all visitors, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--visitors", type=int, default=50)
-    parser.add_argument("--live", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=300.0)
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         expected = make_clips(folder)
-        recording = folder / f"voice-{N_CLIPS - 1}.wav"
         log = folder / "log.txt"
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(MODEL)) as url:
             visit(url, expected, 0, time.monotonic() + WARM_S)
             memory_mb = {"one visitor": app_memory_mb()}
-            for crowd, seconds in (("first crowd", WARM_UP_CROWD_S), ("crowd", options.seconds)):
-                results = run_crowd(url, expected, recording, options, seconds)
+            for crowd, duration_s in (("first crowd", WARM_UP_CROWD_S), ("crowd", seconds)):
+                results = run_crowd(url, expected, visitors, live, duration_s)
                 left = time.monotonic()
                 time.sleep(REST_S)
                 memory_mb[crowd] = app_memory_mb()
             gone_s = seconds_until_empty(folder / "clips", left)
         tracebacks = log.read_text().count("Traceback")
-    figures = vars(options) | results
+    figures = {"visitors": visitors, "live": live, "seconds": seconds} | results
     figures |= {"memory_mb": memory_mb, "clips_gone_after_s": gone_s, "tracebacks": tracebacks}
     figures["machine"] = describe_machine()
     print(json.dumps(figures, indent=1))
@@ -301,4 +295,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,7 +6,6 @@ Writes docs/scale.json and docs/scale.md. The clips are a few hundred synthetic 
 names. Rates are measured from the first part to the last, without the start of the workers.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 import soundfile
+import typer
 from pyarrow import dataset
 
 from benchmarks import ROOT, render, table, write
@@ -255,15 +255,11 @@ def bytes_per_name(prefix: str) -> float:
     return n_bytes / max(len(names), len(finished))
 
 
-def main() -> None:
+def main(clips: int = 20_000, part: int = 200) -> None:
     """Measure, and write both documents."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=20_000)
-    parser.add_argument("--part", type=int, default=200)
-    options = parser.parse_args()
-    figures = measure(options.clips, options.part)
+    figures = measure(clips, part)
     write("scale", figures, document(figures))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,7 +6,6 @@ Writes docs/bench.json and docs/bench.md. Times are medians, and ratios are of m
 run; each part runs in a process of its own, bound to one core or two.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -19,11 +18,12 @@ import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import psutil
 import soundfile
+import typer
 
 from benchmarks import ROOT, render, table, write
 from tests.conftest import RATE_HZ, make_babble
@@ -232,7 +232,7 @@ def bench_start(model: str) -> dict[str, Any]:
 
 def bench_page(model: str) -> dict[str, Any]:
     """Measure the page from its start to the first answer, and its memory after thirty."""
-    from benchmarks.load import app_memory_mb, ask
+    from benchmarks.load import app_memory_mb, query
     from tests.browser.conftest import run_app
 
     with tempfile.TemporaryDirectory() as folder:
@@ -241,10 +241,10 @@ def bench_page(model: str) -> dict[str, Any]:
         log, marks = Path(folder) / "log.txt", {"": time.perf_counter()}
         with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=model) as url:
             marks["page"] = time.perf_counter()
-            ask(url, clip, None)
+            query(url, clip, None)
             marks["first answer"] = time.perf_counter()
             for _ in range(30):
-                ask(url, clip, None)
+                query(url, clip, None)
             memory = {"resident_mb": app_memory_mb(), "own_mb": app_memory_mb(anonymous=True)}
     return steps_s(marks) | memory
 
@@ -405,24 +405,28 @@ def measure_warm() -> dict[str, Any]:
     return figures
 
 
-def main() -> None:
-    """Run all parts, or one again, and write both documents."""
+def main(
+    only: Annotated[str, typer.Option(help=f"Measure again: {', '.join(CORES)}.")] = "",
+) -> None:
+    """Run all parts, or one again on the same machine, and write both documents."""
     from ser_lab.evaluate.records import describe_machine
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=CORES, help="measure one part again, on the same machine")
-    only, machine = parser.parse_args().only, describe_machine()
-    if only is None:
+    machine = describe_machine()
+    if not only:
         figures = {"machine": machine} | measure_warm()
+    elif only not in CORES:
+        raise typer.BadParameter(f"{only} is not one of {', '.join(CORES)}.")
     else:
         figures = json.loads((ROOT / "docs" / "bench.json").read_text())
         if figures["machine"] != machine:
-            parser.error(f"docs/bench.json is of another machine: {figures['machine']}.")
+            raise typer.BadParameter(
+                f"docs/bench.json is of another machine: {figures['machine']}."
+            )
     for part, cores in CORES.items():
-        if only in (None, part):
+        if only in ("", part):
             figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}
     write("bench", figures, document(figures))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

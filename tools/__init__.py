@@ -1,1 +1,1 @@
-"""What is done with the project, and is no part of it."""
+"""Maintenance: releases, links of the site, pages of run records."""

@@ -48,7 +48,7 @@ def notes(changelog: str, version: str) -> str:
 
 
 def build() -> Path:
-    """Make both files anew; the wheel."""
+    """Build sdist and wheel, and return the path of the wheel."""
     shutil.rmtree(DIST, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "build", "--outdir", str(DIST), str(ROOT)], check=True)
     (wheel,) = DIST.glob(f"moodmirror-{__version__}-*.whl")

@@ -96,7 +96,7 @@ def smoke_test(folder: Path, python: Path) -> str:
         TemporaryDirectory(prefix="moodmirror-smoke-") as place,
         _running_app(folder, python, Path(place)) as url,
     ):
-        return f"smoke test: {ask(url, folder / CLIP)}"
+        return f"smoke test: {query_app(url, folder / CLIP)}"
 
 
 def fresh_environment(requirements: Path, place: Path) -> Path:
@@ -141,7 +141,7 @@ def deploy(api: "HfApi", plan: SpacePlan, files: Files) -> Iterator[str]:
     yield f"uploaded {len(files)} files as {commit}"
     wait_until_running(api, plan.space, commit)
     yield f"running: {api.endpoint}/spaces/{plan.space}"
-    yield f"live: {ask(plan.space, files[CLIP], token=str(api.token))}"
+    yield f"live: {query_app(plan.space, files[CLIP], token=str(api.token))}"
 
 
 def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
@@ -172,7 +172,7 @@ def wait_until_running(api: "HfApi", space: str, commit: str) -> None:
         time.sleep(BUILD_POLL_S)
 
 
-def ask(app: str, clip: Path, *, token: str | None = None) -> str:
+def query_app(app: str, clip: Path, *, token: str | None = None) -> str:
     """Query a running app with one recording; return a sentence with its answer.
 
     Args:

@@ -24,7 +24,7 @@ class Summary:
     """Counts of an archive job.
 
     Attributes:
-        n_before: Clips that had their rows before.
+        n_before: Clips whose rows existed before.
         n_clips: Clips that got their rows in this run.
         n_errors: Clips among them whose row is an error.
         n_retryable: Clips and shards that could not be fetched; another run tries them again.

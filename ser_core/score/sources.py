@@ -135,7 +135,7 @@ class Shard:
                     reason = f"{shard} is damaged or cut off ({damage}). Fetch it again."
                     yield Clip(self.name, target, reason)
                 return
-            except Exception as error:  # file systems raise errors of their own
+            except Exception as error:  # each file system raises its own errors
                 if n_try == FETCH_TRIES:
                     reason = _unreachable(self.name, error)
                     yield Clip(self.name, target, reason, is_retryable=True)
@@ -265,7 +265,7 @@ def _fetch(system: Any, path: str, target: Path, max_bytes: int) -> None:
             raise AudioError(
                 f"{Path(path).name} does not exist or may not be read: {error}."
             ) from error
-        except Exception as error:  # file systems raise errors of their own
+        except Exception as error:  # each file system raises its own errors
             if n_try == FETCH_TRIES:
                 raise ScoreError(_unreachable(path, error)) from error
             time.sleep(FETCH_PAUSE_S * n_try)
