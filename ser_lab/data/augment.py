@@ -1,7 +1,7 @@
-"""Copies of a recording as other voices, rooms, microphones and codecs would give it.
+"""Augmentation: copies of a recording with another voice, room, microphone, noise or codec.
 
-Own code, because the one library at hand (audiomentations) holds librosa below 0.12.
-Every draw comes from one generator, so that a clip's copy is the same on every machine.
+audiomentations, the library for this, requires librosa below 0.12. One generator makes all
+random choices of a copy, so that it is the same on every machine.
 """
 
 import zlib
@@ -25,9 +25,9 @@ Samples = npt.NDArray[np.floating[Any]]
 NOISE = "noise"
 """Folder with recordings of noise, beside those of the corpora."""
 EQ_POINTS_HZ = np.array([0.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0])
-"""Where the gain of a microphone is drawn; it is smooth in between."""
+"""Frequencies at which the gain of a microphone is random; it is interpolated in between."""
 MEL_BANDS = 128
-"""Of the spectrogram that `rebuild` goes through."""
+"""Of the spectrogram of `rebuild`."""
 TELEPHONE_HZ = 8_000
 """Sample rate of a telephone line."""
 MU = 255.0
@@ -36,25 +36,25 @@ MU = 255.0
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How copies are made; pairs are the ends of what is drawn evenly.
+    """Settings of a copy; shares are probabilities, pairs the range of a uniform distribution.
 
     Attributes:
-        copy: Number of the copy: beside the clip's name the seed of its draws.
-        rebuilt_share: Chance to be rebuilt from a spectrogram.
+        copy: Number of the copy, with the clip's name the seed of its random choices.
+        rebuilt_share: Share that is rebuilt from a spectrogram.
         speed: Factor of tempo, pitch and formants together, as of a tape.
-        eq_share: Chance of another microphone.
+        eq_share: Share with another microphone.
         eq_step_db: Standard deviation between the gains of two neighbours of
             `EQ_POINTS_HZ`.
-        room_share: Chance of a room.
+        room_share: Share with reverberation.
         reverberation_s: Time in which its sound falls by 60 dB.
         room_level_db: Power of its sound relative to the direct one.
-        noise_share: Chance of a recorded noise.
+        noise_share: Share with recorded noise.
         noise_snr_db: Level of the speech above it.
-        hiss_share: Chance of white noise, where there is no recorded one.
+        hiss_share: Share with white noise, where there is no recorded one.
         hiss_snr_db: Level of the speech above it.
-        low_pass_share: Chance of a narrow band.
-        low_pass_hz: Its end.
-        telephone_share: Chance of a telephone line.
+        low_pass_share: Share with a low-pass filter.
+        low_pass_hz: Its cutoff.
+        telephone_share: Share over a telephone line.
     """
 
     copy: int = 0
@@ -76,10 +76,10 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What makes the copies of a store.
+    """Augmentation of the clips of a store.
 
     Attributes:
-        settings: What is drawn.
+        settings: Settings of the copy.
         data: Folder of the corpora, with that of the noise.
     """
 
@@ -105,14 +105,14 @@ def augment(
 
     Args:
         samples: (n_samples,) float32 without silence around the speech.
-        settings: What is drawn.
-        random: Where the draws come from.
+        settings: Settings of the copy.
+        random: Generator of all random choices.
         sample_rate_hz: Rate of the samples.
         noises: Recordings at that rate, none of them silent; without any, no such
             noise is added.
 
     Returns:
-        (n_changed_samples,) float32 at no level in particular.
+        (n_changed_samples,) float32 of any level.
     """
     changed: Samples = samples
     if random.random() < settings.rebuilt_share:
@@ -139,11 +139,11 @@ def augment(
 
 
 def rebuild(samples: Waveform, random: np.random.Generator, *, sample_rate_hz: int) -> Waveform:
-    """Send a clip through a mel spectrogram and back; its phase is lost on the way.
+    """Convert a clip to a mel spectrogram and back, without its phase.
 
     Args:
         samples: (n_samples,) float32.
-        random: Draws frame, hop and how hard the phase is looked for.
+        random: Generator for frame, hop and the number of iterations.
         sample_rate_hz: Rate of the samples.
 
     Returns:
@@ -167,7 +167,7 @@ def rebuild(samples: Waveform, random: np.random.Generator, *, sample_rate_hz: i
 
 
 def telephone(samples: Samples, *, sample_rate_hz: int) -> Samples:
-    """Send a clip down a telephone line: 300 to 3,400 Hz, 8 kHz, 8 bits on a logarithmic scale.
+    """Simulate a telephone line: 300 to 3,400 Hz, 8 kHz, 8 bits on a logarithmic scale.
 
     Args:
         samples: (n_samples,).
@@ -210,7 +210,7 @@ def _equalise(
 def _reverberate(
     samples: Samples, settings: Augmentation, random: np.random.Generator, rate_hz: int
 ) -> Samples:
-    """A direct sound and noise that dies away after it."""
+    """Convolve with an impulse and decaying noise."""
     n_tail = round(random.uniform(*settings.reverberation_s) * rate_hz)
     tail = random.normal(size=n_tail) * 10.0 ** (-3.0 * np.arange(n_tail) / n_tail)
     tail *= 10.0 ** (random.uniform(*settings.room_level_db) / 20.0) / np.linalg.norm(tail)
@@ -219,11 +219,11 @@ def _reverberate(
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Lay noise under a clip.
+    """Add noise to a clip.
 
     Args:
         samples: (n_samples,).
-        noise: (n_samples,); where it is silent, the clip stays as it is.
+        noise: (n_samples,); silence changes nothing.
         snr_db: Level of the clip above it.
 
     Returns:

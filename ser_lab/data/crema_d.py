@@ -1,4 +1,4 @@
-"""What CREMA-D's publisher says beside the clips: what listeners heard, and who the actors are."""
+"""Tables of CREMA-D beside its clips: votes of listeners, and demographics of the actors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ _HOMES = ("crema_d", "CREMA-D")
 _VOTES = {"A": "angry", "D": "disgust", "F": "fearful", "H": "happy", "N": "neutral", "S": "sad"}
 """Columns of the publisher's tabulatedVotes.csv."""
 _SOUND_ALONE = 1
-"""The publisher's code for clips that were heard and not seen."""
+"""The publisher's code for clips that were played without video."""
 _MISNAMED = {"1040_ITH_SAD_XX": "1040_ITH_SAD_X"}
-"""Where the publisher's table of votes and his file names disagree."""
+"""Names in the table of votes that differ from the file names."""
 
 
 def read_votes(data: Path) -> pd.DataFrame:
-    """Count what listeners heard in each clip, from its sound alone.
+    """Read the votes of listeners on each clip, from its sound alone.
 
     Args:
         data: Folder that holds a folder for each corpus. Read is the publisher's
@@ -27,11 +27,11 @@ def read_votes(data: Path) -> pd.DataFrame:
             `votes_EMOTION` for each emotion.
 
     Returns:
-        (n_clips, n_labels) int64, a row for each clip that was judged, by clip name, a
-        column for each of `LABELS`; nobody was offered calm or surprised.
+        (n_clips, n_labels) int64, a row for each clip with votes, by clip name, a column for
+        each of `LABELS`; calm and surprised were not offered.
 
     Raises:
-        CorpusError: The table is not there or has other columns.
+        CorpusError: The table is missing or has other columns.
     """
     path = _find_table(data, "clips.csv", "processedResults/tabulatedVotes.csv")
     if path.name == "clips.csv":
@@ -48,7 +48,7 @@ def read_votes(data: Path) -> pd.DataFrame:
 
 
 def read_actors(data: Path) -> pd.DataFrame:
-    """Who the actors are, as they told the publisher.
+    """Read the demographics of the actors.
 
     Args:
         data: Folder that holds a folder for each corpus. Read is the publisher's
@@ -59,7 +59,7 @@ def read_actors(data: Path) -> pd.DataFrame:
         `sex` as in `Clip.sex`, `race` and `ethnicity` in the publisher's words.
 
     Raises:
-        CorpusError: The table is not there or has other columns.
+        CorpusError: The table is missing or has other columns.
     """
     columns = ["Age", "Sex", "Race", "Ethnicity"]
     path = _find_table(data, "actors.csv", "VideoDemographics.csv")

@@ -1,4 +1,4 @@
-"""A user's own recordings: a CSV with the columns path, label, speaker, and sex if known."""
+"""A table of recordings: a CSV with the columns path, label, speaker, and sex if known."""
 
 import csv
 from collections.abc import Iterator
@@ -11,14 +11,11 @@ from ser_core.labels import is_emotion_name
 _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
 _N_SHOWN = 10
-"""A message names no more faulty lines than this."""
+"""Most faults in a message."""
 
 
 def corpus_of(csv_path: Path) -> str:
-    """Name of the corpus that a table is: its own, the suffix kept where a published one has it.
-
-    A `ravdess.csv` is nobody's RAVDESS: it has its own speakers, labels and licence.
-    """
+    """Return a table's name as a corpus, with its suffix where a published corpus has the name."""
     return f"{csv_path.stem}.csv" if csv_path.stem in CORPORA else csv_path.stem
 
 
@@ -27,16 +24,16 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
 
     Args:
         csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
-            to the table; `label`, one of `LABELS` or a name of the user's own; `speaker`,
+            to the table; `label`, one of `LABELS` or any other name; `speaker`,
             any name; and, where known, `sex`, female or male. Other columns are ignored.
 
     Returns:
-        The clips in the table's order. Their corpus is what `corpus_of` says.
+        The clips in the table's order; see `corpus_of` for their corpus.
 
     Raises:
         CorpusError: The table cannot be read, lacks a column or has no row; or some
-            rows have no fit label, no speaker, a file that is not there, or one that
-            stood before: all of them are told, by line.
+            rows have no valid label, no speaker, a file that does not exist, or one that is
+            listed before: the message names them by line.
     """
     corpus = corpus_of(csv_path)
     clips: list[Clip] = []
@@ -62,7 +59,7 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
 
 
 def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each row with the number of its line, cells stripped, absent ones empty."""
+    """Yield each row with the number of its line, cells stripped, absent ones empty."""
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="")

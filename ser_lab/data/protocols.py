@@ -1,7 +1,7 @@
-"""The protocols: who is trained on, developed on and tested on, in which classes.
+"""Evaluation protocols: training, development and test rows of each fold, and its classes.
 
-In all but `random-split` no speaker stands on two sides. Only classes of both the
-training and the test side are scored.
+In all but `random-split` no speaker is in two splits. Only classes of both the training and the
+test split are evaluated.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,9 +28,9 @@ from ser_lab.data.splits import (
 Rows = npt.NDArray[np.intp]
 
 DEVELOPMENT_ACTORS_PER_SEX = 1
-"""RAVDESS actors of each sex that a fold takes out of its training side."""
+"""RAVDESS actors of each sex that a fold takes from its training split."""
 RANDOM_SIZES = (3_703, 368, 161)
-"""Clips trained on, developed on and tested on in the papers' random split."""
+"""Training, development and test clips of the papers' random split."""
 CREMA_D_SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 ALL_BUT_CALM = tuple(label for label in LABELS if label != "calm")
 
@@ -41,10 +41,10 @@ class Fold:
 
     Attributes:
         name: Short name, part of a file name.
-        train: Rows to learn from.
+        train: Rows to train on.
         development: Rows that choose the epoch and the temperature.
         test: Rows to predict.
-        classes: Emotions that are scored: those on both sides, in the order of labels.
+        classes: Evaluated emotions: those of both training and test, in the order of labels.
     """
 
     name: str
@@ -56,20 +56,20 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A way of measuring that several systems share.
+    """An evaluation that several systems share.
 
     Attributes:
-        id: Its name on the command line and in records.
-        title: What is measured, for the reader of a report.
-        corpora: Corpora that it needs; those of a recipe may join the training side.
-        classes: Emotions that are scored, over all folds.
-        split: Table of clips and seed to folds.
+        id: Name on the command line and in records.
+        title: Description for the reader of a report.
+        corpora: Corpora that it needs; those of a recipe may join the training split.
+        classes: Evaluated emotions, over all folds.
+        split: From a table of clips and a seed to folds.
         figure: The headline, `uar` or `war`.
-        pooled: Whether figures are taken over all folds together; otherwise each fold
+        pooled: Whether figures are computed over all folds together; otherwise each fold
             has its own and the headline is their mean.
-        speakers_shared: Whether the same speakers stand on both sides.
-        read_votes: Data folder to what listeners heard, where they were asked; the
-            answers are then held against their majority, too.
+        speakers_shared: Whether training and test share speakers.
+        read_votes: From the data folder to the votes of listeners, where there are any; the
+            predictions are then compared with their majority, too.
     """
 
     id: str
@@ -83,26 +83,26 @@ class Protocol:
     read_votes: Callable[[Path], pd.DataFrame] | None = None
 
     def folds(self, table: pd.DataFrame, *, seed: int = 0) -> list[Fold]:
-        """Cut a table of clips.
+        """Split a table of clips.
 
         Args:
             table: Clips as `list_clips` gives them: this protocol's corpora, and others.
-            seed: Seed of the draw, where the protocol draws.
+            seed: Seed of a random split.
 
         Raises:
-            CorpusError: A speaker of the protocol has no clip, a side would be empty,
-                or a speaker would stand on two sides.
+            CorpusError: A speaker of the protocol has no clip, a split would be empty,
+                or a speaker would be in two splits.
         """
         folds = self.split(table, seed)
         for fold in folds:
-            _check_sides(table, fold, speakers_shared=self.speakers_shared)
+            _check_splits(table, fold, speakers_shared=self.speakers_shared)
         return folds
 
 
 def _ravdess(actor_folds: Sequence[Sequence[str]], table: pd.DataFrame, _seed: int) -> list[Fold]:
-    """Test RAVDESS speech by folds of actors; develop on actors of the folds that follow."""
     folds = []
     for i, actors in enumerate(actor_folds):
+        # Development actors are those of the folds that follow.
         following = [a for fold in (*actor_folds[i + 1 :], *actor_folds[:i]) for a in fold]
         development = _first_of_each_sex(table, ravdess_speakers(following))
         test = ravdess_speakers(actors)
@@ -111,19 +111,16 @@ def _ravdess(actor_folds: Sequence[Sequence[str]], table: pd.DataFrame, _seed: i
 
 
 def _crema_d(table: pd.DataFrame, _seed: int) -> list[Fold]:
-    """Test the fixed actors of CREMA-D."""
     split = CREMA_D_SPLIT
     return [_hold_out(table, "actors", "crema-d", split.test, split.development)]
 
 
 def _cross_corpus(table: pd.DataFrame, _seed: int) -> list[Fold]:
-    """Test each of three corpora, learn from the two others."""
     three = ("tess", "ravdess", "crema-d")
     return [_unseen_corpus(table, c, [o for o in three if o != c]) for c in three]
 
 
 def _leave_one_corpus_out(table: pd.DataFrame, _seed: int) -> list[Fold]:
-    """Test each corpus that there is, learn from all others."""
     pools = _pools(table)
     if pools.nunique() < 2:
         raise CorpusError(
@@ -134,64 +131,62 @@ def _leave_one_corpus_out(table: pd.DataFrame, _seed: int) -> list[Fold]:
 
 
 def _random(table: pd.DataFrame, seed: int) -> list[Fold]:
-    """Draw clips at random, as the papers did: speakers stand on both sides."""
     rows = np.flatnonzero(table["corpus"].isin(("ravdess", "tess")))
     if len(rows) < sum(RANDOM_SIZES):
         raise CorpusError(
             f"random-split needs {sum(RANDOM_SIZES):,} clips of RAVDESS and TESS; "
             f"{len(rows):,} were found. Download the complete corpora."
         )
-    drawn = np.random.default_rng(seed).permutation(rows)[: sum(RANDOM_SIZES)]
-    train, development, test = np.split(drawn, np.cumsum(RANDOM_SIZES)[:2])
+    shuffled = np.random.default_rng(seed).permutation(rows)[: sum(RANDOM_SIZES)]
+    train, development, test = np.split(shuffled, np.cumsum(RANDOM_SIZES)[:2])
     return [_fold(table, "random", np.sort(train), np.sort(development), np.sort(test))]
 
 
 def _hold_out(
     table: pd.DataFrame, name: str, corpus: str, test: Iterable[str], development: Iterable[str]
 ) -> Fold:
-    """Test and develop on speakers of one corpus, learn from everybody else."""
+    """Hold out speakers of one corpus, and train on all others."""
     _require(table, [*test, *development])
     of_corpus = table["corpus"] == corpus
-    tests, develops = table["speaker"].isin(test), table["speaker"].isin(development)
+    is_test, is_development = table["speaker"].isin(test), table["speaker"].isin(development)
     return _fold(
         table,
         name,
-        np.flatnonzero(~tests & ~develops),
-        np.flatnonzero(of_corpus & develops),
-        np.flatnonzero(of_corpus & tests),
+        np.flatnonzero(~is_test & ~is_development),
+        np.flatnonzero(of_corpus & is_development),
+        np.flatnonzero(of_corpus & is_test),
     )
 
 
-def _unseen_corpus(table: pd.DataFrame, tested: str, learned: Iterable[str]) -> Fold:
-    """Test one corpus, learn from others; song of the same actors counts as the corpus."""
+def _unseen_corpus(table: pd.DataFrame, tested: str, trained: Iterable[str]) -> Fold:
+    """Test one corpus, train on others; song of the same actors counts as the corpus."""
     pools = _pools(table)
-    learns = pools.isin(list(learned))
-    develops = table["speaker"].isin(_development_speakers(table[learns])) & learns
+    is_train = pools.isin(list(trained))
+    is_development = table["speaker"].isin(_development_speakers(table[is_train])) & is_train
     return _fold(
         table,
         tested,
-        np.flatnonzero(learns & ~develops),
-        np.flatnonzero(develops & (table["corpus"] == pools)),
+        np.flatnonzero(is_train & ~is_development),
+        np.flatnonzero(is_development & (table["corpus"] == pools)),
         np.flatnonzero(table["corpus"] == tested),
     )
 
 
 def _fold(table: pd.DataFrame, name: str, train: Rows, development: Rows, test: Rows) -> Fold:
-    """Leave out of the test what the training side cannot know."""
+    """Leave out of the test the emotions that are not trained."""
     emotions = table["emotion"].to_numpy()
     known = set(emotions[train]) & set(emotions[test])
-    scored = np.isin(emotions[test], list(known))
     classes = tuple(label for label in LABELS if label in known)
-    return Fold(name, train, development, test[scored], classes)
+    return Fold(name, train, development, test[np.isin(emotions[test], list(known))], classes)
 
 
 def _pools(table: pd.DataFrame) -> "pd.Series[str]":
-    """Pool of each clip's speaker: `ravdess` for speech and for song."""
+    """Return the pool of each clip's speaker: `ravdess` for speech and for song."""
     return table["speaker"].str.partition("/")[0]
 
 
 def _development_speakers(table: pd.DataFrame) -> list[str]:
-    """Those of the shipped models where they are here, else the first of each sex."""
+    """Return those of the shipped models where they are here, else the first of each sex."""
     speakers = sorted(table["speaker"].unique())
     usual = {*SHIPPED_SPLIT.development, *CREMA_D_SPLIT.development}
     return [s for s in speakers if s in usual] or _first_of_each_sex(table, speakers)
@@ -211,14 +206,14 @@ def _require(table: pd.DataFrame, speakers: Iterable[str]) -> None:
         )
 
 
-def _check_sides(table: pd.DataFrame, fold: Fold, *, speakers_shared: bool) -> None:
+def _check_splits(table: pd.DataFrame, fold: Fold, *, speakers_shared: bool) -> None:
     rows = {"train": fold.train, "development": fold.development, "test": fold.test}
-    sides = {side: set(table["speaker"].iloc[chosen]) for side, chosen in rows.items()}
-    if empty := [side for side, speakers in sides.items() if not speakers]:
+    speakers = {split: set(table["speaker"].iloc[chosen]) for split, chosen in rows.items()}
+    if empty := [split for split in speakers if not speakers[split]]:
         raise CorpusError(f"{fold.name}: no clip for {' and '.join(empty)}. Name more corpora.")
-    for one, other in combinations(sides, 2):
-        if (both := sides[one] & sides[other]) and not speakers_shared:
-            raise CorpusError(f"{fold.name}: {sorted(both)} on the sides {one} and {other}.")
+    for one, other in combinations(speakers, 2):
+        if (both := speakers[one] & speakers[other]) and not speakers_shared:
+            raise CorpusError(f"{fold.name}: {sorted(both)} in the splits {one} and {other}.")
 
 
 _LISTED = (
@@ -237,11 +232,10 @@ _LISTED = (
 )  # fmt: skip
 
 PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for protocol in _LISTED}
-"""Every protocol by its name."""
 
 
 def find_protocol(name: str) -> Protocol:
-    """Look a protocol up; a `SerError` lists those known."""
+    """Return a protocol by name; a `SerError` lists those known."""
     if name not in PROTOCOLS:
         raise SerError(f"{name!r} is not a protocol; known: {', '.join(PROTOCOLS)}.")
     return PROTOCOLS[name]

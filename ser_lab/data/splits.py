@@ -1,4 +1,4 @@
-"""Tables of clips, and who is trained on, developed on and tested on."""
+"""Tables of clips, and the speakers of each split."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +19,8 @@ class SpeakerSplit:
     """Speakers held out from training.
 
     Attributes:
-        test: Speakers of the test, as `corpus/speaker`.
-        development: Speakers that choose the epoch and the temperature.
+        test: Test speakers, as `corpus/speaker`.
+        development: Speakers whose clips choose the epoch and the temperature.
     """
 
     test: tuple[str, ...]
@@ -28,12 +28,12 @@ class SpeakerSplit:
 
 
 def speakers_of(corpus: str, names: Iterable[str | int]) -> tuple[str, ...]:
-    """Speakers as tables name them, `corpus/speaker`."""
+    """Return speakers as tables name them, `corpus/speaker`."""
     return tuple(f"{corpus}/{name}" for name in names)
 
 
 def ravdess_speakers(actors: Iterable[str]) -> tuple[str, ...]:
-    """Speaker names of RAVDESS actors, who speak and sing."""
+    """Return the speakers of RAVDESS actors, the same in speech and song."""
     return speakers_of("ravdess", actors)
 
 
@@ -68,20 +68,16 @@ CREMA_D_SPLIT = SpeakerSplit(
          1051, 1052, 1069, 1088, 1089),
     ),
 )  # fmt: skip
-"""Actors of CREMA-D that no model of this project is trained on."""
+"""Actors of CREMA-D held out from every model of this project."""
 
 SHIPPED_SPLIT = SpeakerSplit(
     test=ravdess_speakers(RAVDESS_FOLDS[0]), development=ravdess_speakers(RAVDESS_FOLDS[2])
 )
-"""Held out from every model that this project ships and that learns from RAVDESS."""
+"""Held out from every shipped model that is trained on RAVDESS."""
 
 
 def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
-    """Speakers held out from a shipped model that learns from some corpora.
-
-    Args:
-        corpora: Names of the corpora it learns from.
-    """
+    """Return the speakers held out from a shipped model that is trained on some corpora."""
     parts = {"ravdess": SHIPPED_SPLIT, "crema-d": CREMA_D_SPLIT}
     held_out = [split for corpus, split in parts.items() if corpus in corpora]
     return SpeakerSplit(
@@ -91,7 +87,7 @@ def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
 
 
 def is_table(data: Path) -> bool:
-    """Whether data are a user's own table, not a folder of corpora."""
+    """Return whether data are a table of recordings, not a folder of corpora."""
     return data.suffix.lower() == ".csv"
 
 
@@ -99,8 +95,8 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
     """List the clips of some corpora.
 
     Args:
-        data: Folder that holds a folder for each corpus; or a user's own table, which is
-            one corpus, as `clips_from_csv` reads it and `corpus_of` names it.
+        data: Folder that holds a folder for each corpus; or a table of recordings, which is
+            one corpus, see `clips_from_csv` and `corpus_of`.
         corpora: Names of corpora.
 
     Returns:
@@ -121,12 +117,12 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
 
 
 def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> pd.DataFrame:
-    """List the clips of some corpora and say which side each is on.
+    """List the clips of some corpora with their splits.
 
     Args:
         data: Folder that holds a folder for each corpus.
         corpora: Names of corpora.
-        split: Speakers held out; everyone else is trained on.
+        split: Speakers held out; the others are trained on.
 
     Returns:
         A table with `COLUMNS`, in the order of corpora and file names.
@@ -140,6 +136,6 @@ def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> p
         raise CorpusError(
             f"No clip of {sorted(absent)} in {data}; the split needs them for testing."
         )
-    side = dict.fromkeys(split.development, "development") | dict.fromkeys(split.test, "test")
-    table["split"] = [side.get(speaker, "train") for speaker in table["speaker"]]
+    held_out = dict.fromkeys(split.development, "development") | dict.fromkeys(split.test, "test")
+    table["split"] = table["speaker"].map(held_out).fillna("train")
     return table[list(COLUMNS)]

@@ -1,4 +1,4 @@
-"""How sure a model may say it is, found on development speakers."""
+"""Calibration: temperature and threshold of certain answers, fitted on development speakers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,41 +14,40 @@ Logits = npt.NDArray[np.floating[Any]]
 Truth = npt.NDArray[np.int64]
 
 PRECISION = 0.8
-"""Share of right answers among those that are called certain."""
+"""Required share of correct answers among the certain ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What development speakers say of a model's confidence.
+    """Calibration of a model's logits.
 
     Attributes:
-        temperature: What the logits are divided by before the softmax.
-        certainty: Which answers are certain.
+        temperature: Divisor of the logits before the softmax.
+        certainty: Threshold of certain answers.
     """
 
     temperature: float
     certainty: Certainty
 
     def probabilities(self, logits: Logits) -> Logits:
-        """Calibrated probabilities of (n_clips, n_labels) logits."""
+        """Return calibrated probabilities of (n_clips, n_labels) logits."""
         return np.asarray(softmax(logits / self.temperature, axis=1))
 
 
-def calibrate(logits: Logits, truth: Truth, *, precision: float = PRECISION) -> Calibration:
+def calibrate(logits: Logits, truth: Truth) -> Calibration:
     """Fit the temperature, then the threshold of the calibrated answers.
 
     Args:
         logits: (n_clips, n_labels) of development speakers.
         truth: (n_clips,) indices of emotions.
-        precision: Share of right answers that the certain ones have to reach.
     """
     temperature = fit_temperature(logits, truth)
     probabilities = softmax(logits / temperature, axis=1)
-    return Calibration(temperature, find_certainty(probabilities, truth, precision=precision))
+    return Calibration(temperature, find_certainty(probabilities, truth, precision=PRECISION))
 
 
 def fit_temperature(logits: Logits, truth: Truth) -> float:
-    """Temperature with the least cross-entropy.
+    """Return the temperature of least cross-entropy.
 
     Args:
         logits: (n_clips, n_labels).
@@ -65,25 +64,25 @@ def fit_temperature(logits: Logits, truth: Truth) -> float:
 
 
 def find_certainty(probabilities: Logits, truth: Truth, *, precision: float) -> Certainty:
-    """Least confidence from which the share of right answers reaches a precision.
+    """Find the least confidence from which the answers reach a precision.
 
     Args:
         probabilities: (n_clips, n_labels), calibrated.
         truth: (n_clips,) indices of emotions.
-        precision: What is asked for.
+        precision: Required share of correct answers.
 
     Returns:
-        The threshold and what it gives; a threshold of 1 where none is enough.
+        The threshold with its precision and share; a threshold of 1 where none is enough.
     """
     confidence = probabilities.max(axis=1)
-    falling = np.argsort(-confidence, kind="stable")
-    right = (probabilities.argmax(axis=1) == truth)[falling]
-    reached = np.flatnonzero(np.cumsum(right) / np.arange(1, len(right) + 1) >= precision)
+    descending = np.argsort(-confidence, kind="stable")
+    correct = (probabilities.argmax(axis=1) == truth)[descending]
+    reached = np.flatnonzero(np.cumsum(correct) / np.arange(1, len(correct) + 1) >= precision)
     if not len(reached):
         return Certainty(confidence=1.0, precision=1.0, share=0.0)
     n_certain = int(reached[-1]) + 1
     return Certainty(
-        confidence=float(confidence[falling[n_certain - 1]]),
-        precision=float(right[:n_certain].mean()),
-        share=n_certain / len(right),
+        confidence=float(confidence[descending[n_certain - 1]]),
+        precision=float(correct[:n_certain].mean()),
+        share=n_certain / len(correct),
     )

@@ -1,4 +1,4 @@
-"""Who stands on which side: nobody on two, every test clip once."""
+"""Folds: no speaker in two splits, every test clip once."""
 
 from collections import Counter
 from dataclasses import replace
@@ -163,7 +163,7 @@ def test_random_split_draws_the_papers_sizes_by_seed() -> None:
     assert set(fold.test) != set(other.test)
     assert protocol.speakers_shared
     assert "speakers shared" in protocol.title
-    with pytest.raises(CorpusError, match=r"'tess/OAF'\] on the sides train and development"):
+    with pytest.raises(CorpusError, match=r"'tess/OAF'\] in the splits train and development"):
         replace(protocol, speakers_shared=False).folds(table)
 
 

@@ -1,4 +1,4 @@
-"""Tables of clips, and that nobody stands on two sides."""
+"""Tables of clips, and that no speaker is in two splits."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ser_lab.data.splits import (
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02", "tess/YAF"))
 
 
-def test_no_speaker_stands_on_two_sides(miniature: Path) -> None:
+def test_no_speaker_is_in_two_splits(miniature: Path) -> None:
     table = tabulate_clips(miniature, ("ravdess", "tess"), SPLIT)
     assert tuple(table.columns) == COLUMNS
     assert (table.groupby("speaker")["split"].nunique() == 1).all()
