@@ -52,8 +52,8 @@ def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> N
     for command in (["init", "-q"], ["add", "."]):
         subprocess.run(["git", "-C", copy, *command], check=True)
     assert "app.py" in space_files(copy)
-    (copy / "examples" / "myself.wav").touch()
-    with pytest.raises(HubError, match=r"^examples/myself\.wav would be uploaded but is not under"):
+    (copy / "examples" / "myself.flac").touch()
+    with pytest.raises(HubError, match=r"^examples/myself\.flac would be uploaded but is not under"):
         space_files(copy)
 
 
