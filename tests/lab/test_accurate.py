@@ -76,4 +76,4 @@ def test_the_card_names_encoder_and_corpora(
     assert "curves.png" not in card
     assert "| ravdess, male | 8 |" in card
     assert "ms from file to answer" in card
-    assert "beside the encoder's 33 MB" in card
+    assert "plus the encoder's 33 MB" in card

@@ -1,12 +1,13 @@
 """The compact model from recordings to a folder that serves, on a miniature."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ser_core.model.manifest import Manifest
+from ser_core.model.manifest import Manifest, read_json
 from ser_core.predictor import Predictor
 from ser_core.whisper.spec import WIDTH, EncoderConfig
 from ser_core.whisper.weights import tensors_sha256
@@ -15,9 +16,11 @@ from ser_lab.data.splits import SpeakerSplit
 from ser_lab.ship import train_and_export
 from ser_lab.train.architectures import HeadConfig, StudentConfig
 from ser_lab.train.recipes.accurate import AccurateRecipe
+from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.recipes.compact import CompactRecipe, common_clips, mean_predictions
 from ser_lab.train.sampling import SampledTraining
 from tests.accurate import made_up_tensors, write_weights
+from tests.conftest import ROOT
 
 FEW = SampledTraining(steps=12, batch_size=8, crop=8)
 
@@ -92,3 +95,12 @@ def test_only_existing_copies_enter_the_distillation() -> None:
     assert answers[:, 0] == pytest.approx([0.2, 0.2])
     clip = np.zeros((3, 1), np.float16)
     assert common_clips([clip, clip], [clip, None]) == [clip, None]
+
+
+@pytest.mark.parametrize("recipe", [AccurateRecipe(), CompactRecipe()])
+def test_settings_keep_the_names_of_committed_records(recipe: Recipe) -> None:
+    records = sorted((ROOT / "docs" / "runs").glob(f"*/{recipe.name}/summary.json"))
+    stored = [json.loads(path.read_text())["settings"] for path in records]
+    stored.append(read_json(ROOT / "model" / recipe.name)["architecture"])
+    assert len(stored) > 1
+    assert all(settings == json.loads(json.dumps(recipe.settings)) for settings in stored)
