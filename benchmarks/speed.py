@@ -337,9 +337,9 @@ def network_cost(manifest: Any, n_frames: int) -> tuple[float, float]:
 
     import ser_core.model.layers  # noqa: F401  # a network may contain them
     from ser_core.model.manifest import HEAD
+    from ser_core.model.saved_model import NETWORK
     from ser_core.registry import BUNDLED
     from ser_core.whisper.spec import N_MELS, WIDTH
-    from ser_lab.train.export import NETWORK
 
     folder, total, weights, steps = BUNDLED / manifest.name, 0.0, 0, n_frames
     if manifest.encoder is not None:
