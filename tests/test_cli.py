@@ -21,7 +21,7 @@ from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.fetch import SOURCES
 from ser_lab.reproduce.recipes import REPRODUCTIONS
-from ser_lab.reproduce.splits import SPLITS
+from ser_lab.reproduce.splits import SPLIT_KINDS
 from ser_lab.train.recipes import RECIPES
 from tests.conftest import RATE_HZ, ROOT, make_babble, run_cli
 
@@ -157,7 +157,7 @@ def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:
     assert set(names.PROTOCOLS) == set(PROTOCOLS)
     assert set(names.RECIPES) == set(RECIPES)
     assert set(names.SYSTEMS) == set(REPRODUCTIONS)
-    assert set(names.SPLITS) == set(SPLITS)
+    assert set(names.SPLITS) == set(SPLIT_KINDS)
     assert set(names.CORPORA) == set(SOURCES)
 
 
