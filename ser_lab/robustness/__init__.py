@@ -1,6 +1,5 @@
-"""Answers under changed audio, on sounds without speech, on calm reading and across people."""
+"""Predictions under changed audio, on sounds without speech, on calm reading and across people."""
 
-from ser_lab.robustness.measure import measure_robustness
-from ser_lab.robustness.report import write_robustness
+from ser_lab.robustness.measure import measure_robustness, write_robustness
 
 __all__ = ["measure_robustness", "write_robustness"]

@@ -1,6 +1,7 @@
-"""Checks of robustness and trust, on the test speakers of a model and on sounds beside them."""
+"""Robustness and trust: checks on test speakers and other sounds, and the page with their results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_lab.data.augment import NOISE, load_noises
 from ser_lab.data.crema_d import read_actors
+from ser_lab.evaluate.records import describe_machine, write_text
 from ser_lab.evaluate.shipped import held_out_clips
 from ser_lab.metrics import calibration_bins, calibration_gap, unweighted_recall
+from ser_lab.report.figures import markdown_table
 from ser_lab.robustness.changes import RATE_HZ, Change, list_changes, list_silences
+from ser_lab.train.export import current_commit
 from ser_lab.train.speech_detector import READING
 
 MOST_CLIPS = 240
@@ -33,6 +37,16 @@ SURE_SHARE = 0.75
 """Share of the clips, the surest ones, on which selective accuracy is measured."""
 FEWEST = 100
 """Groups with fewer clips get no figure."""
+
+PAGE, RECORD = "robustness.md", "robustness.json"
+DETECTOR_RECORD = "speech.json"
+"""Rejection rates as `train-detector` writes them."""
+_TEMPLATE = Path(__file__).with_name("page.md")
+_DETECTOR_CHECKS = (
+    ("noise", "noise of other kinds", "≥ 99% refused"),
+    ("librispeech", "calm reading, other readers", "≤ 1% refused"),
+    ("test", "test clips", "≤ 1% refused"),
+)
 
 Check = dict[str, Any]
 """One check: `group`, `check`, `figures` by name, `target` in words, `met`."""
@@ -61,6 +75,67 @@ def measure_robustness(predictor: Predictor, data: Path) -> list[Check]:
         *_calm_reading(reading),
         *_people(answers, data),
     ]
+
+
+def write_robustness(checks: Mapping[str, Sequence[Check]], out: Path) -> Path:
+    """Write `robustness.md` and `robustness.json`.
+
+    Args:
+        checks: As `measure_robustness` gives them, by model.
+        out: Folder of the documents.
+
+    Returns:
+        The path of the page.
+    """
+    record = {"machine": describe_machine(), "commit": current_commit(), "models": dict(checks)}
+    write_text(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    rates = out / DETECTOR_RECORD
+    detector = json.loads(rates.read_text(encoding="utf-8")) if rates.is_file() else {}
+    write_text(out / PAGE, render_page(record, detector))
+    return out / PAGE
+
+
+def render_page(record: Mapping[str, Any], detector: Mapping[str, float]) -> str:
+    """Return the page as Markdown.
+
+    Args:
+        record: The content of `robustness.json`.
+        detector: The content of `speech.json`; without it, the page has no section on it.
+    """
+    models = record["models"]
+    targets = {(c["group"], c["check"]): c["target"] for checks in models.values() for c in checks}
+    found = {(m, c["group"], c["check"]): c for m, checks in models.items() for c in checks}
+    sections = []
+    for group in dict.fromkeys(group for group, _ in targets):
+        lines = [
+            [check, target, *(_cell(found.get((model, group, check))) for model in models)]
+            for (of, check), target in targets.items()
+            if of == group
+        ]
+        heads = ["check", "target", *(f"`{model}`" for model in models)]
+        sections.append(f"## {group}\n\n{markdown_table(heads, lines)}\n")
+    if detector:
+        lines = [[n, target, f"{detector[key]:.1%}"] for key, n, target in _DETECTOR_CHECKS]
+        table = markdown_table(["check", "target", "refused"], lines)
+        sections.append(f"## Speech or not, unseen\n\n{table}\n")
+    met = "; ".join(
+        f"`{model}` meets {sum(check['met'] for check in checks)} of {len(checks)}"
+        for model, checks in models.items()
+    )
+    return _TEMPLATE.read_text(encoding="utf-8").format(
+        commit=record["commit"], clips=MOST_CLIPS, met=met, sections="\n".join(sections)
+    )
+
+
+def _cell(check: Check | None) -> str:
+    if check is None:
+        return "not measured"
+    figures = ", ".join(f"{name} {_figure(name, x)}" for name, x in check["figures"].items())
+    return f"{'met' if check['met'] else '**missed**'}: {figures}"
+
+
+def _figure(name: str, value: float) -> str:
+    return {"clips": f"{value:.0f}", "ECE": f"{value:.3f}"}.get(name, f"{value:.1%}")
 
 
 def _load(path: Path) -> Waveform:

@@ -15,7 +15,7 @@ from ser_core.model.manifest import Manifest
 from ser_core.prediction import Prediction
 from ser_lab.robustness import measure_robustness, write_robustness
 from ser_lab.robustness.changes import RATE_HZ, list_changes, list_silences
-from ser_lab.robustness.report import render_page
+from ser_lab.robustness.measure import render_page
 from tests.conftest import ROOT, make_babble, needs_ffmpeg
 
 N = len(LABELS)
