@@ -1,4 +1,4 @@
-"""Predictions under changed audio, on sounds without speech, on calm reading and across people."""
+"""Predictions under changed audio, without speech, on calm reading and across people."""
 
 from ser_lab.robustness.measure import measure_robustness, write_robustness
 

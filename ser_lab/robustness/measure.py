@@ -1,4 +1,4 @@
-"""Robustness and trust: checks on test speakers and other sounds, and the page with their results."""
+"""Robustness and trust: checks on test speakers and other sounds, and the page of results."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
