@@ -1,4 +1,4 @@
-"""The corpora by name, each in a module of its own."""
+"""The corpora by name, one module each."""
 
 from pathlib import Path
 
@@ -17,14 +17,13 @@ CORPORA: dict[str, Corpus] = {
 
 
 def read_emotion(path: Path) -> str | None:
-    """The emotion that a file's name tells, whichever corpus it follows.
+    """Return the emotion in a file name that follows any of the corpora.
 
     Args:
-        path: The file's name, with the folder above it where SAVEE's speakers stand there.
+        path: File name, with the folder above it, which is the speaker in SAVEE.
 
     Returns:
-        One of `ser_core.labels.LABELS`; None for any other name, and for an emotion that has
-        no counterpart among them.
+        One of `ser_core.labels.LABELS`; None for any other name or emotion.
     """
     for corpus in CORPORA.values():
         parts = corpus.parse(corpus.clip_name(path))

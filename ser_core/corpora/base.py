@@ -1,7 +1,9 @@
-"""What every corpus loader says: where its clips come from and what their names mean."""
+"""The description of a corpus: where its clips come from and what their file names mean."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -14,13 +16,13 @@ Sex = Literal["female", "male", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class NameParts:
-    """What a file name tells, in the publisher's own codes.
+    """The parts of a file name, in the publisher's codes.
 
     Attributes:
         speaker: Speaker within the corpus.
         sex: Sex of the speaker as the publisher gives it.
         emotion_code: The publisher's code for the emotion.
-        intensity: `normal`, `strong` or what else the publisher says; may be empty.
+        intensity: Such as `normal` or `strong`; may be empty.
         statement: Which sentence is spoken.
     """
 
@@ -38,7 +40,7 @@ class Clip:
     Attributes:
         path: The file.
         corpus: Name of the corpus.
-        speaker: `pool/speaker`, one person over all corpora; see `Corpus.speakers`.
+        speaker: `pool/speaker`, unique over all corpora; see `Corpus.speakers`.
         sex: Sex of the speaker.
         emotion: One of `ser_core.labels.LABELS`.
         intensity: As in `NameParts`.
@@ -60,16 +62,11 @@ class Archive:
 
     Attributes:
         url: Where it is.
-        md5: Its MD5 as the publisher states it, in hexadecimal digits.
+        md5: MD5 that the publisher states, in hexadecimal digits.
     """
 
     url: str
     md5: str
-
-
-def file_stem(path: Path) -> str:
-    """File name without its suffix: what most publishers put all parts into."""
-    return path.stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +79,18 @@ class Corpus:
         source: Where the publisher keeps it.
         licence: SPDX identifier of its licence.
         citation: Whom to cite.
-        folders: Folder names, below the data folder, that it is known under; where a
-            clip lies in several, the earlier folder wins.
-        n_clips: How many the publisher has, those of dropped emotions too.
-        emotions: The publisher's codes, mapped onto ours.
-        parse: Clip name to its parts; None if it is no clip of this corpus.
+        folders: Its possible folders below the data folder; where a clip is in several,
+            the earlier folder is used.
+        n_clips: Number of clips published, those of dropped emotions included.
+        emotions: The publisher's codes, mapped to `ser_core.labels.LABELS`.
+        pattern: Matches the clip names of this corpus.
+        parse_name: Maps such a match to the parts of the name.
         dropped: The publisher's codes that have no counterpart, with the reason.
-        speakers: Pool that speaker names are unique in; the corpus's own name where
-            empty. Two corpora recorded with the same people share one, so that nobody
-            is trained on under one name and tested on under another.
+        speakers: Pool in which speaker names are unique; the corpus's name if empty. Two
+            corpora recorded with the same people share one, so that no speaker is in the
+            training split under one name and in the test split under another.
         archives: Downloads whose checksum the publisher states.
-        clip_name: A file's clip name, what `parse` reads.
+        clip_name: Maps a path to the clip name that `pattern` matches.
     """
 
     name: str
@@ -103,14 +101,20 @@ class Corpus:
     folders: tuple[str, ...]
     n_clips: int
     emotions: Mapping[str, str]
-    parse: Callable[[str], NameParts | None]
+    pattern: re.Pattern[str]
+    parse_name: Callable[[re.Match[str]], NameParts]
     dropped: Mapping[str, str] = field(default_factory=dict)
     speakers: str = ""
     archives: tuple[Archive, ...] = ()
-    clip_name: Callable[[Path], str] = file_stem
+    clip_name: Callable[[Path], str] = attrgetter("stem")
+
+    def parse(self, name: str) -> NameParts | None:
+        """Return the parts of a clip name; None if it is no clip of this corpus."""
+        match = self.pattern.fullmatch(name)
+        return match and self.parse_name(match)
 
     def is_present(self, data: Path) -> bool:
-        """Whether the data folder holds this corpus under one of its names."""
+        """Return whether the data folder has this corpus under one of its folder names."""
         return bool(self._roots(data))
 
     def find_clips(self, data: Path) -> list[Clip]:
@@ -120,12 +124,12 @@ class Corpus:
             data: Folder that holds a folder for each corpus.
 
         Returns:
-            The clips sorted by name; a name that stands twice, as in some re-packed
-            downloads, counts once, and the first by folder and path is taken.
+            The clips sorted by name; a name found twice, as in some re-packed downloads,
+            counts once, with the first path by folder and name.
 
         Raises:
-            MissingCorpusError: The corpus is not there, or none of its files is a clip of it.
-            CorpusError: A name has an emotion code that the corpus does not know.
+            MissingCorpusError: There is no folder of the corpus, or no clip in it.
+            CorpusError: A name has an emotion code that the corpus does not have.
         """
         if not self.is_present(data):
             raise MissingCorpusError(
@@ -142,13 +146,13 @@ class Corpus:
         return clips
 
     def find_files(self, data: Path) -> dict[str, Path]:
-        """Find every file that is named as one of this corpus, those of dropped emotions too.
+        """Find every file named like a clip of this corpus, those of dropped emotions included.
 
         Args:
             data: Folder that holds a folder for each corpus.
 
         Returns:
-            Paths by clip name, as in `find_clips`; empty where the corpus is not there.
+            Paths by clip name, as in `find_clips`; empty where the corpus is missing.
         """
         return {name: path for name, path in self._sound_files(data).items() if self.parse(name)}
 

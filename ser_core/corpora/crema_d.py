@@ -18,18 +18,8 @@ _WOMEN = frozenset({
 """Actresses, from the publisher's VideoDemographics.csv."""
 
 
-def parse_name(stem: str) -> NameParts | None:
-    """Read a name such as `1001_DFA_ANG_XX`.
-
-    Args:
-        stem: File name without its suffix.
-
-    Returns:
-        Its parts; None for any other file.
-    """
-    match = _NAME.fullmatch(stem)
-    if match is None:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `1001_DFA_ANG_XX`."""
     return NameParts(
         speaker=match["actor"],
         sex="female" if int(match["actor"]) in _WOMEN else "male",
@@ -49,7 +39,7 @@ CREMA_D = Corpus(
         "Crowd-sourced Emotional Multimodal Actors Dataset. IEEE Transactions on Affective "
         "Computing 5(4): 377-390."
     ),
-    # AudioWAV before the rest: the same clips lie beside it as MP3.
+    # AudioWAV before the rest: the publisher has the same clips as MP3.
     folders=("crema_d/AudioWAV", "crema_d", "CREMA-D/AudioWAV", "CREMA-D", "AudioWAV"),
     n_clips=7_442,
     emotions={
@@ -60,5 +50,6 @@ CREMA_D = Corpus(
         "NEU": "neutral",
         "SAD": "sad",
     },
-    parse=parse_name,
+    pattern=_NAME,
+    parse_name=parse_name,
 )

@@ -8,18 +8,8 @@ _NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[A-Z])(?P<ve
 _WOMEN = frozenset({"08", "09", "13", "14", "16"})
 
 
-def parse_name(stem: str) -> NameParts | None:
-    """Read a name such as `03a01Fa`.
-
-    Args:
-        stem: File name without its suffix.
-
-    Returns:
-        Its parts; None for any other file.
-    """
-    match = _NAME.fullmatch(stem)
-    if match is None:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `03a01Fa`."""
     return NameParts(
         speaker=match["speaker"],
         sex="female" if match["speaker"] in _WOMEN else "male",
@@ -48,7 +38,8 @@ EMO_DB = Corpus(
         "T": "sad",
         "N": "neutral",
     },
-    parse=parse_name,
+    pattern=_NAME,
+    parse_name=parse_name,
     dropped={"L": "boredom has no counterpart among the eight"},
     archives=(
         Archive(

@@ -10,18 +10,8 @@ _NAME = re.compile(
 _SECONDARY = "a secondary emotion of the publisher, without counterpart among the eight"
 
 
-def parse_name(stem: str) -> NameParts | None:
-    """Read a name such as `male1_angry_1a_1`.
-
-    Args:
-        stem: File name without its suffix.
-
-    Returns:
-        Its parts; None for any other file.
-    """
-    match = _NAME.fullmatch(stem)
-    if match is None:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `male1_angry_1a_1`."""
     return NameParts(
         speaker=match["speaker"],
         sex="female" if match["sex"] == "female" else "male",
@@ -48,7 +38,8 @@ JL_CORPUS = Corpus(
         "neutral": "neutral",
         "sad": "sad",
     },
-    parse=parse_name,
+    pattern=_NAME,
+    parse_name=parse_name,
     dropped={
         "excited": "the publisher sets it apart from happy, and the eight have one of the two",
         "anxious": "a secondary emotion of the publisher; unease, which is less than fearful",

@@ -1,32 +1,21 @@
-"""RAVDESS song: 23 of the RAVDESS actors sing the two sentences, six emotions, 1,012 clips."""
+"""RAVDESS: 24 actors, two sentences; 1,440 spoken clips of eight emotions, 1,012 sung of six."""
 
 import re
 from dataclasses import replace
-from functools import partial
 
 from ser_core.corpora.base import Archive, Corpus, NameParts
 
-_NAME = re.compile(
-    r"03-(?P<channel>0[12])-(?P<emotion>\d\d)-(?P<intensity>0[12])"
-    r"-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>0[1-9]|1\d|2[0-4])"
+_FIELDS = (
+    r"-(?P<emotion>\d\d)-(?P<intensity>0[12])-(?P<statement>0[12])-0[12]"
+    r"-(?P<actor>0[1-9]|1\d|2[0-4])"
 )
+_SPEECH, _SONG = re.compile("03-01" + _FIELDS), re.compile("03-02" + _FIELDS)
 _INTENSITIES = {"01": "normal", "02": "strong"}
 _STATEMENTS = {"01": "kids", "02": "dogs"}
 
 
-def parse_fields(stem: str, *, channel: str) -> NameParts | None:
-    """Read a name such as `03-01-05-02-01-01-12`: sound alone, speech, angry, strong.
-
-    Args:
-        stem: File name without its suffix.
-        channel: `01` for speech, `02` for song.
-
-    Returns:
-        Its parts; None for the other channel, video or any other file.
-    """
-    match = _NAME.fullmatch(stem)
-    if match is None or match["channel"] != channel:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `03-01-05-02-01-01-12`, angry and strong speech."""
     return NameParts(
         speaker=match["actor"],
         sex="male" if int(match["actor"]) % 2 else "female",
@@ -57,7 +46,8 @@ RAVDESS = Corpus(
         "07": "disgust",
         "08": "surprised",
     },
-    parse=partial(parse_fields, channel="01"),
+    pattern=_SPEECH,
+    parse_name=parse_name,
     archives=(
         Archive(
             url="https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
@@ -66,9 +56,6 @@ RAVDESS = Corpus(
     ),
 )
 
-
-_SUNG = ("01", "02", "03", "04", "05", "06")
-
 RAVDESS_SONG = replace(
     RAVDESS,
     name="ravdess-song",
@@ -76,8 +63,8 @@ RAVDESS_SONG = replace(
     # The two archives unpack into the same Actor_01 to Actor_24, so song may lie among speech.
     folders=("ravdess_song", "RAVDESS_song", "Audio_Song_Actors_01-24", *RAVDESS.folders),
     n_clips=1_012,
-    emotions={code: RAVDESS.emotions[code] for code in _SUNG},
-    parse=partial(parse_fields, channel="02"),
+    emotions={code: RAVDESS.emotions[code] for code in ("01", "02", "03", "04", "05", "06")},
+    pattern=_SONG,
     speakers="ravdess",
     archives=(
         Archive(

@@ -6,42 +6,24 @@ from pathlib import Path
 from ser_core.corpora.base import Corpus, NameParts
 
 _NAME = re.compile(r"(?P<speaker>DC|JE|JK|KL)_(?P<emotion>[a-z]{1,2})(?P<sentence>\d\d)")
-_SPEAKERS = frozenset({"DC", "JE", "JK", "KL"})
 
 
 def name_with_speaker(path: Path) -> str:
-    """Clip name with the speaker in it, who is a folder in the publisher's layout.
-
-    Args:
-        path: Such as `AudioData/DC/a01.wav`, or `DC_a01.wav` of the flat layout.
-
-    Returns:
-        `DC_a01` for both.
-    """
+    """Return `DC_a01` for `AudioData/DC/a01.wav`, the publisher's layout, and for `DC_a01.wav`."""
     speaker = path.parent.name
-    if speaker in _SPEAKERS and not path.stem.startswith(speaker):
+    if speaker in ("DC", "JE", "JK", "KL") and not path.stem.startswith(speaker):
         return f"{speaker}_{path.stem}"
     return path.stem
 
 
-def parse_name(name: str) -> NameParts | None:
-    """Read a name such as `DC_a01`.
-
-    Args:
-        name: Speaker, emotion and sentence.
-
-    Returns:
-        Its parts; None for any other file.
-    """
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `DC_a01`."""
     return NameParts(
         speaker=match["speaker"],
         sex="male",
         emotion_code=match["emotion"],
         intensity="",
-        statement=match["emotion"] + match["sentence"],  # counted anew for each emotion
+        statement=match["emotion"] + match["sentence"],  # numbered within each emotion
     )
 
 
@@ -65,6 +47,7 @@ SAVEE = Corpus(
         "sa": "sad",
         "su": "surprised",
     },
-    parse=parse_name,
+    pattern=_NAME,
+    parse_name=parse_name,
     clip_name=name_with_speaker,
 )

@@ -5,23 +5,12 @@ import re
 from ser_core.corpora.base import Corpus, NameParts
 
 _NAME = re.compile(r"(?P<actor>OAF?|YAF)_(?P<word>[a-z]+)_(?P<emotion>[a-z]+)")
-_ACTORS = {"OAF": "OAF", "OA": "OAF", "YAF": "YAF"}  # the publisher has one OA_bite_neutral
 
 
-def parse_name(stem: str) -> NameParts | None:
-    """Read a name such as `OAF_back_angry`.
-
-    Args:
-        stem: File name without its suffix.
-
-    Returns:
-        Its parts; None for any other file.
-    """
-    match = _NAME.fullmatch(stem)
-    if match is None:
-        return None
+def parse_name(match: re.Match[str]) -> NameParts:
+    """Return the parts of a name such as `OAF_back_angry`."""
     return NameParts(
-        speaker=_ACTORS[match["actor"]],
+        speaker="YAF" if match["actor"] == "YAF" else "OAF",  # one file is OA_bite_neutral
         sex="female",
         emotion_code=match["emotion"],
         intensity="",
@@ -49,5 +38,6 @@ TESS = Corpus(
         "disgust": "disgust",
         "ps": "surprised",
     },
-    parse=parse_name,
+    pattern=_NAME,
+    parse_name=parse_name,
 )
