@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 # A process a core, with one thread and up to 2 GB each; a module's tests stay together.
 PYTEST := OMP_NUM_THREADS=1 MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest \
-	-n logical --maxprocesses 4 --dist loadgroup
+	-n logical --maxprocesses 4
 
 .PHONY: run test test-all bench load score-bench fuzz lint audit format train evaluate report \
         release docs pictures examples clean

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
+from xdist.scheduler import LoadFileScheduling
 
 from ser_core.cli import app
 from ser_core.predictor import Predictor
@@ -40,20 +41,29 @@ def data_folder() -> Path:
     return (ROOT / os.environ.get("MOODMIRROR_DATA", "../shared/data")).resolve()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module in one process; leave out what needs absent recordings.
-
-    The browser's tests are one group, so that one process runs app and Chromium. In CI the
-    recordings must be there.
-    """
-    has_data = data_folder().is_dir() or IN_CI
+    """Leave out what needs recordings where there are none, except in CI, where it must run."""
+    if data_folder().is_dir() or IN_CI:
+        return
     reason = f"no recordings in {data_folder()}; set MOODMIRROR_DATA"
     for item in items:
-        in_browser = item.path.parent.name == "browser"
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else item.path.name))
-        if "needs_data" in item.keywords and not has_data:
+        if "needs_data" in item.keywords:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+class ModuleScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Run the tests of a module in one process, and all browser tests in one.
+
+    So app and Chromium start once.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = str(super()._split_scope(nodeid))
+        return "browser" if "/browser/" in module else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ModuleScheduling:
+    return ModuleScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
