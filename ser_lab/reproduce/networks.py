@@ -1,13 +1,13 @@
-"""The papers' networks, as plans that name layers and sizes.
+"""The papers' networks: input layers, hidden layers, and the logits over them.
 
-A plan connects what a `fronts` front makes of a clip to one hidden vector; the logits are
-laid over it by `build_core`, alike for all.
+`PaddedFrames` and `MeanFrames` are input layers, from (n_clips, n_frames, n_columns) frames to
+arrays of one shape. The plans connect these to one hidden vector a clip; `build_core` adds logits.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,41 +19,25 @@ from ser_lab.metrics import Floats
 from ser_lab.train.architectures import stack_lstms
 
 BATCH = 256
-"""Clips prepared at once."""
+"""Clips per forward pass outside training."""
 FULL_SCALE_DB = 20 * math.log10(32_768)
-"""How much louder 16-bit integers are than the same samples within ±1."""
-
-
-class Front(Protocol):
-    """From frames of any number to an array of one shape."""
-
-    def connect(self, frames: Any, mask: Any, columns: Sequence[str]) -> Any:
-        """Connect the layers.
-
-        Args:
-            frames: (n_clips, n_frames, n_columns), symbolic.
-            mask: (n_clips, n_frames, 1), 1 for a real frame and 0 for padding, symbolic.
-            columns: Their names.
-
-        Returns:
-            (n_clips, ...) of one shape, symbolic.
-        """
+"""Level of 16-bit integers relative to the same samples within ±1."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaddedFrames:
-    """Every clip as long as the longest, in the scale of 16-bit integers, which the papers had.
+    """Frames padded with zeros or cut to one length, in the papers' scale of 16-bit integers.
 
     Attributes:
-        n_frames: Frames that come out: zeros after a shorter clip, and a longer one is cut.
+        n_frames: Length of the output.
     """
 
     n_frames: int
 
     def connect(self, frames: Any, mask: Any, columns: Sequence[str]) -> Any:
-        """See `Front`."""
+        """Return symbolic arrays of one shape; `mask` (n_clips, n_frames, 1) is 0 for padding."""
         scale = [32_768.0 if name == "rms" else 1.0 for name in columns]
-        # Louder by some decibels in each band alike, the cosine transform moves its first term.
+        # A gain common to all bands shifts the first term of the cosine transform alone.
         shift = FULL_SCALE_DB * math.sqrt(N_MFCC_MELS)
         offset = [shift if name == "mfcc_0" else 0.0 for name in columns]
         frames = layers.Rescaling(scale, offset)(frames) * mask
@@ -62,16 +46,16 @@ class PaddedFrames:
 
 @dataclass(frozen=True, slots=True)
 class MeanFrames:
-    """Every clip as the mean of its frames; mel bands as power, as librosa gives them.
+    """Mean over the frames of a clip; mel bands as power, as in librosa.
 
     Attributes:
-        only: Columns that are kept begin with it.
+        only: Prefix of the columns to keep.
     """
 
     only: str = ""
 
     def connect(self, frames: Any, mask: Any, columns: Sequence[str]) -> Any:
-        """See `Front`."""
+        """Return symbolic arrays of one shape; `mask` (n_clips, n_frames, 1) is 0 for padding."""
         kept = [i for i, name in enumerate(columns) if name.startswith(self.only)]
         columns, frames = columns[kept[0] :][: len(kept)], frames[:, :, kept[0] : kept[-1] + 1]
         is_mel = np.array([name.startswith("log_mel") for name in columns])
@@ -80,13 +64,11 @@ class MeanFrames:
         return ops.sum(frames * mask, axis=1) / ops.sum(mask, axis=1)
 
 
-def build_input_layers(front: Front, columns: Sequence[str]) -> keras.Model:
-    """A model from `features` (n_clips, n_frames, n_columns) and `n_frames` to prepared clips.
+Front = PaddedFrames | MeanFrames
 
-    Args:
-        front: What it does.
-        columns: Names of the columns.
-    """
+
+def build_input_layers(front: Front, columns: Sequence[str]) -> keras.Model:
+    """Return a model from `features` (n_clips, n_frames, n_columns) and `n_frames` to `front`."""
     features = keras.Input((None, len(columns)), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")
     mask = ops.cast(FrameMask()(features, n_frames), "float32")[:, :, None]
@@ -95,11 +77,7 @@ def build_input_layers(front: Front, columns: Sequence[str]) -> keras.Model:
 
 
 def prepare(front: keras.Model, clips: Sequence[Features]) -> Floats:
-    """Run a front over many clips.
-
-    Args:
-        front: As `build_input_layers` makes it.
-        clips: One (n_frames, n_columns) array a clip.
+    """Apply the model of `build_input_layers` to clips (n_frames, n_columns), in batches.
 
     Returns:
         (n_clips, ...) float32.
@@ -112,52 +90,38 @@ def prepare(front: keras.Model, clips: Sequence[Features]) -> Floats:
 
 
 def join(front: keras.Model, core: keras.Model) -> keras.Model:
-    """The whole network, from frames to logits, as `ser_lab.train.export` takes it."""
+    """Return the whole network, from frames to logits, for `ser_lab.train.export`."""
     inputs = [keras.Input(i.shape[1:], dtype=i.dtype, name=i.name) for i in front.inputs]
     return keras.Model(inputs, core(front(inputs)), name="reproduction")
 
 
-class Plan(Protocol):
-    """A network between a front and the logits."""
-
-    def connect(self, prepared: Any) -> Any:
-        """Connect the layers.
-
-        Args:
-            prepared: (n_clips, n_frames, n_columns) or (n_clips, n_columns), symbolic.
-
-        Returns:
-            (n_clips, n_hidden), symbolic.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class FrameLstm:
-    """LSTM layers over frames, without mask; both ways, all steps are kept and flattened.
+    """LSTM layers over frames, without mask; if bidirectional, all steps are flattened.
 
     Attributes:
         units: Width of each layer.
-        bidirectional: Whether each layer reads both ways.
+        bidirectional: Whether each layer is bidirectional.
     """
 
     units: tuple[int, ...] = (64, 64)
     bidirectional: bool = False
 
     def connect(self, prepared: Any) -> Any:
-        """See `Plan`."""
+        """Return hidden vectors (n_clips, n_hidden) of symbolic input-layer outputs."""
         hidden = stack_lstms(prepared, self.units, bidirectional=self.bidirectional)
         return layers.Flatten()(hidden) if self.bidirectional else hidden
 
 
 @dataclass(frozen=True, slots=True)
 class ScalarLstm:
-    """LSTM layers that read the mean of each column as one step of a sequence.
+    """LSTM layers over the column means as a sequence of scalars.
 
     Attributes:
         units: Width of each LSTM layer.
         dense: Width of each dense layer after them.
-        dropout: Share of each layer's outputs that training hides.
-        l2: Weight of the squared kernels in the loss.
+        dropout: Dropout rate of each layer.
+        l2: L2 penalty of the kernels.
     """
 
     units: tuple[int, ...]
@@ -166,7 +130,7 @@ class ScalarLstm:
     l2: float = 0.0
 
     def connect(self, prepared: Any) -> Any:
-        """See `Plan`."""
+        """Return hidden vectors (n_clips, n_hidden) of symbolic input-layer outputs."""
         penalty = keras.regularizers.L2(self.l2) if self.l2 else None
         hidden = layers.Reshape((prepared.shape[1], 1))(prepared)
         hidden = stack_lstms(hidden, self.units, dropout=self.dropout, kernel_regularizer=penalty)
@@ -178,10 +142,10 @@ class ScalarLstm:
 
 @dataclass(frozen=True, slots=True)
 class TwoBranchCnn:
-    """Convolutions over the mel means and over the MFCC means, side by side, then dense layers.
+    """Parallel convolutions over the mel means and the MFCC means, then dense layers.
 
     Attributes:
-        n_mels: How many of the columns, the first ones, are mel bands.
+        n_mels: Number of mel bands, which are the first columns.
         filters: Channels of each convolution.
         dense: Width of each dense layer.
     """
@@ -191,7 +155,7 @@ class TwoBranchCnn:
     dense: tuple[int, ...] = (700, 150, 50)
 
     def connect(self, prepared: Any) -> Any:
-        """See `Plan`."""
+        """Return hidden vectors (n_clips, n_hidden) of symbolic input-layer outputs."""
         mel, mfcc = _branches(prepared, self.n_mels)
         mel = layers.Conv1D(self.filters, 5, strides=3, activation="relu")(mel)
         mel = layers.MaxPooling1D(4, strides=2)(mel)
@@ -208,10 +172,10 @@ class TwoBranchCnn:
 
 @dataclass(frozen=True, slots=True)
 class DualRnn:
-    """Plain recurrent layers over the mel means and over the MFCC means, then a dense layer.
+    """Parallel simple RNN over the mel means and the MFCC means, then a dense layer.
 
     Attributes:
-        n_mels: How many of the columns, the first ones, are mel bands.
+        n_mels: Number of mel bands, which are the first columns.
         units: Width of each recurrent layer.
         dense: Width of the dense layer.
     """
@@ -221,7 +185,7 @@ class DualRnn:
     dense: int = 64
 
     def connect(self, prepared: Any) -> Any:
-        """See `Plan`."""
+        """Return hidden vectors (n_clips, n_hidden) of symbolic input-layer outputs."""
         ends = []
         for hidden in _branches(prepared, self.n_mels):
             for i, units in enumerate(self.units):
@@ -233,27 +197,30 @@ class DualRnn:
 
 @dataclass(frozen=True, slots=True)
 class LinearSvm:
-    """No layer of its own: the logits are the distances from a linear SVM's planes."""
+    """No hidden layer: the logits are the decision function of a linear SVM."""
 
     def connect(self, prepared: Any) -> Any:
-        """See `Plan`."""
+        """Return hidden vectors (n_clips, n_hidden) of symbolic input-layer outputs."""
         return prepared
 
 
 def _branches(means: Any, n_mels: int) -> tuple[Any, Any]:
-    """The mel means and the MFCC means, each as a sequence of scalars."""
+    """Return the mel means and the MFCC means, each (n_clips, n_columns, 1)."""
     scalars = layers.Reshape((means.shape[1], 1))(means)
     return scalars[:, :n_mels], scalars[:, n_mels:]
 
 
+Plan = FrameLstm | ScalarLstm | TwoBranchCnn | DualRnn | LinearSvm
+
+
 def build_core(plan: Plan, prepared: Floats, *, n_labels: int, standardise: bool) -> keras.Model:
-    """Build the part of a network that learns.
+    """Build the trainable part of a network.
 
     Args:
-        plan: Its layers.
-        prepared: The training clips as the front gives them, for shapes and statistics.
-        n_labels: How many emotions.
-        standardise: Whether each column is brought to mean 0 and deviation 1 first.
+        plan: Its hidden layers.
+        prepared: Training clips as `prepare` returns them, for shapes and statistics.
+        n_labels: Number of emotions.
+        standardise: Whether columns are standardised to mean 0 and standard deviation 1.
 
     Returns:
         A model from prepared clips to logits (n_clips, n_labels).

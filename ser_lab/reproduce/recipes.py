@@ -1,4 +1,4 @@
-"""What each paper did, as far as it says so: one frozen recipe a system and variant."""
+"""The papers' systems as far as they are described: one frozen recipe per system and variant."""
 
 import zlib
 from dataclasses import asdict, dataclass, field, replace
@@ -23,16 +23,24 @@ from ser_lab.reproduce.networks import (
     TwoBranchCnn,
 )
 
+CopyPlace = Literal["none", "after", "before"]
+"""Whether augmented copies are made, and whether after or before the test split is sampled."""
+FOUR = ("ravdess", "tess", "crema-d", "savee")
+COMMON_FIVE = ("happy", "sad", "angry", "fearful", "disgust")
+"""The emotions that one paper used from four corpora."""
+LONGEST_S = 173_056 / 48_000
+"""The paper's padded length at RAVDESS's own rate: 3.6 s, its longest trimmed clip."""
+
 
 @dataclass(frozen=True, slots=True)
 class CopySettings:
-    """One kind of copy; the paper names the kinds, the sizes are those of common notebooks.
+    """One kind of augmentation; the kinds are the paper's, the sizes those of common notebooks.
 
     Attributes:
-        kind: What is changed.
-        noise_share: Most noise, as a share of the clip's peak.
-        semitones: How far the pitch goes up.
-        rate: Factor of the tempo, the pitch staying.
+        kind: Noise, pitch shift or time stretch.
+        noise_share: Highest noise amplitude, relative to the clip's peak.
+        semitones: Pitch shift.
+        rate: Tempo factor; the pitch is kept.
     """
 
     kind: Literal["noise", "pitch", "time"]
@@ -43,19 +51,12 @@ class CopySettings:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Makes one kind of copy; see `ser_lab.data.feature_store.Change`.
-
-    Attributes:
-        settings: What is changed, and by how much.
-    """
+    """One augmentation as a `ser_lab.data.feature_store.Change`."""
 
     settings: CopySettings
 
     def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:
-        """Change a clip; the same name gives the same change.
-
-        Source: librosa.effects.
-        """
+        """Return an augmented clip; the noise is seeded with the name."""
         settings = self.settings
         match settings.kind:
             case "noise":
@@ -75,25 +76,15 @@ COPIES = tuple(Copy(CopySettings(kind)) for kind in ("noise", "pitch", "time"))
 """The three copies that one paper made of each clip."""
 
 
-CopyPlace = Literal["none", "after", "before"]
-"""Whether copies are made, and whether after or before clips are drawn for the test."""
-
-FOUR = ("ravdess", "tess", "crema-d", "savee")
-COMMON_FIVE = ("happy", "sad", "angry", "fearful", "disgust")
-"""The emotions that one paper took from four corpora."""
-LONGEST_S = 173_056 / 48_000
-"""The paper's padded length at RAVDESS's own rate: 3.6 s, its longest trimmed clip."""
-
-
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a network is trained.
+    """Training settings of a network.
 
     Attributes:
-        optimiser: Keras's name of it, with its own step.
-        batch_size: Clips a step.
-        epochs: Most passes over the training clips.
-        patience: Passes without a better development accuracy before the end.
+        optimiser: Keras name of the optimiser, at its default learning rate.
+        batch_size: Clips per step.
+        epochs: Maximum number of epochs.
+        patience: Epochs without a better development accuracy before early stopping.
     """
 
     optimiser: str
@@ -104,12 +95,12 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class RandomSplit:
-    """How the paper drew clips at random.
+    """Random split of a paper.
 
     Attributes:
-        shares: Clips trained on, developed on and tested on, in proportion.
-        most: Clips that are drawn at most.
-        stratified: Whether each side has each emotion in proportion.
+        shares: Proportions of the training, development and test splits.
+        most: Maximum number of clips sampled.
+        stratified: Whether the emotions have the same proportions in each split.
     """
 
     shares: tuple[int, int, int] = (70, 15, 15)
@@ -123,18 +114,18 @@ class Reproduction:
 
     Attributes:
         family: Name on the command line.
-        corpora: Corpora that it learns from.
-        pipeline: Settings of the path from file to frames.
-        front: What becomes of the frames.
-        plan: The network.
-        schedule: How it is trained; None for what needs no epochs.
-        variant: What sets it apart within its family; may be empty.
-        labels: Emotions that it knows.
-        balanced: Whether each emotion has as many clips as the rarest.
+        corpora: Corpora of the training, development and test splits.
+        pipeline: Settings from file to frames.
+        front: Input layers.
+        plan: Hidden layers.
+        schedule: Training settings; None for the SVM.
+        variant: Name within its family; may be empty.
+        labels: Emotions.
+        balanced: Whether each emotion is reduced to the number of clips of the rarest.
         standardise: Whether columns are scaled by their training statistics.
         random: The paper's split.
-        copies: Whether copies are made, and when.
-        unseen: Corpora that it is tried on though it never learned from them.
+        copies: Whether augmented copies are made, and when.
+        unseen: Further corpora for the test alone.
     """
 
     family: str
@@ -153,12 +144,12 @@ class Reproduction:
 
     @property
     def name(self) -> str:
-        """Family and variant, part of a file name."""
+        """Family and variant, as used in file names."""
         return f"{self.family}-{self.variant}" if self.variant else self.family
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All of it as JSON types."""
+        """The recipe as JSON types."""
         settings = asdict(self)
         for part in ("front", "plan"):
             settings[part] = {"kind": type(getattr(self, part)).__name__} | settings[part]
@@ -168,21 +159,21 @@ class Reproduction:
 
 
 _WHOLE_BAND = FeatureConfig(fmin_hz=0.0, fmax_hz=8_000.0)
-"""librosa's own band at 16 kHz."""
-_SPOKEN = PipelineConfig(
+"""librosa's default band at 16 kHz."""
+_TRIMMED = PipelineConfig(
     preprocess=PreprocessConfig(remove_dc=False, noise_reduction=True),
     features=_WHOLE_BAND,
     windows=WindowConfig(window_s=LONGEST_S, hop_s=LONGEST_S / 2),
 )
 """Peak at full scale, trimmed at 30 dB, noise reduced; RMS, ZCR and 13 MFCC."""
 _AS_RECORDED = PreprocessConfig(remove_dc=False, level="none", trim=False)
-"""The clip as the file has it."""
-_FRAMES_PER_S = _SPOKEN.audio.sample_rate_hz / _SPOKEN.features.hop_length
+"""The unchanged waveform of the file."""
+_FRAMES_PER_S = _TRIMMED.audio.sample_rate_hz / _TRIMMED.features.hop_length
 
 _LSTM = Reproduction(
     family="lstm",
     corpora=("ravdess", "tess"),
-    pipeline=_SPOKEN,
+    pipeline=_TRIMMED,
     front=PaddedFrames(round(LONGEST_S * _FRAMES_PER_S)),
     plan=FrameLstm((64, 64)),
     schedule=Schedule("rmsprop", batch_size=23, epochs=100),
@@ -256,14 +247,14 @@ REPRODUCTIONS: dict[str, tuple[Reproduction, ...]] = {
     family: tuple(recipe for recipe in _ALL if recipe.family == family)
     for family in dict.fromkeys(recipe.family for recipe in _ALL)
 }
-"""The variants of each system by its name."""
+"""Variants of each system by family name."""
 
 
 def find_reproductions(family: str, variant: str | None = None) -> tuple[Reproduction, ...]:
-    """Look a system up, all its variants or one.
+    """Return all variants of a system, or one.
 
     Raises:
-        SerError: There is none of that name.
+        SerError: The family or the variant is unknown.
     """
     if family not in REPRODUCTIONS:
         raise SerError(f"{family!r} is not a reproduction; known: {', '.join(REPRODUCTIONS)}.")

@@ -1,4 +1,4 @@
-"""The runs of one recipe, by both splits."""
+"""Records of reproduction runs, and the two splits of one recipe side by side."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,32 +15,31 @@ from ser_lab.reproduce.recipes import REPRODUCTIONS
 FOLDER = "reproduction"
 """Folder of these records among all run records."""
 DIGITS = 5
-"""Decimals of the figures in a record."""
+"""Decimal places of the figures in a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one training of one recipe gave.
+    """Result of one training run of one recipe.
 
     Attributes:
         family: The system.
         variant: Its variant; may be empty.
         split: `random` or `speaker`.
-        seed: Seed of draw and training.
+        seed: Seed of the split and of the training.
         settings: The recipe.
-        commit: Commit of the code that trained.
-        machine: What it ran on.
+        commit: Commit of the code.
+        machine: Description of the machine.
         corpora: Names under `present`, `missing` and `unseen_missing`.
-        n_clips: Clips and copies on each side.
+        n_clips: Clips, with copies, in each split.
         n_parameters: Trainable weights.
-        epochs: How many were `run`, which one was `kept`, how many were `allowed`; 0 where
-            there are none.
-        train_s: How long the training took, features apart.
-        history: By name, one figure an epoch.
-        development: Figures as `Scores` has them.
-        test: The same, on the test clips.
-        by_corpus: UAR, WAR and clips of each tested corpus.
-        unseen: The same of corpora that were never learned from.
+        epochs: Number `run`, the one `kept`, and the maximum `allowed`; 0 for the SVM.
+        train_s: Training time in seconds, without feature extraction.
+        history: One value per epoch, by metric.
+        development: `Scores` of the development split.
+        test: `Scores` of the test split.
+        by_corpus: UAR, WAR and number of clips of each corpus in the test split.
+        unseen: The same for corpora outside the training.
     """
 
     family: str
@@ -68,13 +67,16 @@ class Record:
 
     @property
     def place(self) -> Path:
-        """Where it belongs among all runs, without suffix."""
+        """Path among the reproduction records, without suffix."""
         return Path(self.name, self.split, f"seed-{self.seed}")
 
     def write(self, runs_folder: Path) -> Path:
-        """Write the record to its place among all run records."""
+        """Write the record below the folder of all run records and return its path."""
         path = (runs_folder / FOLDER / self.place).with_suffix(".json")
-        stored = {"format": FORMAT} | _rounded(asdict(self)) | {"settings": self.settings}
+        rounded = json.loads(
+            json.dumps(asdict(self)), parse_float=lambda digits: round(float(digits), DIGITS)
+        )
+        stored = {"format": FORMAT} | rounded | {"settings": self.settings}
         write_text(path, _compact(stored) + "\n")
         return path
 
@@ -83,7 +85,7 @@ class Record:
         """Read a record.
 
         Raises:
-            SerError: The file is no such record of this version.
+            SerError: The file is not a record of this format.
         """
         stored = read_json(path)
         names = {field.name for field in fields(cls)}
@@ -93,23 +95,15 @@ class Record:
 
 
 def read_records(runs_folder: Path) -> Iterator[Record]:
-    """Every record of a reproduction, by path."""
+    """Yield the records of all reproductions, sorted by path."""
     for path in sorted((runs_folder / FOLDER).glob("*/*/seed-*.json")):
         yield Record.read(path)
 
 
 def _compact(stored: dict[str, Any]) -> str:
-    """A line for each entry, so that a change shows in a diff and arrays stay short."""
+    """Return JSON with one line per entry, which keeps diffs readable and files short."""
     lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in stored.items())
     return "{\n" + ",\n".join(lines) + "\n}"
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, DIGITS)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +111,9 @@ class Pair:
     """All runs of one recipe.
 
     Attributes:
-        name: Of the recipe.
-        shared: Runs by the paper's split, seed by seed; may be empty.
-        unseen: Runs on unseen speakers, seed by seed; may be empty.
+        name: Name of the recipe.
+        shared: Runs with the paper's split, one per seed; may be empty.
+        unseen: Runs on unseen speakers, one per seed; may be empty.
     """
 
     name: str
@@ -128,25 +122,25 @@ class Pair:
 
     @property
     def runs(self) -> tuple[Record, ...]:
-        """Those of both splits."""
+        """Runs of both splits."""
         return self.shared + self.unseen
 
     @property
     def gap(self) -> float | None:
-        """Accuracy lost on unseen speakers; None where a split was not run."""
+        """Accuracy lost on unseen speakers; None if a split was not run."""
         if not self.shared or not self.unseen:
             return None
         return mean_of(self.shared, "war") - mean_of(self.unseen, "war")
 
     @property
     def like_for_like(self) -> float | None:
-        """The same on RAVDESS's clips alone, which both splits test."""
+        """The same gap on RAVDESS alone, which is in both test splits."""
         shared, unseen = (share_of(runs, "ravdess") for runs in (self.shared, self.unseen))
         return None if shared is None or unseen is None else shared - unseen
 
 
 def pair_records(records: Iterable[Record]) -> list[Pair]:
-    """Bring the runs of each recipe together, recipes in the order of `REPRODUCTIONS`."""
+    """Group the runs by recipe, in the order of `REPRODUCTIONS`."""
     known = list(records)
     names = [recipe.name for variants in REPRODUCTIONS.values() for recipe in variants]
     pairs = []
@@ -161,11 +155,11 @@ def pair_records(records: Iterable[Record]) -> list[Pair]:
 
 
 def mean_of(runs: Sequence[Record], figure: str) -> float:
-    """Mean over seeds of a test figure."""
+    """Return the mean over seeds of a test figure."""
     return float(np.mean([run.test[figure] for run in runs]))
 
 
 def share_of(runs: Sequence[Record], corpus: str) -> float | None:
-    """Mean over seeds of the accuracy on one tested corpus; None where it was not tested."""
+    """Return the mean accuracy over seeds on one corpus; None if it was not tested."""
     shares = [run.by_corpus[corpus]["war"] for run in runs if corpus in run.by_corpus]
     return float(np.mean(shares)) if shares else None

@@ -1,5 +1,6 @@
-"""The page about the papers' figures, written from the committed records alone."""
+"""Report of the reproductions: the papers' figures against ours, from the committed records."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ser_lab.reproduce.record import (
 PAGE = "reproduction.md"
 CHART = "reproduction.png"
 BESIDE_PROTOCOLS = ("ravdess-6fold", "crema-d")
-"""Protocols whose figures, ours and published, end the page."""
+"""Protocols compared with published figures at the end of the page."""
 PRINTED, SHARED, UNSEEN = "0.45", "#d99a00", "#3f78c9"
 _TEMPLATE, _LESSON, _COPIES = (
     Path(__file__).with_name(name) for name in ("page.md", "lesson.md", "copies.md")
@@ -39,174 +40,28 @@ class Paper:
 
     Attributes:
         title: The system in a few words.
-        accuracies: Printed of one and the same system, shares between 0 and 1; may be empty.
-        text: The same, with their context, for a reader.
-        epochs: How long it was trained, as far as is known.
-        differs: Differences of ours, and why.
-        reason: Likely reason where ours lies above or below the paper; may be empty.
+        accuracies: All accuracies printed for this system, between 0 and 1; may be empty.
+        text: The same as text, with their context.
+        epochs: Number of training epochs, as far as is known.
+        differs: Differences of the reproduction, with reasons.
+        reason: Likely reason for a higher or lower figure of ours; may be empty.
     """
 
     title: str
-    accuracies: tuple[float, ...]
+    accuracies: Sequence[float]
     text: str
     epochs: str
     differs: str
     reason: str = ""
 
 
-_RATE = (
-    "One rate, 16 kHz, where the paper mixed 48 and 24.4 kHz, so 113 frames hold the 3.6 s that "
-    "its 339 hold at 48 kHz; noise is reduced before the padding, as serving does it, not after."
-)
-_SCALED = (
-    "The paper does not say whether features are scaled; ours are. Layer widths that it leaves "
-    "open are our choice."
-)
-_OPEN = (
-    "The paper gives neither the number of MFCC nor layer widths; we use librosa's 20, and 128 and "
-    "64."
-)
-
-PAPERS: dict[str, Paper] = {
-    "lstm": Paper(
-        "two LSTM of 64 units over RMS, ZCR and 13 MFCC",
-        (0.6975, 0.845, 0.9628),
-        "69.75%; another run of the same network 96.28%, its public notebook 84.5%",
-        "100 (notebook 340)",
-        _RATE,
-        "Between the paper's three figures, which are 27 points apart.",
-    ),
-    "bilstm": Paper(
-        "the same, bidirectional and flattened",
-        (0.9628,),
-        "96.28% (97.83% on development clips)",
-        "not stated",
-        _RATE,
-        "Lower: the paper's figure is identical to the one it gives for another run of the "
-        "unidirectional network, and 161 test clips are few.",
-    ),
-    "mfcc-lstm-no-copies": Paper(
-        "LSTM 128 and 64 over the means of 13 MFCC",
-        (0.35,),
-        "under 35%",
-        "not stated",
-        "Dropout rates and batch size are our choice.",
-    ),
-    "mfcc-lstm-copies-after": Paper(
-        "the same, with copies of training clips only",
-        (),
-        "no figure: the paper did not try this",
-        "–",
-        "The kinds of augmentation are the paper's; their strength is our choice.",
-    ),
-    "mfcc-lstm-copies-before": Paper(
-        "the same, with copies made before the split",
-        (0.55,),
-        "55%",
-        "50, patience 5",
-        "The kinds of augmentation are the paper's; their strength is our choice.",
-        "Higher: our augmentation may be milder, so a test clip is closer to its copies.",
-    ),
-    "mfcc-lstm-copies-before-256": Paper(
-        "the same with LSTM 256 and 64",
-        (0.73,),
-        "73%",
-        "125 of 200, patience 10",
-        "The kinds of augmentation are the paper's; their strength is our choice.",
-    ),
-    "cnn": Paper(
-        "two convolution branches over mel and MFCC means",
-        (0.62,),
-        "62% (85% on training clips)",
-        "not stated",
-        _SCALED,
-    ),
-    "dual-rnn": Paper(
-        "two recurrent branches over mel and MFCC means",
-        (0.43,),
-        "43%",
-        "not stated",
-        _SCALED,
-        "Higher: half of the difference is gone without feature scaling, which the paper may lack.",
-    ),
-    "svm": Paper(
-        "linear SVM over mel and MFCC means",
-        (0.38,),
-        "38%",
-        "–",
-        _SCALED,
-        "Higher: a linear SVM on features of very different scales, such as mel power and MFCC, "
-        "hardly converges, and the paper may not have scaled them.",
-    ),
-    "hybrid-lstm-plain": Paper(
-        "LSTM over the means of 20 MFCC, all emotions",
-        (0.67,),
-        "67% at loss 1.22",
-        "best at 90",
-        _OPEN,
-        "Lower: two thirds of the clips are from CREMA-D, the hardest corpus, here reconstructed "
-        "from mel spectrograms, and SAVEE is missing.",
-    ),
-    "hybrid-lstm-regularised": Paper(
-        "the same with early stopping and L2",
-        (),
-        "worse than without, no figure",
-        "not stated",
-        _OPEN,
-    ),
+PAPERS = {
+    name: Paper(**paper)
+    for name, paper in json.loads(
+        Path(__file__).with_name("papers.json").read_text(encoding="utf-8")
+    ).items()
 }
-"""By the name of the recipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """One system's accuracies, shares between 0 and 1.
-
-    Attributes:
-        name: The system.
-        printed: What its papers print.
-        shared: Ours, speakers shared; None where that was not run.
-        unseen: Ours, unseen speakers; None where that was not run.
-    """
-
-    name: str
-    printed: tuple[float, ...]
-    shared: float | None
-    unseen: float | None
-
-
-def plot_gaps(gaps: Sequence[Gap], path: Path) -> None:
-    """Draw a line for each system, from unseen speakers to shared ones, and the papers' marks.
-
-    Args:
-        gaps: The systems, the first on top.
-        path: Where the PNG goes.
-    """
-    figure = Figure(figsize=(8, 1.6 + 0.42 * len(gaps)), layout="constrained")
-    axes = figure.subplots()
-    rows = range(len(gaps) - 1, -1, -1)
-    for row, gap in zip(rows, gaps, strict=True):
-        if gap.shared is not None and gap.unseen is not None:
-            axes.plot((gap.unseen, gap.shared), (row, row), color="0.8", linewidth=3, zorder=1)
-    ours = [(row, gap) for row, gap in zip(rows, gaps, strict=True)]
-    printed = [(share, row) for row, gap in ours for share in gap.printed]
-    shared = [(gap.shared, row) for row, gap in ours if gap.shared is not None]
-    unseen = [(gap.unseen, row) for row, gap in ours if gap.unseen is not None]
-    for points, label, colour, marker in (
-        (printed, "printed by the papers", PRINTED, "|"),
-        (shared, "ours, speakers shared", SHARED, "o"),
-        (unseen, "ours, unseen speakers", UNSEEN, "s"),
-    ):
-        if points:
-            x, y = zip(*points, strict=True)
-            size = 160 if marker == "|" else 55
-            axes.scatter(x, y, size, color=colour, marker=marker, label=label, zorder=2)
-    axes.set_yticks(list(rows), [gap.name for gap in gaps])
-    axes.set(xlim=(0.0, 1.0), ylim=(-0.7, len(gaps) - 0.3), title="Accuracy on test clips")
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(axis="x", alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    figure.savefig(path, dpi=DPI)
+"""Published figures by recipe name."""
 
 
 def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
@@ -214,10 +69,10 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
 
     Args:
         runs_folder: Folder of all run records.
-        out: Folder that the page goes to.
+        out: Folder of the page.
 
     Returns:
-        The page's path; None where there is no record of a reproduction.
+        Path of the page; None if there is no record of a reproduction.
 
     Raises:
         SerError: A record cannot be read.
@@ -226,15 +81,16 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     if not pairs:
         return None
     (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    plot_gaps([_gap(pair) for pair in pairs], out / PICTURES / CHART)
+    _plot_gaps(pairs, out / PICTURES / CHART)
     records = f"{Path(os.path.relpath(runs_folder, out)).as_posix()}/{FOLDER}"
+    missing = ", ".join(name for name in PAPERS if name not in {pair.name for pair in pairs})
     page = _TEMPLATE.read_text(encoding="utf-8").format(
         records=records,
         pictures=PICTURES,
         chart=CHART,
         lesson=_lesson(pairs),
         results=_results(pairs, records),
-        not_run=_not_run(pairs),
+        not_run=f"Not run to completion yet: {missing}.\n\n" if missing else "",
         corpora=_corpora(pairs),
         copies=_copies(pairs),
         unseen_corpora=_unseen_corpora(pairs),
@@ -245,13 +101,39 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     return out / PAGE
 
 
-def _gap(pair: Pair) -> Gap:
-    shared, unseen = (mean_of(runs, "war") if runs else None for runs in (pair.shared, pair.unseen))
-    return Gap(pair.name, PAPERS[pair.name].accuracies, shared, unseen)
+def _plot_gaps(pairs: Sequence[Pair], path: Path) -> None:
+    """Draw a line for each system, from unseen to shared speakers, and the papers' figures."""
+    figure = Figure(figsize=(8, 1.6 + 0.42 * len(pairs)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(pairs) - 1, -1, -1)
+    printed, shared, unseen = [], [], []
+    for row, pair in zip(rows, pairs, strict=True):
+        printed += [(share, row) for share in PAPERS[pair.name].accuracies]
+        shared += [(mean_of(pair.shared, "war"), row)] if pair.shared else []
+        unseen += [(mean_of(pair.unseen, "war"), row)] if pair.unseen else []
+        if pair.gap is not None:
+            axes.plot(
+                (unseen[-1][0], shared[-1][0]), (row, row), color="0.8", linewidth=3, zorder=1
+            )
+    for points, label, colour, marker in (
+        (printed, "printed by the papers", PRINTED, "|"),
+        (shared, "ours, speakers shared", SHARED, "o"),
+        (unseen, "ours, unseen speakers", UNSEEN, "s"),
+    ):
+        if points:
+            x, y = zip(*points, strict=True)
+            size = 160 if marker == "|" else 55
+            axes.scatter(x, y, size, color=colour, marker=marker, label=label, zorder=2)
+    axes.set_yticks(list(rows), [pair.name for pair in pairs])
+    axes.set(xlim=(0.0, 1.0), ylim=(-0.7, len(pairs) - 0.3), title="Accuracy on test clips")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="x", alpha=0.25)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.savefig(path, dpi=DPI)
 
 
 def _lesson(pairs: Sequence[Pair]) -> str:
-    """Return the gap of the first system that was run by both splits, explained."""
+    """Return the paragraph on the first system that was run with both splits."""
     for pair in pairs:
         on_ravdess = [share_of(runs, "ravdess") for runs in (pair.shared, pair.unseen)]
         if pair.gap is None or None in on_ravdess or not PAPERS[pair.name].accuracies:
@@ -284,11 +166,6 @@ def _results(pairs: Sequence[Pair], records: str) -> str:
         "seeds",
     ]  # fmt: skip
     return markdown_table(heads, [_line(pair, records) for pair in pairs])
-
-
-def _not_run(pairs: Sequence[Pair]) -> str:
-    missing = [name for name in PAPERS if name not in {pair.name for pair in pairs}]
-    return f"Not run to completion yet: {', '.join(missing)}.\n\n" if missing else ""
 
 
 def _line(pair: Pair, records: str) -> list[str]:

@@ -20,14 +20,13 @@ from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.metrics import Floats, compute_scores, narrow, unweighted_recall
 from ser_lab.report.plots import plot_confusion, plot_curves
-from ser_lab.reproduce.networks import build_core, build_input_layers, join, prepare
+from ser_lab.reproduce.networks import BATCH, build_core, build_input_layers, join, prepare
 from ser_lab.reproduce.recipes import Reproduction, find_reproductions
 from ser_lab.reproduce.record import Record
 from ser_lab.reproduce.report import PAPERS
 from ser_lab.reproduce.splits import (
     SPLIT_KINDS,
     SPLITS,
-    Examples,
     SplitKind,
     draw_splits,
     held_out_speakers,
@@ -38,7 +37,6 @@ from ser_lab.train.calibration import Calibration, calibrate
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import BEST, keep_best
 
-PREDICT_BATCH = 256
 SVM_ITERATIONS = 20_000
 N_SHOWN = 18
 """Random test clips in `answers.csv`, as many as a paper shows."""
@@ -190,7 +188,11 @@ def reproduce(job: Job, data: Path, *, logs: Path) -> Reproduced:
     examples = load_examples(recipe, present, data)
     rows = draw_splits(recipe, examples.table, job.split, job.seed)
     input_layers = build_input_layers(recipe.front, recipe.pipeline.features.columns)
-    splits = [_prepare_split(input_layers, examples, recipe.labels, chosen) for chosen in rows]
+    truth = examples.truth(recipe.labels)
+    splits = [
+        (prepare(input_layers, [examples.features[row] for row in chosen]), truth[chosen])
+        for chosen in rows
+    ]
     trained = fit(recipe, *splits[:2], seed=job.seed, epochs=job.allowed_epochs, folder=logs)
     logits = [predict_logits(trained.core, clips) for clips, _ in splits]
     calibration = calibrate(logits[1], splits[1][1])
@@ -206,19 +208,10 @@ def reproduce(job: Job, data: Path, *, logs: Path) -> Reproduced:
         "corpora": {"present": present, "missing": missing, "unseen_missing": missing_unseen},
         "unseen": unseen,
     }
-    for name, answers, (_, truth) in zip(SPLITS[1:], logits[1:], splits[1:], strict=True):
-        record[name] = asdict(
-            compute_scores(truth, calibration.probabilities(answers), recipe.labels)
-        )
+    for name, chosen, answers in zip(SPLITS[1:], rows[1:], logits[1:], strict=True):
+        probabilities = calibration.probabilities(answers)
+        record[name] = asdict(compute_scores(truth[chosen], probabilities, recipe.labels))
     return Reproduced(job, Record(**record), join(input_layers, trained.core), calibration, table)
-
-
-def _prepare_split(
-    input_layers: keras.Model, examples: Examples, labels: tuple[str, ...], rows: Any
-) -> Prepared:
-    return prepare(input_layers, [examples.features[row] for row in rows]), examples.truth(labels)[
-        rows
-    ]
 
 
 def _record(job: Job, trained: Trained, table: pd.DataFrame) -> dict[str, Any]:
@@ -310,7 +303,7 @@ def fit(
         *train,
         validation_data=development,
         batch_size=recipe.schedule.batch_size,
-        validation_batch_size=PREDICT_BATCH,
+        validation_batch_size=BATCH,
         epochs=epochs,
         verbose=0,
         callbacks=keep_best(folder, epochs=epochs, patience=patience, title=recipe.name),
@@ -332,27 +325,26 @@ def _fit_svm(core: keras.Model, train: Prepared, seed: int) -> None:
 
 def predict_logits(core: keras.Model, prepared: Floats) -> Floats:
     """Return logits, (n_clips, n_labels), of prepared clips."""
-    return np.asarray(core.predict(prepared, batch_size=PREDICT_BATCH, verbose=0))
+    return np.asarray(core.predict(prepared, batch_size=BATCH, verbose=0))
 
 
-def write_outputs(done: Reproduced, folder: Path, *, n_shown: int = N_SHOWN) -> None:
+def write_outputs(done: Reproduced, folder: Path) -> None:
     """Write curves, confusion matrices, reports, some clips with their predictions, and the model.
 
     Args:
         done: The trained system.
         folder: Output folder; it need not exist.
-        n_shown: Random test clips in `answers.csv`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if done.record.history:
         plot_curves(pd.DataFrame(done.record.history), folder / "curves.png")
     for split in ("development", "test"):
-        _write_write_split(done, split, folder)
-    _show_clips(done, n_shown).to_csv(folder / "answers.csv", index=False)
+        _write_split(done, split, folder)
+    _show_clips(done).to_csv(folder / "answers.csv", index=False)
     _export(done, folder / "model")
 
 
-def _write_write_split(done: Reproduced, split: str, folder: Path) -> None:
+def _write_split(done: Reproduced, split: str, folder: Path) -> None:
     figures = getattr(done.record, split)
     rows, labels = done.table[done.table["split"] == split], list(done.job.recipe.labels)
     speakers = "speakers shared" if done.job.split == "random" else "unseen speakers"
@@ -366,9 +358,9 @@ def _write_write_split(done: Reproduced, split: str, folder: Path) -> None:
     (folder / f"report_{split}.txt").write_text(report, encoding="utf-8")
 
 
-def _show_clips(done: Reproduced, n_shown: int) -> pd.DataFrame:
+def _show_clips(done: Reproduced) -> pd.DataFrame:
     tested = done.table[done.table["split"] == "test"]
-    sample = tested.sample(min(n_shown, len(tested)), random_state=done.job.seed)
+    sample = tested.sample(min(N_SHOWN, len(tested)), random_state=done.job.seed)
     right = sample["emotion"] == sample["predicted"]
     return pd.DataFrame(
         {
