@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ from gradio_client.exceptions import AppError
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.browser.conftest import run_app
-from tests.conftest import RATE_HZ, ROOT
+from tests.conftest import RATE_HZ
 
 pytestmark = pytest.mark.browser
 
@@ -36,17 +37,6 @@ app.main()
 """The app whose first model is opened only when a file is there."""
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app that shows its metrics."""
-    log = tmp_path_factory.mktemp("metrics") / "log.txt"
-    model = str(ROOT / "model" / "compact")
-    with run_app(
-        [str(ROOT / "app.py")], log, MOODMIRROR_MODEL=model, MOODMIRROR_METRICS="1"
-    ) as url:
-        yield url
-
-
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
@@ -54,21 +44,45 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(("order", "status", "said"), [("open", 200, True), ("fail", 503, False)])
-def test_the_app_is_ready_only_when_a_model_is_warm(
-    tmp_path: Path, order: str, status: int, said: bool
-) -> None:
-    go = tmp_path / "go"
-    settings = {"MOODMIRROR_MODEL": "auto", "GO": str(go), "HF_HUB_OFFLINE": "1"}
-    with run_app(["-c", LATE], tmp_path / "log.txt", **settings) as url:
+@contextmanager
+def run_late_app(folder: Path, order: str) -> Iterator[tuple[str, httpx.Response]]:
+    """Run it; yield its address, its model opened by order, and its health before."""
+    go = folder / "go"
+    settings = {"MOODMIRROR_MODEL": "auto", "MOODMIRROR_METRICS": "1", "HF_HUB_OFFLINE": "1"}
+    with run_app(["-c", LATE], folder / "log.txt", GO=str(go), **settings) as url:
         before = httpx.get(f"{url}healthz", timeout=60)
-        assert (before.status_code, before.json()) == (503, {"ready": False, "state": "warming"})
-        assert before.headers["Retry-After"] == "2"
         go.write_text(order)
         wait_until(lambda: httpx.get(f"{url}healthz", timeout=60).json().get("state") != "warming")
-        after = httpx.get(f"{url}healthz", timeout=60)
-        assert (after.status_code, after.json()["ready"]) == (status, said)
-        assert httpx.get(url, timeout=60).status_code == 200
+        yield url, before
+
+
+@pytest.fixture(scope="module")
+def late_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, httpx.Response]]:
+    with run_late_app(tmp_path_factory.mktemp("late"), "open") as app:
+        yield app
+
+
+@pytest.fixture
+def url(late_app: tuple[str, httpx.Response]) -> str:
+    """An app that shows its metrics."""
+    return late_app[0]
+
+
+def check_health(url: str, before: httpx.Response, *, status: int) -> None:
+    assert (before.status_code, before.json()) == (503, {"ready": False, "state": "warming"})
+    assert before.headers["Retry-After"] == "2"
+    after = httpx.get(f"{url}healthz", timeout=60)
+    assert (after.status_code, after.json()["ready"]) == (status, status == 200)
+    assert httpx.get(url, timeout=60).status_code == 200
+
+
+def test_the_app_is_ready_only_when_a_model_is_warm(late_app: tuple[str, httpx.Response]) -> None:
+    check_health(*late_app, status=200)
+
+
+def test_the_app_is_not_ready_when_no_model_can_be_opened(tmp_path: Path) -> None:
+    with run_late_app(tmp_path, "fail") as app:
+        check_health(*app, status=503)
 
 
 def read(url: str) -> dict[tuple[str, ...], float]:
@@ -91,7 +105,7 @@ def test_metrics_count_answers_stages_and_what_was_refused(
     client = Client(url, verbose=False, analytics_enabled=False)
     before = read(url)
     answer = client.predict(audio=handle_file(voice), api_name="/predict")
-    with pytest.raises(AppError, match="No speech"):
+    with pytest.raises(AppError, match="heard only silence"):
         client.predict(audio=handle_file(silent), api_name="/predict")
     too_large = {"files": ("secret-name.wav", bytes(50_000_001))}
     assert httpx.post(f"{url}gradio_api/upload", files=too_large, timeout=60).status_code == 413

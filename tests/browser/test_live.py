@@ -32,6 +32,7 @@ def voice(voice: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     page.get_by_role("tab", name=translate("live_tab")).click()
     page.wait_for_timeout(2_000)  # Gradio fetches its recorder after it shows the button
