@@ -1,4 +1,4 @@
-"""Metrics of predictions: recalls, calibration, bootstrap intervals."""
+"""Metrics of predictions with bootstrap intervals, and calibration on development speakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ser_core.model.manifest import Certainty
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
@@ -17,6 +21,8 @@ N_BOOTSTRAP = 2_000
 """Resamples of a bootstrap interval."""
 N_ECE_BINS = 15
 """Bins of the expected calibration error."""
+PRECISION = 0.8
+"""Required share of correct answers among the certain ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +201,74 @@ def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
     """
     correct = probabilities.argmax(axis=1) == truth
     return calibration_gap(calibration_bins(probabilities.max(axis=1), correct))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Calibration of a model's logits.
+
+    Attributes:
+        temperature: Divisor of the logits before the softmax.
+        certainty: Threshold of certain answers.
+    """
+
+    temperature: float
+    certainty: Certainty
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Return calibrated probabilities of (n_clips, n_labels) logits."""
+        return np.asarray(softmax(logits / self.temperature, axis=1))
+
+
+def calibrate(logits: Floats, truth: Ints) -> Calibration:
+    """Fit the temperature, then the threshold of the calibrated answers.
+
+    Args:
+        logits: (n_clips, n_labels) of development speakers.
+        truth: (n_clips,) indices of emotions.
+    """
+    temperature = fit_temperature(logits, truth)
+    probabilities = softmax(logits / temperature, axis=1)
+    return Calibration(temperature, find_certainty(probabilities, truth, precision=PRECISION))
+
+
+def fit_temperature(logits: Floats, truth: Ints) -> float:
+    """Return the temperature of least cross-entropy.
+
+    Args:
+        logits: (n_clips, n_labels).
+        truth: (n_clips,) indices of emotions.
+
+    Source: Guo et al. 2017, On calibration of modern neural networks.
+    """
+
+    def cross_entropy(log_temperature: float) -> float:
+        log_probabilities = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-log_probabilities[np.arange(len(truth)), truth].mean())
+
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-3.0, 3.0), method="bounded").x))
+
+
+def find_certainty(probabilities: Floats, truth: Ints, *, precision: float) -> Certainty:
+    """Find the least confidence from which the answers reach a precision.
+
+    Args:
+        probabilities: (n_clips, n_labels), calibrated.
+        truth: (n_clips,) indices of emotions.
+        precision: Required share of correct answers.
+
+    Returns:
+        The threshold with its precision and share; a threshold of 1 where none is enough.
+    """
+    confidence = probabilities.max(axis=1)
+    descending = np.argsort(-confidence, kind="stable")
+    correct = (probabilities.argmax(axis=1) == truth)[descending]
+    reached = np.flatnonzero(np.cumsum(correct) / np.arange(1, len(correct) + 1) >= precision)
+    if not len(reached):
+        return Certainty(confidence=1.0, precision=1.0, share=0.0)
+    n_certain = int(reached[-1]) + 1
+    return Certainty(
+        confidence=float(confidence[descending[n_certain - 1]]),
+        precision=float(correct[:n_certain].mean()),
+        share=n_certain / len(correct),
+    )

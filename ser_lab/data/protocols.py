@@ -16,7 +16,6 @@ import pandas as pd
 
 from ser_core.errors import CorpusError, SerError
 from ser_core.labels import LABELS
-from ser_lab.data.crema_d import read_votes
 from ser_lab.data.splits import (
     CREMA_D_SPLIT,
     RAVDESS_5FOLDS,
@@ -24,6 +23,7 @@ from ser_lab.data.splits import (
     SHIPPED_SPLIT,
     ravdess_speakers,
 )
+from ser_lab.data.tables import read_votes
 
 Rows = npt.NDArray[np.intp]
 

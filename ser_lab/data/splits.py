@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
-from ser_lab.data.csv_corpus import clips_from_csv, corpus_of
+from ser_lab.data.tables import clips_from_csv, corpus_of
 
 COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
 """Columns of a table of clips; `split` is `train`, `development` or `test`."""

@@ -30,7 +30,7 @@ KAGGLE = "https://www.kaggle.com"
 TESS_DOI = "doi:10.5683/SP2/E8H2MF"
 CREMA_D_REPOSITORY, CREMA_D_BRANCH = "CheyneyComputerScience/CREMA-D", "master"
 CREMA_D_TABLES = ("VideoDemographics.csv", "processedResults/tabulatedVotes.csv")
-"""Tables that `ser_lab.data.crema_d` reads beside the clips."""
+"""Tables that `ser_lab.data.tables` reads beside the clips."""
 _KINDS = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512"}
 """Names of hashes in a Dataverse's listing, as hashlib has them."""
 

@@ -18,7 +18,14 @@ from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.records import describe_machine
-from ser_lab.metrics import Floats, compute_scores, narrow, unweighted_recall
+from ser_lab.metrics import (
+    Calibration,
+    Floats,
+    calibrate,
+    compute_scores,
+    narrow,
+    unweighted_recall,
+)
 from ser_lab.report.plots import plot_confusion, plot_curves
 from ser_lab.reproduce.networks import BATCH, build_core, build_input_layers, join, prepare
 from ser_lab.reproduce.recipes import Reproduction, find_reproductions
@@ -33,7 +40,6 @@ from ser_lab.reproduce.splits import (
     load_examples,
     present_corpora,
 )
-from ser_lab.train.calibration import Calibration, calibrate
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import BEST, keep_best
 

@@ -19,7 +19,7 @@ from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_lab.data.augment import NOISE, load_noises
-from ser_lab.data.crema_d import read_actors
+from ser_lab.data.tables import read_actors
 from ser_lab.evaluate.records import describe_machine, write_text
 from ser_lab.evaluate.shipped import held_out_clips
 from ser_lab.metrics import calibration_bins, calibration_gap, unweighted_recall

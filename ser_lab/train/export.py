@@ -22,7 +22,7 @@ from ser_core.model.saved_model import NETWORK, SAVED_MODEL, make_servable, save
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder
 from ser_lab.data.splits import SpeakerSplit
-from ser_lab.train.calibration import Calibration
+from ser_lab.metrics import Calibration
 
 LICENCE = "CC-BY-NC-SA-4.0"
 """Of the weights: the corpora allow no commercial use."""

@@ -18,9 +18,8 @@ from ser_core.labels import LABELS
 from ser_core.model.emotion_model import in_batches
 from ser_lab.data.feature_store import Clips, Frames
 from ser_lab.data.protocols import Fold, Rows
-from ser_lab.metrics import Scores, compute_scores, unweighted_recall
+from ser_lab.metrics import Calibration, Scores, calibrate, compute_scores, unweighted_recall
 from ser_lab.train.architectures import STEPS, LstmConfig, frame_statistics, join_ensemble
-from ser_lab.train.calibration import Calibration, calibrate
 from ser_lab.train.sampling import SampledBatches, SampledTraining, TrainingClips
 
 logger = logging.getLogger(__name__)

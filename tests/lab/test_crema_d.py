@@ -8,7 +8,7 @@ import pytest
 from ser_core.corpora import CORPORA
 from ser_core.errors import CorpusError
 from ser_core.labels import LABELS
-from ser_lab.data.crema_d import read_actors, read_votes
+from ser_lab.data.tables import read_actors, read_votes
 
 CLIPS_CSV = """\
 name,actor_id,votes_angry,votes_disgust,votes_fearful,votes_happy,votes_neutral,votes_sad

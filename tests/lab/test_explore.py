@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from ser_core.cli import app
 from ser_core.errors import CorpusError, MissingCorpusError
-from ser_lab.data.csv_corpus import clips_from_csv
 from ser_lab.data.splits import list_clips
+from ser_lab.data.tables import clips_from_csv
 from ser_lab.explore import explore
 from ser_lab.explore.charts import chart_counts, chart_spread
 from ser_lab.explore.survey import (

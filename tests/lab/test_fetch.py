@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ser_core.cli import app
 from ser_core.corpora import CORPORA
 from ser_core.errors import CorpusError
-from ser_lab.data.crema_d import read_actors, read_votes
+from ser_lab.data.tables import read_actors, read_votes
 from ser_lab.fetch import (
     SOURCES,
     Source,

@@ -11,8 +11,8 @@ from ser_core.model.manifest import Certainty, Manifest
 from ser_core.predictor import Predictor
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.shipped import evaluate_test
+from ser_lab.metrics import find_certainty, fit_temperature
 from ser_lab.ship import train_and_export
-from ser_lab.train.calibration import find_certainty, fit_temperature
 from ser_lab.train.loop import TrainConfig
 from ser_lab.train.recipes.lstm import LstmRecipe
 

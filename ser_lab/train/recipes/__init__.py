@@ -6,8 +6,8 @@ import numpy as np
 
 from ser_core.errors import CorpusError, SerError
 from ser_core.labels import order_labels
-from ser_lab.data.csv_corpus import clips_from_csv, corpus_of
 from ser_lab.data.splits import SpeakerSplit
+from ser_lab.data.tables import clips_from_csv, corpus_of
 from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.recipes.compact import CompactRecipe

@@ -6,7 +6,7 @@ import pytest
 
 from ser_core.corpora import Clip
 from ser_core.errors import CorpusError
-from ser_lab.data.csv_corpus import clips_from_csv
+from ser_lab.data.tables import clips_from_csv
 
 
 def write_table(folder: Path, text: str, *, encoding: str = "utf-8") -> Path:
