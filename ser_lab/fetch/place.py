@@ -37,7 +37,7 @@ STUB_BYTES = 200
 
 @dataclass(frozen=True, slots=True)
 class CorpusState:
-    """How much of a corpus a data folder holds.
+    """Completeness of a corpus in a data folder.
 
     Attributes:
         corpus: The corpus.

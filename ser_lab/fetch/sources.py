@@ -1,4 +1,4 @@
-"""Where each corpus is downloaded from: the publishers' files, with the hashes they publish.
+"""Download sources of the corpora: the publishers' files, with the hashes they publish.
 
 The comment beside each address says whether it is in use elsewhere or follows from documentation
 alone; none could be tried where this was written.
@@ -39,7 +39,7 @@ ListFiles = Callable[[requests.Session], list[Remote]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where one corpus comes from.
+    """Download source of one corpus.
 
     Attributes:
         corpus: The corpus.

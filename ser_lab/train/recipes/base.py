@@ -1,4 +1,4 @@
-"""What protocols and shipping need of a recipe."""
+"""The interface of a recipe, as protocols and shipping use it."""
 
 from collections.abc import Sequence
 from pathlib import Path
