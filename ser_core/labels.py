@@ -4,7 +4,7 @@ The order is that of RAVDESS (codes 01 to 08) and of the columns of the bundled 
 model trained on other recordings may have other emotions.
 """
 
-import re
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +42,10 @@ LABELS: tuple[str, ...] = tuple(emotion.name for emotion in EMOTIONS)
 BY_NAME: dict[str, Emotion] = {emotion.name: emotion for emotion in EMOTIONS}
 """Emotion by name."""
 
-_NAME = re.compile(r"\w[\w -]{0,39}")
-"""Names that an emotion may have: letters, digits, spaces and hyphens, at most 40."""
+_JOINERS = "\u200c\u200d"
+"""Zero width: Persian, Malayalam and other scripts spell words with them."""
+MAX_NAME = 40
+"""Longest name of an emotion, in characters."""
 
 
 def find_emotion(name: str) -> Emotion:
@@ -54,8 +56,37 @@ def find_emotion(name: str) -> Emotion:
 
 
 def is_emotion_name(name: str) -> bool:
-    """Return whether an emotion may have this name, on the page, in tables and in files."""
-    return _NAME.fullmatch(name) is not None
+    """Return whether an emotion may have this name, on the page, in tables and in files.
+
+    Allowed are letters of any script with their marks, digits, spaces, hyphens and underscores, at
+    most `MAX_NAME`, the first being a letter, a digit or an underscore.
+    """
+    return 0 < len(name) <= MAX_NAME and all(
+        c == "_"
+        or unicodedata.category(c)[0] in "LN"
+        or (i > 0 and (c in " -" or c in _JOINERS or unicodedata.category(c)[0] == "M"))
+        for i, c in enumerate(name)
+    )
+
+
+def plain_name(name: str) -> str:
+    """Return a name in normal form C, with single spaces: what a reader cannot tell apart."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def comparable_name(name: str) -> str:
+    """Return a name without case and invisible characters, to find names that mean the same."""
+    seen = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    return plain_name(unicodedata.normalize("NFC", seen).casefold())
+
+
+def column_of(label: str) -> str:
+    """Return the column of an emotion's probability in tables: CSV, Parquet, rows of the live tab.
+
+    The eight have their names. Any other gets `p_` before it, which no other column starts with, so
+    that an emotion named `confidence` or `error` does not replace that column.
+    """
+    return label if label in BY_NAME else f"p_{label}"
 
 
 def order_labels(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,19 +1,28 @@
 """Tables beside recordings: a CSV of one's own clips, and CREMA-D's votes and actors."""
 
 import csv
+import logging
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from ser_core.corpora import CORPORA, CREMA_D, Clip, Sex
 from ser_core.errors import CorpusError
-from ser_core.labels import LABELS, is_emotion_name
+from ser_core.labels import LABELS, comparable_name, is_emotion_name, plain_name
+
+logger = logging.getLogger(__name__)
 
 _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
 _N_SHOWN = 10
 """Most faults in a message."""
+_MAX_SHOWN = 80
+"""Most characters of a cell in a message."""
+_REST = ""
+"""Key of the cells that have no column."""
 _HOMES = ("crema_d", "CREMA-D")
 _VOTES = {"A": "angry", "D": "disgust", "F": "fearful", "H": "happy", "N": "neutral", "S": "sad"}
 """Columns of the publisher's tabulatedVotes.csv."""
@@ -30,6 +39,10 @@ def corpus_of(csv_path: Path) -> str:
 
 def clips_from_csv(csv_path: Path) -> list[Clip]:
     """Read a table of recordings.
+
+    Labels and speakers are brought into normal form C with single spaces. Speakers that differ
+    only in case or by invisible characters are one, under the spelling that comes first, so that
+    no one is in two splits; the log says which.
 
     Args:
         csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
@@ -48,13 +61,19 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
     clips: list[Clip] = []
     faults: list[str] = []
     listed: set[Path] = set()
+    spellings: dict[str, dict[str, None]] = {}  # of each speaker, in order
     for line, row in _read_rows(csv_path):
         path = csv_path.parent / row["path"]
-        found = _faults(row, is_file=path.is_file(), is_repeated=path in listed)
+        found = _faults(row, is_file=os.path.isfile(path), is_repeated=path in listed)  # noqa: PTH113
         faults += [f"line {line}: {fault}" for fault in found]
         listed.add(path)
         if not found:
-            clips.append(_clip(row, path, corpus=corpus))
+            same = spellings.setdefault(comparable_name(row["speaker"]), {})
+            same[row["speaker"]] = None
+            clips.append(_clip(row | {"speaker": plain_name(next(iter(same)))}, path, corpus))
+    for same in spellings.values():
+        if len(same) > 1:
+            _warn_once(f"{csv_path}: {' and '.join(map(repr, same))} are taken as one speaker.")
     if faults:
         more = f"; and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else ""
         raise CorpusError(
@@ -67,34 +86,62 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
     return clips
 
 
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning about a table, which a training reads several times."""
+    logger.warning("%s", message)
+
+
 def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row with the number of its line, cells stripped, absent ones empty."""
+    """Yield each row with the number of its first line, cells stripped, absent ones empty."""
+    line = 0
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            columns = reader.fieldnames or ()
-            if missing := [column for column in _NEEDED if column not in columns]:
-                raise CorpusError(
-                    f"{csv_path} has the columns {', '.join(columns) or 'none'}; "
-                    f"{', '.join(missing)} must be among them, separated by commas."
-                )
-            for row in reader:
-                yield reader.line_num, {column: row[column].strip() for column in columns}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reader = csv.reader(stream, strict=True)
+            columns = [cell.strip() for cell in next(reader, ())]
+            _check_columns(csv_path, columns)
+            line = reader.line_num + 1
+            for cells in reader:
+                if cells:  # not an empty line
+                    yield line, _row(columns, [cell.strip() for cell in cells])
+                line = reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(
+            f"{csv_path}, line {max(1, line)}: {error}. Is there a stray quote? A quote inside a "
+            "cell is written twice, and the cell has quotes around it."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{csv_path} cannot be read as a table in UTF-8: {error}. "
             f"A CSV with the columns {', '.join(_NEEDED)} is needed."
         ) from error
 
 
+def _check_columns(csv_path: Path, columns: Sequence[str]) -> None:
+    if wrong := [column for column in _NEEDED if columns.count(column) != 1]:
+        raise CorpusError(
+            f"{csv_path} has the columns {', '.join(columns) or 'none'}; "
+            f"{', '.join(wrong)} must be among them once, separated by commas."
+        )
+
+
+def _row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    row = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
+    return row | {"label": plain_name(row["label"]), _REST: ",".join(cells[len(columns) :])}
+
+
 def _faults(row: dict[str, str], *, is_file: bool, is_repeated: bool) -> list[str]:
     faults = []
+    if any("\n" in row[column] or "\r" in row[column] for column in _NEEDED):
+        return ["a quote begins a cell that goes on over several lines"]
+    if row[_REST].strip(","):
+        return [f"no column for {row[_REST]!r}; a cell with a comma needs quotes around it"]
     if not is_file:
-        faults.append(f"no file {row['path']!r}")
+        faults.append(f"no file {_shortened(row['path'])!r}")
     if is_repeated:
-        faults.append(f"{row['path']!r} is listed again")
+        faults.append(f"{_shortened(row['path'])!r} is listed again")
     if not is_emotion_name(row["label"]):
-        faults.append(f"no fit label {row['label']!r}" if row["label"] else "no label")
+        faults.append(f"no fit label {_shortened(row['label'])!r}" if row["label"] else "no label")
     if not row["speaker"]:
         faults.append("no speaker")
     if row.get("sex", "") not in _SEXES:
@@ -102,7 +149,11 @@ def _faults(row: dict[str, str], *, is_file: bool, is_repeated: bool) -> list[st
     return faults
 
 
-def _clip(row: dict[str, str], path: Path, *, corpus: str) -> Clip:
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= _MAX_SHOWN else f"{cell[:_MAX_SHOWN]}…"
+
+
+def _clip(row: dict[str, str], path: Path, corpus: str) -> Clip:
     return Clip(
         path=path,
         corpus=corpus,

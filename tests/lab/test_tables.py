@@ -1,5 +1,6 @@
 """A user's own table of recordings."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,71 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
         clips_from_csv(tmp_path / "gone.csv")
     with pytest.raises(CorpusError, match=r"own\.csv cannot be read as a table in UTF-8"):
         clips_from_csv(write_table(tmp_path, "path,label,speaker\né", encoding="latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ('"a.wav,sad,Ada\nmore/b.wav,sad,Bo\n', "line 2: unexpected end of data"),
+        ('a.wav,sad,Ada\n"more/b.wav,sad,Bo\n', "line 3: unexpected end of data"),
+        ('a.wav,sad,"Ada\nmore/b.wav,sad,Bo"\n', "line 2: a quote begins a cell"),
+        ('\n\na.wav,sad,"Ada" L.\n', "line 4: ',' expected after"),
+        ("a.wav,sad,Ada, the first\n", "line 2: no column for 'the first'"),
+        (f"{'x' * 400}.wav,sad,Ada\n", "line 2: no file 'x{80}…'"),
+        (f"{'x/' * 3000}.wav,sad,Ada\n", "line 2: no file "),
+        ("a\0.wav,sad,Ada\n", "line 2: no file "),
+        (f"{'x' * 200_000},sad,Ada\n", "line 2: field larger than field limit"),
+    ],
+)
+def test_no_row_is_lost_without_a_word(rows: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=reason):
+        clips_from_csv(write_table(tmp_path, f"path,label,speaker\n{rows}"))
+
+
+@pytest.mark.parametrize("row", ["a.wav,sad,Ada,,", '"a.wav",sad,Ada', "a.wav , sad,Ada"])
+def test_a_spreadsheets_habits_are_read(row: str, tmp_path: Path) -> None:
+    (clip,) = clips_from_csv(write_table(tmp_path, f"path, label,speaker\r\n{row}\r\n"))
+    assert (clip.emotion, clip.speaker) == ("sad", "own/Ada")
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["ऊबा हुआ", "गुस्सा", "சோகம்", "కోపం", "দুঃখিত", "เศร้า", "می\u200cخندد", "ມີຄວາມສຸກ", "ሐዘን", "genervt"],
+)
+def test_labels_are_words_of_any_script(label: str, tmp_path: Path) -> None:
+    (clip,) = clips_from_csv(write_table(tmp_path, f"path,label,speaker\na.wav,{label},Ada\n"))
+    assert clip.emotion == label
+
+
+@pytest.mark.parametrize("label", ["\u0301sad", "\u200csad", "sad\u202e", "so, so", "a" * 41])
+def test_labels_that_are_no_words_are_refused(label: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no fit label"):
+        clips_from_csv(write_table(tmp_path, f'path,label,speaker\na.wav,"{label}",Ada\n'))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("José", unicodedata.normalize("NFD", "José")),
+        ("speaker 03", "Speaker 03"),
+        ("Ada  L.", "Ada L."),
+        ("Ada\xa0L.", "Ada L."),
+        ("Straße", "STRASSE"),
+        ("Ada\u200b", "Ada"),
+    ],
+)
+def test_a_speaker_in_two_spellings_is_one_and_the_log_says_so(
+    one: str, other: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = f"path,label,speaker\na.wav,sad,{one}\nmore/b.wav,sad,{other}\n"
+    table = write_table(tmp_path, text)
+    assert len({clip.speaker for clip in clips_from_csv(table)}) == 1
+    assert len({clip.speaker for clip in clips_from_csv(table)}) == 1
+    (message,) = caplog.messages
+    assert message == f"{table}: {one!r} and {other!r} are taken as one speaker."
+
+
+def test_a_label_in_two_normal_forms_is_one(tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "fâché") for form in ("NFC", "NFD")]
+    text = f"path,label,speaker\na.wav,{forms[0]},Ada\nmore/b.wav,{forms[1]},Bo\n"
+    assert {clip.emotion for clip in clips_from_csv(write_table(tmp_path, text))} == {forms[0]}

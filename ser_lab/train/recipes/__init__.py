@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_core.errors import CorpusError, SerError
-from ser_core.labels import order_labels
+from ser_core.labels import comparable_name, order_labels
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.data.tables import clips_from_csv, corpus_of
 from ser_lab.train.recipes.accurate import AccurateRecipe
@@ -47,8 +47,11 @@ def custom_recipe(recipe: Recipe, table: Path) -> Recipe:
     labels = order_labels([clip.emotion for clip in clips])
     if len(labels) < 2:
         raise CorpusError(f"{table} has only the label {labels[0]}; at least two are needed.")
-    if len({label.casefold() for label in labels}) < len(labels):
-        raise CorpusError(f"{table}: labels differ only by case among {', '.join(labels)}.")
+    if len(set(map(comparable_name, labels))) < len(labels):
+        raise CorpusError(
+            f"{table}: labels differ only by case or invisible characters among "
+            f"{', '.join(labels)}. Spell each in one way."
+        )
     split = split_speakers([clip.speaker for clip in clips], table)
     held_out = {*split.test, *split.development}
     trained = {clip.emotion for clip in clips if clip.speaker not in held_out}
@@ -63,12 +66,8 @@ def custom_recipe(recipe: Recipe, table: Path) -> Recipe:
 def split_speakers(speakers: list[str], table: Path) -> SpeakerSplit:
     """Hold out a fifth of the speakers for the test, and another fifth to choose and calibrate.
 
-    Args:
-        speakers: Speaker of each clip.
-        table: Where they are from, for the message.
-
     Raises:
-        CorpusError: There are fewer than three.
+        CorpusError: There are fewer than three; the message names their table.
     """
     names = sorted(set(speakers))
     if len(names) < FEWEST_SPEAKERS:
