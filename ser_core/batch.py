@@ -1,9 +1,9 @@
 """Batches: recordings and zip archives in, one row for each file out."""
 
 import unicodedata
-import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -15,7 +15,7 @@ from ser_core.errors import SerError
 from ser_core.labels import order_labels
 from ser_core.prediction import Prediction
 from ser_core.predictor import PredictorLike
-from ser_core.zips import UNREADABLE, is_clutter
+from ser_core.zips import UNREADABLE, is_clutter, is_zip, open_zip
 
 MAX_FILES = 200
 MAX_UNPACKED_BYTES = 500_000_000
@@ -34,7 +34,8 @@ class BatchFile:
     """One file of a batch.
 
     Attributes:
-        name: Its name, safe to be shown.
+        name: Its name, of a member with the folders above it; unique in the batch, and safe to be
+            shown.
         path: Its place on the disk; None where it cannot be unpacked.
         error: Why it cannot be unpacked.
         actual: The emotion in its name, where that follows a corpus.
@@ -134,8 +135,11 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
         BatchError: There are no files or too many, or archives hold too much.
     """
     files: list[BatchFile] = []
+    n_same: Counter[str] = Counter()
     for file in _list_files(paths, folder):
-        files.append(file)
+        n_same[file.name] += 1
+        n = n_same[file.name]
+        files.append(file if n == 1 else replace(file, name=f"{file.name} ({n})"))
         if len(files) > MAX_FILES:
             raise BatchError(
                 f"There are more than {MAX_FILES} files, the maximum at a time. Upload fewer."
@@ -152,6 +156,13 @@ def shown_name(name: str) -> str:
     last = PurePosixPath(name.replace("\\", "/")).name
     kept = "".join(c for c in last if unicodedata.category(c)[0] != "C").strip()
     return kept[:MAX_NAME] or "unnamed"
+
+
+def _shown_path(name: str) -> str:
+    """Return a member's name with the folders above it, cut to the last `MAX_NAME` characters."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    shown = "/".join(shown_name(part) for part in parts if not part.endswith(":")) or "unnamed"
+    return shown if len(shown) <= MAX_NAME else f"…{shown[1 - MAX_NAME :]}"
 
 
 def measure_rows(rows: Sequence[BatchRow]) -> BatchMetrics | None:
@@ -189,34 +200,31 @@ def batch_to_dict(rows: Sequence[BatchRow]) -> dict[str, Any]:
 
 def _list_files(paths: Sequence[Path], folder: Path) -> Iterator[BatchFile]:
     budget, n_members = MAX_UNPACKED_BYTES, 0
+    several = sum(map(is_zip, paths)) > 1
     for path in paths:
-        if not zipfile.is_zipfile(path):
-            yield _file(path.name, path)
+        if not is_zip(path):
+            yield BatchFile(shown_name(path.name), path, actual=read_emotion(path))
             continue
+        name = shown_name(path.name)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with open_zip(path) as archive:
                 for member in archive.infolist():
-                    if member.is_dir() or is_clutter(member):
+                    if member.filename.endswith("/") or is_clutter(member.filename):
                         continue
                     target = folder / f"{n_members:04d}"
                     n_members += 1
+                    error = ""
                     try:
                         with archive.open(member) as source:
-                            budget -= _write(source, target, budget, path.name)
-                    except UNREADABLE as error:
+                            budget -= _write(source, target, budget, name)
+                    except UNREADABLE as reason:
                         target.unlink(missing_ok=True)
-                        reason = f"{shown_name(member.filename)} cannot be unpacked: {error}."
-                        yield _file(member.filename, None, reason)
-                    else:
-                        yield _file(member.filename, target)
-        except zipfile.BadZipFile as error:
-            name = shown_name(path.name)
+                        error = f"{shown_name(member.filename)} cannot be unpacked: {reason}."
+                    shown = f"{path.name}/{member.filename}" if several else member.filename
+                    actual = read_emotion(Path(member.filename.replace("\\", "/")))
+                    yield BatchFile(_shown_path(shown), None if error else target, error, actual)
+        except UNREADABLE as error:
             yield BatchFile(name, None, f"{name} is a damaged zip: {error}. Create it again.")
-
-
-def _file(name: str, path: Path | None, error: str = "") -> BatchFile:
-    actual = read_emotion(Path(name.replace("\\", "/")))
-    return BatchFile(shown_name(name), path, error, actual)
 
 
 def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
@@ -227,7 +235,7 @@ def _write(source: IO[bytes], target: Path, budget: int, archive: str) -> int:
             n_bytes += len(block)
             if n_bytes > budget:
                 raise BatchError(
-                    f"{shown_name(archive)} is larger than {MAX_UNPACKED_BYTES // 1_000_000} MB "
+                    f"{archive} is larger than {MAX_UNPACKED_BYTES // 1_000_000} MB "
                     "when unpacked. Split it into smaller archives."
                 )
             sink.write(block)

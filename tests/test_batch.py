@@ -1,6 +1,8 @@
 """Many recordings at once."""
 
+import random
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +64,11 @@ def test_files_and_members_are_rows_and_a_bad_one_tells_its_reason(
         },
     )
     rows = list(predict_files(collect_files([single, archive], folder), Sizes()))
-    assert [row.name for row in rows] == ["one.wav", "two.wav", "bad.wav"]
+    assert [row.name for row in rows] == ["one.wav", "a/two.wav", "a/bad.wav"]
     assert [row.prediction is not None for row in rows] == [True, True, False]
     assert rows[2].to_dict() == {
-        "file": "bad.wav",
-        "error": "bad.wav is no sound. Choose another.",
+        "file": "a/bad.wav",
+        "error": "a/bad.wav is no sound. Choose another.",
     }
     assert rows[0].to_dict()["emotion"] == "calm"
 
@@ -77,7 +79,7 @@ def test_files_and_members_are_rows_and_a_bad_one_tells_its_reason(
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, folder: Path, name: str) -> None:
     archive = pack(tmp_path / "evil.zip", {name: b"sound"})
     (file,) = collect_files([archive], folder)
-    assert file.name == "escape.wav"
+    assert file.name in ("escape.wav", "etc/escape.wav")
     assert file.path is not None
     assert file.path.parent == folder
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["0000", "evil.zip", "unpacked"]
@@ -189,3 +191,65 @@ def test_scores_count_the_rows_that_were_judged_and_whose_names_tell() -> None:
     assert scores.accuracy == pytest.approx(accuracy_score(truth, predicted))
     assert scores.uar == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert measure_rows([told(None, "happy"), told("sad", None)]) is None
+
+
+def test_rows_of_the_same_name_can_be_told_apart(tmp_path: Path, folder: Path) -> None:
+    members = {"Ada/01.wav": b"sound", "Bo/01.wav": b"sound", "B/" * 99 + "01.wav": b"sound"}
+    one, other = (pack(tmp_path / name, members) for name in ("one.zip", "other.zip"))
+    names = [file.name for file in collect_files([one], folder)]
+    assert names[:2] == ["Ada/01.wav", "Bo/01.wav"]
+    assert len(names[2]) <= 120
+    assert names[2].endswith("/B/01.wav")
+    for path in folder.iterdir():
+        path.unlink()
+    names = [file.name for file in collect_files([one, other, one], folder)]
+    assert len(set(names)) == 9
+    assert {"one.zip/Ada/01.wav", "other.zip/Ada/01.wav", "one.zip/Ada/01.wav (2)"} < set(names)
+
+
+def test_a_recording_with_a_zip_in_its_tail_is_a_recording(tmp_path: Path, folder: Path) -> None:
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, np.zeros(100), 16_000)
+    record = pack(tmp_path / "x.zip", {"b.wav": b"sound"}).read_bytes()
+    sound.write_bytes(sound.read_bytes() + record)
+    assert zipfile.is_zipfile(sound)
+    (file,) = collect_files([sound], folder)
+    assert (file.name, file.path) == ("a.wav", sound)
+
+
+def test_an_odd_entry_is_a_row_and_the_others_are_analysed(tmp_path: Path, folder: Path) -> None:
+    archive = pack(tmp_path / "odd.zip", {f"{i}é.wav": b"sound" for i in range(4)})
+    content = archive.read_bytes()
+    entries = [i for i in range(len(content)) if content.startswith(b"PK\1\2", i)]
+    changed = bytearray(content.replace("0é".encode(), b"0\xff\xff"))  # no UTF-8
+    changed[entries[1] + 6] = 99  # made by a later version
+    changed[entries[2] + 10] = 77  # compressed as nobody does
+    archive.write_bytes(changed)
+    files = collect_files([archive], folder)
+    assert [file.path is not None for file in files] == [False, True, False, True]
+    assert "cannot be unpacked: That compression method is not supported" in files[2].error
+    nameless = pack(tmp_path / "none.zip", {"x": b"sound", "y.wav": b"sound"})
+    content = nameless.read_bytes()
+    start = content.index(b"PK\1\2")
+    short = bytearray(content[:start] + content[start:].replace(b"x", b"", 1))
+    short[start + 28] = 0
+    size = len(content) - 22 + 12
+    short[size - 1 : size + 3] = (int.from_bytes(content[size : size + 4], "little") - 1).to_bytes(
+        4, "little"
+    )
+    nameless.write_bytes(short)
+    assert [file.name for file in collect_files([nameless], folder / "..")] == ["unnamed", "y.wav"]
+
+
+def test_no_mutated_zip_raises_anything_but_our_own_errors(tmp_path: Path) -> None:
+    content = pack(tmp_path / "a.zip", {f"{i}é.wav": b"sound" * i for i in range(5)}).read_bytes()
+    generator = random.Random(0)
+    for i in range(500):
+        mutated = bytearray(content)
+        for _ in range(generator.randint(1, 6)):
+            mutated[generator.randrange(4, len(content))] = generator.randrange(256)
+        archive, target = tmp_path / "mutated.zip", tmp_path / f"{i}"
+        target.mkdir()
+        archive.write_bytes(mutated)
+        with suppress(BatchError):
+            assert collect_files([archive], target)

@@ -226,7 +226,7 @@ def _gather(remote: Remote, path: Path, gathered: Path) -> None:
 def _unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not is_clutter(member)]
+            members = [member for member in opened.infolist() if not is_clutter(member.filename)]
             for member in members:
                 _check_member(member, archive)
             check_space(folder, sum(member.file_size for member in members))
