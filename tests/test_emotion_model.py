@@ -88,7 +88,7 @@ def test_the_keras_file_of_a_folder_answers_as_its_saved_model(bundled_model: Pa
 
 def test_a_keras_file_without_its_manifest_is_refused(bundled_model: Path, tmp_path: Path) -> None:
     lonely = shutil.copy(bundled_model / NETWORK, tmp_path / "lonely.keras")
-    with pytest.raises(ModelError, match=r"holds no manifest\.json"):
+    with pytest.raises(ModelError, match=r"contains no manifest\.json"):
         load_model(lonely)
     folder = shutil.copytree(bundled_model, tmp_path / "model")
     shutil.copy(lonely, folder / "other.keras")

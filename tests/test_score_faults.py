@@ -105,6 +105,7 @@ def open_after_deaths(model: Path, folder: Path, n_deaths: int) -> Predictor:
     return Predictor.from_folder(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_deaths", [OPENING_TRIES - 1, OPENING_TRIES])
 def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
     n_deaths: int, archive: Path, bundled_model: Path, tmp_path: Path
@@ -125,6 +126,7 @@ def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
                 list(pool.run([task]))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
     archive: Path, bundled_model: Path, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from tests.accurate import made_up_tensors, write_weights
 from tests.conftest import ROOT
 from tests.fake_hub import CONFIG, PATH, FakeHub, serve_hub
 
-BOUND_S = hub.HUB_TIMEOUT_S + 0.5
+BOUND_S = 2 * hub.HUB_TIMEOUT_S
 FETCH = """
 import time
 from ser_core.errors import ModelError
@@ -113,7 +113,7 @@ def test_a_name_that_is_looked_up_forever_is_offline(monkeypatch: pytest.MonkeyP
 def test_offline_mode_asks_nobody(fake_hub: FakeHub, tmp_path: Path) -> None:
     outcome, seconds, complaints = fetch(fake_hub.url, tmp_path, HF_HUB_OFFLINE="1")
     assert outcome.startswith("OfflineError: ")
-    assert seconds < 2.0
+    assert seconds < hub.HUB_TIMEOUT_S
     assert (fake_hub.requests, complaints) == ([], "")
 
 

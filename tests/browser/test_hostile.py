@@ -85,7 +85,7 @@ def test_no_address_is_fetched_for_anybody(http: httpx.Client, key: str) -> None
     for answer in (told, many):
         assert "event: complete" not in answer
     if key == "path":
-        assert "fetches no addresses" in told
+        assert "does not download from links" in told
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def test_the_app_answers_with_a_model_of_the_hub_and_logs_its_commit(
         client = Client(url, verbose=False, analytics_enabled=False)
         answer = client.predict(audio=handle_file(EXAMPLE), api_name="/predict")
         assert answer["model"].startswith("compact ")
-    assert f"{ADDRESS}@{hub.repos.repos['models/tester/voice'].commit} now" in log.read_text()
+    commit = hub.repos.repos["models/tester/voice"].commit
+    assert f"is currently hf://tester/voice@{commit}" in log.read_text()
 
 
 def test_the_app_does_not_start_with_a_tampered_model(

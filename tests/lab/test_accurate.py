@@ -48,6 +48,7 @@ def trained(
     return root / "model", miniature, manifest, [scores.uar, scores.war]
 
 
+@pytest.mark.slow
 def test_the_manifest_holds_what_the_served_path_gives(
     trained: tuple[Path, Path, Manifest, list[float]],
 ) -> None:
@@ -59,6 +60,7 @@ def test_the_manifest_holds_what_the_served_path_gives(
     assert test["command"].endswith("--model accurate")
 
 
+@pytest.mark.slow
 def test_the_head_is_bundled_without_its_optimiser(
     trained: tuple[Path, Path, Manifest, list[float]],
 ) -> None:
@@ -67,6 +69,7 @@ def test_the_head_is_bundled_without_its_optimiser(
     assert (folder / HEAD).stat().st_size < 4 * manifest.n_parameters + 400_000
 
 
+@pytest.mark.slow
 def test_the_card_names_encoder_and_corpora(
     trained: tuple[Path, Path, Manifest, list[float]],
 ) -> None:

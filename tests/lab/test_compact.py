@@ -53,6 +53,7 @@ def trained(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return root / "model", manifest
 
 
+@pytest.mark.slow
 def test_it_serves_without_an_encoder(trained: tuple[Path, Manifest], miniature: Path) -> None:
     folder, manifest = trained
     assert manifest.encoder is None

@@ -228,6 +228,7 @@ def test_emotions_are_balanced_before_the_draw(names: Path) -> None:
     assert counts.to_dict() == dict.fromkeys(COMMON_FIVE, 24)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split"), [*((name, "speaker") for name in EACH), ("svm", "random")]
 )
@@ -245,6 +246,7 @@ def test_every_system_runs_to_its_record(name: str, split: str, reproduced: Path
     assert str(reproduced) not in json.dumps(record.settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST)
 def test_every_system_leaves_what_its_paper_prints(name: str, reproduced: Path) -> None:
     folder = reproduced / "out" / name / "speaker" / "seed-0"
@@ -258,6 +260,7 @@ def test_every_system_leaves_what_its_paper_prints(name: str, reproduced: Path) 
     assert (shown["verdict"] == right.map({True: "right", False: "wrong"})).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIRST)
 def test_every_model_serves_both_ways_alike(
     name: str, reproduced: Path, babble: np.ndarray
@@ -271,6 +274,7 @@ def test_every_model_serves_both_ways_alike(
     np.testing.assert_allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_served_clip_is_answered_as_in_training(reproduced: Path, tree: Path) -> None:
     out = reproduced / "out"
     for name in ("lstm", "cnn"):
@@ -282,6 +286,7 @@ def test_a_served_clip_is_answered_as_in_training(reproduced: Path, tree: Path) 
         assert heard == list(shown["predicted"])
 
 
+@pytest.mark.slow
 def test_the_command_line_predicts_with_a_keras_file(reproduced: Path, tree: Path) -> None:
     model = reproduced / "out" / "svm" / "random" / "seed-0" / "model" / "network.keras"
     clip = next(tree.rglob("OAF_back_sad.wav"))
@@ -302,6 +307,7 @@ def test_unknown_names_are_told_with_those_known(tmp_path: Path) -> None:
         assert complaint in refused.stderr
 
 
+@pytest.mark.slow
 def test_records_are_read_as_they_were_written(reproduced: Path) -> None:
     records = list(read_records(reproduced / "records"))
     assert len(records) == len(EACH) + 1
@@ -310,6 +316,7 @@ def test_records_are_read_as_they_were_written(reproduced: Path) -> None:
     assert find_reproductions("lstm")[0].labels == LABELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_clips"), [("lstm", 2 * 8), ("cnn", 2 * 5 + 5)])
 def test_a_reproduced_model_is_evaluated_on_the_speakers_that_it_held_out(
     name: str, n_clips: int, reproduced: Path, tree: Path
@@ -322,6 +329,7 @@ def test_a_reproduced_model_is_evaluated_on_the_speakers_that_it_held_out(
     assert "The model card says" not in done.stdout  # it has none
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split", "options", "complaint"),
     [
