@@ -7,11 +7,7 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -r /tmp/requirements.txt
 
 FROM python:3.11-slim-bookworm
-COPY packages.txt /tmp/packages.txt
-RUN apt-get update \
-    && xargs apt-get install --yes --no-install-recommends < /tmp/packages.txt \
-    && rm -rf /var/lib/apt/lists/* /tmp/packages.txt \
-    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin moodmirror \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin moodmirror \
     && install --directory --owner=10001 --group=10001 /cache
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /srv

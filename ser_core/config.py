@@ -26,14 +26,14 @@ class AudioConfig:
     """Limits and sample rate of `load_audio`.
 
     Attributes:
-        sample_rate_hz: Rate of the returned waveform.
+        sample_rate_hz: Rate of the returned waveform; 0 keeps the recording's.
         min_duration_s: Shortest recording accepted.
         max_duration_s: Longest recording accepted; checked while decoding.
         max_bytes: Largest file accepted; checked before it is opened.
         min_sample_rate_hz: Lowest rate accepted.
         max_sample_rate_hz: Highest rate accepted.
         max_channels: Most channels accepted.
-        ffmpeg_timeout_s: Time limit of ffmpeg.
+        ffmpeg_timeout_s: Time limit of decoding, in any format.
     """
 
     sample_rate_hz: int = 16_000

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from ser_core.audio import sandbox
 from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import NoSpeechError
@@ -164,7 +165,8 @@ class Predictor:
         )
 
     def _warm_up(self) -> None:
-        """Compile librosa's kernels and the model's graph on a synthetic second."""
+        """Start a decoder, and compile librosa's kernels and the graph on a synthetic second."""
+        sandbox.warm_up()
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)
         with suppress(NoSpeechError):  # a tone is none; the steps before are warm then

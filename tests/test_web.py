@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
+from gradio.data_classes import FileData
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -379,6 +381,19 @@ def test_step_by_step_follows_the_model_that_was_chosen(
     assert picked == [asked]
 
 
+def test_gradio_decodes_nothing(tmp_path: Path) -> None:
+    blocks = page.build_page(FakeModels(), examples=tmp_path)
+    media = [one for one in blocks.blocks.values() if isinstance(one, DECODING)]
+    assert len(media) >= 4
+    for component in media:
+        assert isinstance(component, gr.Audio)
+        assert (component.type, component.format) == ("filepath", None)
+        assert component.preprocess(FileData(path="/no/such.mp3")) == "/no/such.mp3"
+    # Gradio probes what it shows with ffprobe.
+    shown = {one for fn in blocks.fns.values() for one in fn.outputs if isinstance(one, DECODING)}
+    assert all(one.elem_id == "clip" for one in shown)
+
+
 def test_the_page_offers_its_endpoints_and_reports_to_nobody(tmp_path: Path) -> None:
     blocks = page.build_page(FakeModels(), examples=tmp_path)
     endpoints = blocks.get_api_info()
@@ -475,6 +490,9 @@ def test_the_answer_can_be_taken_home() -> None:
     assert len(rows) == 4
 
 
+DECODING = (gr.Audio, gr.Video, gr.Image, gr.ImageEditor, gr.Gallery)
+
+
 def spoken(at_s: float, **probabilities: float) -> LiveAnswer:
     return LiveAnswer(at_s, prediction(**probabilities))
 
@@ -500,9 +518,10 @@ def test_live_sums_a_session_up() -> None:
 
 
 def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    chunk = (RATE_HZ, np.full(RATE_HZ, 0.5, np.float32))
+    chunk = str(tmp_path / "chunk.wav")
+    soundfile.write(chunk, np.full(RATE_HZ, 0.5), RATE_HZ)
     refused = live.process(FakeModels(AudioError("Too odd.")), LiveSession(), chunk)
     assert "Too odd." in text_of(refused)
     with caplog.at_level(logging.ERROR):

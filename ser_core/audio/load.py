@@ -1,22 +1,20 @@
-"""Load any recording, or an array, as one mono waveform at one rate, within limits.
+"""Load any recording, or an array, as one mono waveform, within limits.
 
-libsndfile decodes WAV, FLAC, MP3, Ogg Vorbis and Opus; ffmpeg decodes the formats of phones and
-browsers (`ser_core.audio.ffmpeg`). The format is detected from a file's content, never its name.
+A file's bytes are decoded in a child process (`ser_core.audio.sandbox`), with libsndfile or FFmpeg
+(`ser_core.audio.decode`). The format is detected from the content, never from the name.
 """
 
-import io
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
-from ser_core.audio.ffmpeg import decode, demuxer_for
-from ser_core.audio.stream import BLOCK_FRAMES, CUT_OFF, Stream, to_waveform
+from ser_core.audio import sandbox
+from ser_core.audio.stream import BLOCK_FRAMES, Stream, Waveform, to_float, to_waveform
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 
@@ -24,25 +22,18 @@ AudioSource = str | Path | tuple[int, npt.NDArray[Any]]
 """Path of a file, or `(sample_rate_hz, samples)`."""
 
 _DEFAULTS = AudioConfig()
-_FORMATS = "WAV, FLAC, MP3, Ogg Vorbis, Opus, AIFF, m4a, AAC, mp4 or WebM"
-
-_SF_UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
-_SF_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX
-_ESTIMATED_LENGTH = ("MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "VORBIS", "OPUS")
-
-_WAV_STREAMED_BYTES = 0x7FFF_0000  # sizes from here on are placeholders (sox, arecord, ffmpeg)
-_WAV_SLACK_BYTES = 4_096  # some recorders count their own header into the data
 
 
-def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> npt.NDArray[np.float32]:
+def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> Waveform:
     """Load a recording as one mono waveform.
 
-    Channels are averaged, then soxr resamples (quality HQ). Integers are scaled to [-1, 1) by
-    their type; floats are not scaled.
+    Channels are averaged, then soxr resamples (quality HQ). Where channels cancel each other, the
+    loudest is used alone. Integers are scaled to [-1, 1) by their type; floats are not scaled.
 
     Truncated files are rejected: a WAV whose data chunk is more than 4,096 bytes shorter than its
-    header says, a FLAC that ends early, and an m4a, mp4 or webm that ffmpeg finds incomplete.
-    MP3, Ogg and ADTS have no reliable length: of a truncated one, the rest is loaded.
+    header says, a FLAC, AIFF or AU that ends early, and an m4a, mp4 or webm that FFmpeg finds
+    incomplete. MP3, Ogg and ADTS have no reliable length: of a truncated one, the rest is loaded.
+    Of joined recordings, all parts are loaded, or none if their sample rates differ.
 
     Args:
         source: Path of a file, or `(sample_rate_hz, samples)` with samples
@@ -57,18 +48,22 @@ def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> npt.NDAr
         AudioError: The source cannot be read or breaks a limit.
     """
     if isinstance(source, tuple):
-        return to_waveform(_from_array(source), config)
+        return to_waveform(lambda: nullcontext(_from_array(source)), config)[1]
     if not isinstance(source, str | Path):
         raise AudioError(
             f"Got {type(source).__name__} as a recording; expected the path of a file or "
             "(sample_rate_hz, samples). Choose a file or record again."
         )
-    path = Path(source)
-    content = _read(path, config)
-    demuxer = demuxer_for(content)
-    decoded = decode(path, demuxer, config) if demuxer else _from_libsndfile(content, path.name)
-    with decoded as stream:
-        return to_waveform(stream, config)
+    return _load_file(Path(source), config)[1]
+
+
+def load_native(path: str | Path, config: AudioConfig = _DEFAULTS) -> tuple[int, Waveform]:
+    """Return the sample rate of a file and its waveform at that rate; see `load_audio`."""
+    return _load_file(Path(path), replace(config, sample_rate_hz=0))
+
+
+def _load_file(path: Path, config: AudioConfig) -> tuple[int, Waveform]:
+    return sandbox.decode(_read(path, config), path.name, config)
 
 
 def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
@@ -98,16 +93,8 @@ def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
         frames = frames.T
     n_frames, n_channels = frames.shape
     starts = range(0, n_frames, BLOCK_FRAMES)
-    blocks = (_to_float(frames[start : start + BLOCK_FRAMES]) for start in starts)
+    blocks = (to_float(frames[start : start + BLOCK_FRAMES]) for start in starts)
     return Stream(name, int(sample_rate_hz), n_channels, blocks, n_promised=n_frames)
-
-
-def _to_float(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if block.dtype.kind == "f":
-        return block
-    full_scale = 2.0 ** (8 * block.dtype.itemsize - 1)
-    zero = full_scale if block.dtype.kind == "u" else 0.0
-    return (block - zero) / full_scale
 
 
 def _read(path: Path, config: AudioConfig) -> bytes:
@@ -135,65 +122,3 @@ def _read(path: Path, config: AudioConfig) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be opened. Check the path and the disk.") from error
-
-
-class _Content(io.BytesIO):
-    """A file that ignores seeks to before its start, which damaged files cause in libsndfile."""
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return self.tell()
-
-
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type hints
-    """A file without seeks; soundfile's, after each read, fail at the end of a streamed FLAC."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-@contextmanager
-def _from_libsndfile(content: bytes, name: str) -> Iterator[Stream]:
-    try:
-        with _Sequential(_Content(_mend_wav(content, name))) as file:
-            trusted = file.subtype not in _ESTIMATED_LENGTH and file.frames < _SF_UNKNOWN_LENGTH
-            n_promised = file.frames if trusted else None
-            yield Stream(name, file.samplerate, file.channels, _blocks(file), n_promised)
-    except soundfile.LibsndfileError as error:
-        if error.code == _SF_UNKNOWN_FORMAT:
-            raise AudioError(
-                f"We couldn't read {name}. Supported formats: {_FORMATS}. "
-                "Choose another file, or export it in one of these."
-            ) from error
-        raise AudioError(
-            f"{name} is damaged, cut off or in an unusual format. "
-            "Record or export it again, for example as 16-bit WAV."
-        ) from error
-
-
-def _blocks(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
-    while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        yield block
-
-
-def _mend_wav(content: bytes, name: str) -> bytes:
-    """Reject a truncated WAV, and repair one that was written to a pipe.
-
-    A pipe cannot be rewound to fill in the size of the data chunk. Some programs leave a huge
-    one, which libsndfile reads as "to the end"; some leave 0, which a huge one replaces here.
-    """
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        return content
-    chunk = 12
-    while content[chunk : chunk + 4] not in (b"data", b""):
-        size = int.from_bytes(content[chunk + 4 : chunk + 8], "little")
-        chunk += 8 + size + size % 2
-    data = chunk + 8
-    declared = int.from_bytes(content[chunk + 4 : data], "little")
-    if declared == 0:
-        return content[: chunk + 4] + b"\xff\xff\xff\xff" + content[data:]
-    if declared < _WAV_STREAMED_BYTES and declared > len(content) - data + _WAV_SLACK_BYTES:
-        raise AudioError(f"{name} {CUT_OFF}")
-    return content

@@ -5,7 +5,8 @@ is rejected while it is decoded, whatever its header claims, and memory holds on
 resulting waveform.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,17 @@ import soxr
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 
+Block = npt.NDArray[Any]
+Waveform = npt.NDArray[np.float32]
+
 BLOCK_FRAMES = 65_536
 """Most frames of a block."""
 
 CUT_OFF = "is cut off: it ends earlier than its header says. Record or export it again."
 """Message for a truncated file, after its name."""
 
+_CANCELLED = 0.01
+"""Power of the average, as a share of what channels without any likeness give, that is a loss."""
 _LARGEST_SAMPLE = 2.0**32  # above any PCM code that someone stores as a float
 
 
@@ -44,29 +50,49 @@ class Stream:
     n_promised: int | None = None
 
 
-def to_waveform(stream: Stream, config: AudioConfig) -> npt.NDArray[np.float32]:
+def to_waveform(
+    open_stream: Callable[[], AbstractContextManager[Stream]], config: AudioConfig
+) -> tuple[int, Waveform]:
     """Average the channels and resample with soxr (quality HQ), within the limits.
 
+    Where the channels cancel each other, the loudest takes the place of their average.
+
     Args:
-        stream: Output of a decoder; its blocks are consumed.
+        open_stream: Opens the output of a decoder, twice where channels cancel.
         config: Rate of the result, and the limits.
 
     Returns:
-        Waveform, (n_samples,) float32 at `config.sample_rate_hz`.
+        Sample rate, which is the recording's where `config.sample_rate_hz` is 0, and waveform,
+        (n_samples,) float32.
 
     Raises:
         AudioError: A limit is broken, the recording is truncated, or a sample is not finite.
     """
+    levels = _Levels(config.max_channels)
+    with open_stream() as stream:
+        mixed = _resample(stream, config, levels.mix_down)
+    if (loudest := levels.loudest_of_cancelling()) is None:
+        return mixed
+    with open_stream() as stream:
+        return _resample(stream, config, lambda block: block[:, min(loudest, block.shape[1] - 1)])
+
+
+def _resample(
+    stream: Stream, config: AudioConfig, mix_down: Callable[[Block], Block]
+) -> tuple[int, Waveform]:
     _check_header(stream, config)
+    rate_hz = config.sample_rate_hz or stream.sample_rate_hz
     resampler = soxr.ResampleStream(
-        stream.sample_rate_hz, config.sample_rate_hz, 1, dtype="float32", quality="HQ"
+        stream.sample_rate_hz, rate_hz, 1, dtype="float32", quality="HQ"
     )
     n_frames = 0
     pieces = []
     for block in stream.blocks:  # (n_block, n_channels)
         n_frames += len(block)
         _check_not_too_long(stream, n_frames, config)
-        pieces.append(resampler.resample_chunk(_mix_down(block, stream.name)))
+        mono = np.asarray(mix_down(block), np.float32)
+        _check_finite(mono, stream.name)
+        pieces.append(resampler.resample_chunk(mono))
     if stream.n_promised is not None and n_frames < stream.n_promised:
         raise AudioError(f"{stream.name} {CUT_OFF}")
     if n_frames < config.min_duration_s * stream.sample_rate_hz:
@@ -75,7 +101,35 @@ def to_waveform(stream: Stream, config: AudioConfig) -> npt.NDArray[np.float32]:
             f"{config.min_duration_s:g} s is needed. Make a longer recording."
         )
     pieces.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    return np.concatenate(pieces)
+    return rate_hz, np.concatenate(pieces)
+
+
+class _Levels:
+    """Power of each channel and of their average, over a whole recording."""
+
+    def __init__(self, max_channels: int) -> None:
+        self._sums = np.zeros((2, max_channels + 1))  # of x and of x²; the last is the average's
+        self._n_frames, self._n_channels = 0, 1
+
+    def mix_down(self, block: Block) -> Block:
+        """(n_frames, n_channels) → (n_frames,), the mean of the channels."""
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is rejected later
+            mono: Block = block.mean(axis=1, dtype=np.float32)
+            if (n := block.shape[1]) > 1:
+                self._n_frames, self._n_channels = self._n_frames + len(block), n
+                for i, channel in enumerate([*block.T, mono]):
+                    x = channel.astype(np.float64)
+                    self._sums[:, i if i < n else -1] += x.sum(), x @ x
+        return mono
+
+    def loudest_of_cancelling(self) -> int | None:
+        """Return the loudest channel if the average is far weaker than that of unlike channels."""
+        if not self._n_frames:
+            return None
+        means, squares = self._sums / self._n_frames
+        power = squares - means**2  # a constant offset is no sound
+        unlike = power[:-1].sum() / self._n_channels**2
+        return int(power[:-1].argmax()) if power[-1] < _CANCELLED * unlike else None
 
 
 def _check_header(stream: Stream, config: AudioConfig) -> None:
@@ -103,13 +157,20 @@ def _check_not_too_long(stream: Stream, n_frames: int, config: AudioConfig) -> N
         )
 
 
-def _mix_down(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float32]:
-    """(n_frames, n_channels) → (n_frames,), the mean of the channels."""
-    with np.errstate(over="ignore", invalid="ignore"):  # overflow is rejected below
-        mono: npt.NDArray[np.float32] = block.mean(axis=1, dtype=np.float32)
-    if not np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # NaN fails this, too
-        raise AudioError(
-            f"{name} contains samples that are NaN, infinite or absurdly large; every sample must "
-            "be a finite number. Export it again from the original."
-        )
-    return mono
+def _check_finite(mono: Waveform, name: str) -> None:
+    with np.errstate(invalid="ignore"):
+        if np.all(np.abs(mono) <= _LARGEST_SAMPLE):  # NaN fails this, too
+            return
+    raise AudioError(
+        f"{name} contains samples that are NaN, infinite or absurdly large; every sample must "
+        "be a finite number. Export it again from the original."
+    )
+
+
+def to_float(block: Block) -> Block:
+    """Scale integers to [-1, 1) by their type; floats are not scaled."""
+    if block.dtype.kind == "f":
+        return block
+    full_scale = 2.0 ** (8 * block.dtype.itemsize - 1)
+    zero = full_scale if block.dtype.kind == "u" else 0.0
+    return (block - zero) / full_scale

@@ -17,7 +17,7 @@ CLIP = f"{EXAMPLES}/synthetic-angry.flac"
 """Recording with which a running app is tested."""
 MODELS = "model"
 FIGURES = "figures"
-SINGLE_FILES = (APP, "requirements.txt", "packages.txt", CARD, "LICENSE")
+SINGLE_FILES = (APP, "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = {
     "ser_core": (".py", ".npz"),
     "ser_core/audio": (".py",),

@@ -7,8 +7,10 @@ from weakref import WeakValueDictionary
 
 import gradio as gr
 
+from ser_core.audio.load import load_native
+from ser_core.config import AudioConfig
 from ser_core.labels import find_emotion, order_labels
-from ser_core.live import Chunk, LiveAnswer, LiveConfig, LiveSession
+from ser_core.live import LiveAnswer, LiveConfig, LiveSession
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
@@ -25,6 +27,8 @@ CHUNK_S = 0.5
 N_STREAMS = 32
 """Most visitors who can talk at once; the next one gets a message until a place is free."""
 HISTORY_S = 30.0
+_CHUNK = AudioConfig(min_duration_s=0.0, max_duration_s=60.0, max_bytes=25_000_000)
+"""Limits of a chunk; those that arrive while the server is busy come as one."""
 
 
 def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
@@ -37,7 +41,7 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
                 gr.Audio(
                     sources=["microphone"],
                     streaming=True,
-                    type="numpy",
+                    type="filepath",  # Gradio would decode any other without our limits
                     label=label("live_clip"),
                     elem_id="live-clip",
                     buttons=[],
@@ -50,7 +54,7 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
         return LiveSession(), draw_listening()
 
     def stream(
-        chunk: tuple[int, Chunk] | None, session: LiveSession | None, request: gr.Request
+        chunk: str | None, session: LiveSession | None, request: gr.Request
     ) -> tuple[LiveSession, Any]:
         session = session or LiveSession()
         others = sum(one.is_active for one in [*sessions.values()] if one is not session)
@@ -86,11 +90,11 @@ def _hint() -> str:
 
 
 @shows_errors(drawing.failure)
-def process(models: ModelSwitch, session: LiveSession, chunk: tuple[int, Chunk] | None) -> Any:
-    """Process a chunk and return the panel as HTML, or no change where nothing is new."""
+def process(models: ModelSwitch, session: LiveSession, chunk: str | None) -> Any:
+    """Process a chunk's file and return the panel as HTML, or no change where nothing is new."""
     if session.is_over:
         return summary(session)
-    answer = session.process(*chunk, models) if chunk else None
+    answer = session.process(*load_native(chunk, _CHUNK), models) if chunk else None
     return draw_newest(session, answer) if answer else gr.skip()
 
 
