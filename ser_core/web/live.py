@@ -27,7 +27,7 @@ CHUNK_S = 0.5
 N_STREAMS = 32
 """Most visitors who can talk at once; the next one gets a message until a place is free."""
 HISTORY_S = 30.0
-_CHUNK = AudioConfig(min_duration_s=0.0, max_duration_s=60.0, max_bytes=25_000_000)
+_CHUNK = AudioConfig(min_duration_s=0.0, max_duration_s=120.0, max_bytes=25_000_000)
 """Limits of a chunk; those that arrive while the server is busy come as one."""
 
 

@@ -1,17 +1,24 @@
 """Requests that mean harm, straight at the running app; docs/security.md lists them."""
 
+import io
 import json
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from playwright.sync_api import Page, expect
 
+from benchmarks.load import LiveClient
 from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS, to_wav
 from tests.conftest import ROOT
@@ -204,6 +211,53 @@ def test_a_body_that_is_no_json_and_a_huge_one_are_refused(http: httpx.Client) -
 def test_a_file_larger_than_allowed_is_refused_while_it_comes(http: httpx.Client) -> None:
     answer = http.post("gradio_api/upload", files={"files": ("big.wav", bytes(60_000_000))})
     assert answer.status_code == 413
+
+
+class Attacker(LiveClient):
+    """A visitor of the live tab who sends one chunk."""
+
+    def attack(self, chunk: dict[str, Any]) -> str:
+        """Return what the panel says."""
+        event = self._join("stream", [chunk, None])
+        panels = []
+        for message, (_, panel) in self._follow(event):
+            panels.append(unescape(str(panel)))
+            if message != "process_completed":
+                self._http.post(f"stream/{event}/close").raise_for_status()
+        self.close()
+        return panels[0]
+
+
+def hours_of_silence() -> bytes:
+    content = io.BytesIO()
+    with soundfile.SoundFile(content, "w", 8_000, 1, "PCM_16", format="FLAC") as file:
+        for _ in range(90):
+            file.write(np.zeros(60 * 8_000, np.int16))
+    return content.getvalue()
+
+
+def test_no_live_chunk_stalls_the_page(app_url: str, http: httpx.Client, voice: Path) -> None:
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{voice}\n#EXT-X-ENDLIST\n"
+    bombs = [*45 * [playlist.encode()], *8 * [hours_of_silence()]]
+    assert max(map(len, bombs)) < 1_000_000
+
+    def attack(content: bytes) -> str:
+        attacker = Attacker(app_url, np.zeros(1, np.float32), 8_000)
+        return attacker.attack(file_data(upload(http, "chunk.wav", content)))
+
+    with ThreadPoolExecutor(16) as threads:
+        began = time.monotonic()
+        panels = [threads.submit(attack, bomb) for bomb in bombs]
+        clip = file_data(upload(http, "clip.wav", voice.read_bytes()))
+        while not all(panel.done() for panel in panels):
+            asked = time.monotonic()
+            assert http.get("healthz").status_code == 200
+            assert time.monotonic() - asked < 5.0
+            assert "event: complete" in call(http, [clip, "auto", False])
+            assert time.monotonic() - asked < 15.0
+        assert time.monotonic() - began < 60.0
+    for panel, reason in zip(panels, 45 * ["couldn't read"] + 8 * ["is longer than"], strict=True):
+        assert f"chunk.wav {reason}" in panel.result() or f"{reason} chunk.wav" in panel.result()
 
 
 def test_names_are_text_on_the_page(page: Page, voice: Path, tmp_path: Path) -> None:
