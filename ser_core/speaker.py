@@ -133,10 +133,12 @@ class SpeakerProfile:
     def _check(self, prediction: Prediction) -> None:
         if self.fits(prediction):
             return
-        other = "another build of it" if prediction.model == self.model else prediction.model
+        is_named = prediction.model == self.model
+        other = "another build of it" if is_named else prediction.model
+        remedy = "Make" if is_named else "Choose that model, or make"
         raise SpeakerError(
             f"This voice profile is for the model {self.model}, but {other} answered. "
-            "Choose that model, or make a new profile."
+            f"{remedy} a new profile."
         )
 
     def to_json(self) -> str:

@@ -92,12 +92,7 @@ def narrow(
 
 
 def unweighted_recall(truth: Ints, correct: Correct) -> float:
-    """Return the mean recall over the emotions that occur.
-
-    Args:
-        truth: (n_clips,) indices of emotions.
-        correct: See `Correct`.
-    """
+    """Return the mean recall over the emotions that occur; truth is (n_clips,) indices."""
     support = np.bincount(truth)
     hits = np.bincount(truth, weights=correct)
     return float((hits[support > 0] / support[support > 0]).mean())
@@ -125,14 +120,7 @@ def count_confusions(truth: Ints, predicted: Ints, labels: tuple[str, ...]) -> l
 def bootstrap(
     truth: Ints, correct: Correct
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return UAR and WAR of clips resampled with replacement.
-
-    Args:
-        truth: (n_clips,) indices of emotions.
-        correct: See `Correct`.
-
-    Returns:
-        Two arrays of (N_BOOTSTRAP,) float64.
+    """Return UAR and WAR of clips resampled with replacement, (N_BOOTSTRAP,) float64 each.
 
     Source: Efron and Tibshirani 1993, An introduction to the bootstrap.
     """
@@ -153,13 +141,7 @@ def interval(resampled: Floats) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Clips of similar confidence.
-
-    Attributes:
-        n_clips: Number of clips.
-        confidence: Their mean confidence.
-        accuracy: Their accuracy.
-    """
+    """Number, mean confidence and accuracy of clips of similar confidence."""
 
     n_clips: int
     confidence: float
@@ -193,10 +175,6 @@ def calibration_gap(bins: Sequence[CalibrationBin]) -> float:
 def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
     """Return the mean distance between confidence and accuracy over `N_ECE_BINS` bins.
 
-    Args:
-        truth: (n_clips,) indices of emotions.
-        probabilities: (n_clips, n_labels).
-
     Source: Guo et al. 2017, On calibration of modern neural networks.
     """
     correct = probabilities.argmax(axis=1) == truth
@@ -205,12 +183,7 @@ def expected_calibration_error(truth: Ints, probabilities: Floats) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Calibration of a model's logits.
-
-    Attributes:
-        temperature: Divisor of the logits before the softmax.
-        certainty: Threshold of certain answers.
-    """
+    """Divisor of a model's logits before the softmax, and threshold of certain answers."""
 
     temperature: float
     certainty: Certainty
@@ -234,10 +207,6 @@ def calibrate(logits: Floats, truth: Ints) -> Calibration:
 
 def fit_temperature(logits: Floats, truth: Ints) -> float:
     """Return the temperature of least cross-entropy.
-
-    Args:
-        logits: (n_clips, n_labels).
-        truth: (n_clips,) indices of emotions.
 
     Source: Guo et al. 2017, On calibration of modern neural networks.
     """

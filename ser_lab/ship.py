@@ -15,7 +15,7 @@ from ser_core.model.emotion_model import EmotionModel
 from ser_core.model.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_lab.data.feature_store import Clips
-from ser_lab.data.protocols import Fold
+from ser_lab.data.protocols import Fold, Run
 from ser_lab.data.splits import tabulate_clips
 from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
 from ser_lab.metrics import Scores, calibration_bins
@@ -57,9 +57,7 @@ def train_and_export(
     copies = recipe.load(table, data)
     fold = _shipped_fold(table, copies[0], recipe.labels)
     models = {
-        seed: recipe.fit(
-            table, copies, fold, data=data, seed=seed, run_folder=runs / f"seed-{seed}"
-        )
+        seed: recipe.fit(table, copies, fold, Run(data, seed, runs / f"seed-{seed}"))
         for seed in seeds
     }
     seed_uars = {

@@ -76,12 +76,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Augmentation of the clips of a store.
-
-    Attributes:
-        settings: Settings of the copy.
-        data: Folder of the corpora, with that of the noise.
-    """
+    """Augmentation of the clips of a store; `data` is the folder of the corpora and the noise."""
 
     settings: Augmentation
     data: Path
@@ -107,9 +102,8 @@ def augment(
         samples: (n_samples,) float32 without silence around the speech.
         settings: Settings of the copy.
         random: Generator of all random choices.
-        sample_rate_hz: Rate of the samples.
-        noises: Recordings at that rate, none of them silent; without any, no such
-            noise is added.
+        sample_rate_hz: Rate of the samples and of the noises.
+        noises: Recordings that are not silent; without any, no such noise is added.
 
     Returns:
         (n_changed_samples,) float32 of any level.
@@ -139,15 +133,7 @@ def augment(
 
 
 def rebuild(samples: Waveform, random: np.random.Generator, *, sample_rate_hz: int) -> Waveform:
-    """Convert a clip to a mel spectrogram and back, without its phase.
-
-    Args:
-        samples: (n_samples,) float32.
-        random: Generator for frame, hop and the number of iterations.
-        sample_rate_hz: Rate of the samples.
-
-    Returns:
-        (n_samples,) float32.
+    """Convert (n_samples,) float32 to a random mel spectrogram and back, without its phase.
 
     Source: Griffin and Lim 1984; Perraudin et al. 2013 for the momentum.
     """
@@ -171,7 +157,7 @@ def telephone(samples: Samples, *, sample_rate_hz: int) -> Samples:
 
     Args:
         samples: (n_samples,).
-        sample_rate_hz: Rate of the samples, a multiple of 8 kHz.
+        sample_rate_hz: A multiple of 8 kHz.
 
     Returns:
         (n_samples,), one more where halving the rate rounds up; its peak is 1.
@@ -219,16 +205,7 @@ def _reverberate(
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Add noise to a clip.
-
-    Args:
-        samples: (n_samples,).
-        noise: (n_samples,); silence changes nothing.
-        snr_db: Level of the clip above it.
-
-    Returns:
-        (n_samples,).
-    """
+    """Add noise to a clip `snr_db` above it, both (n_samples,); silence changes nothing."""
     power = np.mean(noise**2)
     if power == 0.0:  # a recording of noise may hold pauses
         return samples

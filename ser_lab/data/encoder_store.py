@@ -54,7 +54,8 @@ def load_vectors(
         For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
         holds no speech.
     """
-    store = open_store(cache, "vectors", _key(pipeline, config, changes))
+    settings = json.dumps(asdict(config), sort_keys=True) + store_key(pipeline, changes)
+    store = open_store(cache, "vectors", hashlib.sha256(settings.encode()).hexdigest())
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
     missing = [i for i, file in enumerate(files) if not file.exists()]
@@ -62,16 +63,9 @@ def load_vectors(
         features = load_features(paths, pipeline, changes=changes, cache=cache)
         run = _encoding(config, tensors)
         for i in track(missing, "Encoding"):
-            clips = features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS]
-            vectors = _encode_clips(clips, run)
+            vectors = _encode_clips(features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS], run)
             write_shard(files[i], vectors, n_columns=WIDTH * len(config.blocks))
     return [clip for file in files for clip in read_shard(file)]
-
-
-def _key(pipeline: PipelineConfig, config: EncoderConfig, changes: Changes | None) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
-    digest.update(store_key(pipeline, changes).encode())
-    return digest.hexdigest()
 
 
 def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.PolymorphicFunction:
@@ -86,17 +80,14 @@ def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.
 
 
 def _encode_clips(
-    clips: Sequence[Features | None],
-    run: tf.types.experimental.PolymorphicFunction,
+    clips: Sequence[Features | None], run: tf.types.experimental.PolymorphicFunction
 ) -> list[Vectors | None]:
     vectors: list[Vectors | None] = [None] * len(clips)
-    lengths = [(len(clip), i) for i, clip in enumerate(clips) if clip is not None]
-    by_length = [i for _, i in sorted(lengths)]
-    for start in range(0, len(by_length), BATCH_CLIPS):
-        rows = by_length[start : start + BATCH_CLIPS]
-        pooled, n_pooled = run(
-            *pad_features([clip for i in rows if (clip := clips[i]) is not None])
-        )
+    speech = [(i, clip) for i, clip in enumerate(clips) if clip is not None]
+    speech.sort(key=lambda entry: len(entry[1]))
+    for start in range(0, len(speech), BATCH_CLIPS):
+        rows, batch = zip(*speech[start : start + BATCH_CLIPS], strict=True)
+        pooled, n_pooled = run(*pad_features(batch))
         for row, clip, length in zip(rows, pooled.numpy(), n_pooled.numpy(), strict=True):
             vectors[row] = clip[:length].astype(np.float16)
     return vectors

@@ -21,14 +21,13 @@ from ser_lab.data.splits import (
     RAVDESS_5FOLDS,
     RAVDESS_FOLDS,
     SHIPPED_SPLIT,
-    ravdess_speakers,
+    SpeakerSplit,
+    speakers_of,
 )
 from ser_lab.data.tables import read_votes
 
 Rows = npt.NDArray[np.intp]
 
-DEVELOPMENT_ACTORS_PER_SEX = 1
-"""RAVDESS actors of each sex that a fold takes from its training split."""
 RANDOM_SIZES = (3_703, 368, 161)
 """Training, development and test clips of the papers' random split."""
 CREMA_D_SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
@@ -52,6 +51,21 @@ class Fold:
     development: Rows
     test: Rows
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Surroundings of one training.
+
+    Attributes:
+        data: Folder that holds a folder for each corpus.
+        seed: Seed of weights, dropout and samples.
+        folder: Where logs and checkpoints go; it need not exist.
+    """
+
+    data: Path
+    seed: int
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,17 @@ class Protocol:
         """
         folds = self.split(table, seed)
         for fold in folds:
-            _check_splits(table, fold, speakers_shared=self.speakers_shared)
+            rows = {"train": fold.train, "development": fold.development, "test": fold.test}
+            speakers = {split: {*table["speaker"].iloc[chosen]} for split, chosen in rows.items()}
+            if empty := [split for split in speakers if not speakers[split]]:
+                raise CorpusError(
+                    f"{fold.name}: no clip for {' and '.join(empty)}. Name more corpora."
+                )
+            for one, other in combinations(speakers, 2):
+                if (both := speakers[one] & speakers[other]) and not self.speakers_shared:
+                    raise CorpusError(
+                        f"{fold.name}: {sorted(both)} in the splits {one} and {other}."
+                    )
         return folds
 
 
@@ -104,15 +128,14 @@ def _ravdess(actor_folds: Sequence[Sequence[str]], table: pd.DataFrame, _seed: i
     for i, actors in enumerate(actor_folds):
         # Development actors are those of the folds that follow.
         following = [a for fold in (*actor_folds[i + 1 :], *actor_folds[:i]) for a in fold]
-        development = _first_of_each_sex(table, ravdess_speakers(following))
-        test = ravdess_speakers(actors)
-        folds.append(_hold_out(table, f"fold-{i + 1}", "ravdess", test, development))
+        development = _first_of_each_sex(table, speakers_of("ravdess", following))
+        split = SpeakerSplit(speakers_of("ravdess", actors), tuple(development))
+        folds.append(_hold_out(table, f"fold-{i + 1}", "ravdess", split))
     return folds
 
 
 def _crema_d(table: pd.DataFrame, _seed: int) -> list[Fold]:
-    split = CREMA_D_SPLIT
-    return [_hold_out(table, "actors", "crema-d", split.test, split.development)]
+    return [_hold_out(table, "actors", "crema-d", CREMA_D_SPLIT)]
 
 
 def _cross_corpus(table: pd.DataFrame, _seed: int) -> list[Fold]:
@@ -142,13 +165,11 @@ def _random(table: pd.DataFrame, seed: int) -> list[Fold]:
     return [_fold(table, "random", np.sort(train), np.sort(development), np.sort(test))]
 
 
-def _hold_out(
-    table: pd.DataFrame, name: str, corpus: str, test: Iterable[str], development: Iterable[str]
-) -> Fold:
+def _hold_out(table: pd.DataFrame, name: str, corpus: str, split: SpeakerSplit) -> Fold:
     """Hold out speakers of one corpus, and train on all others."""
-    _require(table, [*test, *development])
-    of_corpus = table["corpus"] == corpus
-    is_test, is_development = table["speaker"].isin(test), table["speaker"].isin(development)
+    _require(table, [*split.test, *split.development])
+    of_corpus, speakers = table["corpus"] == corpus, table["speaker"]
+    is_test, is_development = speakers.isin(split.test), speakers.isin(split.development)
     return _fold(
         table,
         name,
@@ -195,7 +216,7 @@ def _development_speakers(table: pd.DataFrame) -> list[str]:
 def _first_of_each_sex(table: pd.DataFrame, speakers: Sequence[str]) -> list[str]:
     _require(table, speakers)
     sexes = table.drop_duplicates("speaker").set_index("speaker")["sex"][list(speakers)]
-    return sexes.groupby(sexes).head(DEVELOPMENT_ACTORS_PER_SEX).index.tolist()
+    return sexes.groupby(sexes).head(1).index.tolist()
 
 
 def _require(table: pd.DataFrame, speakers: Iterable[str]) -> None:
@@ -204,16 +225,6 @@ def _require(table: pd.DataFrame, speakers: Iterable[str]) -> None:
             f"There is no clip of {', '.join(absent)}, which the protocol needs. "
             "Download the complete corpus."
         )
-
-
-def _check_splits(table: pd.DataFrame, fold: Fold, *, speakers_shared: bool) -> None:
-    rows = {"train": fold.train, "development": fold.development, "test": fold.test}
-    speakers = {split: set(table["speaker"].iloc[chosen]) for split, chosen in rows.items()}
-    if empty := [split for split in speakers if not speakers[split]]:
-        raise CorpusError(f"{fold.name}: no clip for {' and '.join(empty)}. Name more corpora.")
-    for one, other in combinations(speakers, 2):
-        if (both := speakers[one] & speakers[other]) and not speakers_shared:
-            raise CorpusError(f"{fold.name}: {sorted(both)} in the splits {one} and {other}.")
 
 
 _LISTED = (

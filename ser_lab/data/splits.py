@@ -28,13 +28,8 @@ class SpeakerSplit:
 
 
 def speakers_of(corpus: str, names: Iterable[str | int]) -> tuple[str, ...]:
-    """Return speakers as tables name them, `corpus/speaker`."""
+    """Return speakers as tables name them, `corpus/speaker`; those of song are RAVDESS's."""
     return tuple(f"{corpus}/{name}" for name in names)
-
-
-def ravdess_speakers(actors: Iterable[str]) -> tuple[str, ...]:
-    """Return the speakers of RAVDESS actors, the same in speech and song."""
-    return speakers_of("ravdess", actors)
 
 
 RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
@@ -71,19 +66,20 @@ CREMA_D_SPLIT = SpeakerSplit(
 """Actors of CREMA-D held out from every model of this project."""
 
 SHIPPED_SPLIT = SpeakerSplit(
-    test=ravdess_speakers(RAVDESS_FOLDS[0]), development=ravdess_speakers(RAVDESS_FOLDS[2])
+    test=speakers_of("ravdess", RAVDESS_FOLDS[0]),
+    development=speakers_of("ravdess", RAVDESS_FOLDS[2]),
 )
 """Held out from every shipped model that is trained on RAVDESS."""
 
 
 def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
     """Return the speakers held out from a shipped model that is trained on some corpora."""
-    parts = {"ravdess": SHIPPED_SPLIT, "crema-d": CREMA_D_SPLIT}
-    held_out = [split for corpus, split in parts.items() if corpus in corpora]
-    return SpeakerSplit(
-        test=tuple(speaker for split in held_out for speaker in split.test),
-        development=tuple(speaker for split in held_out for speaker in split.development),
-    )
+    test: tuple[str, ...] = ()
+    development: tuple[str, ...] = ()
+    for corpus, split in {"ravdess": SHIPPED_SPLIT, "crema-d": CREMA_D_SPLIT}.items():
+        if corpus in corpora:
+            test, development = (*test, *split.test), (*development, *split.development)
+    return SpeakerSplit(test, development)
 
 
 def is_table(data: Path) -> bool:
@@ -117,15 +113,7 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
 
 
 def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> pd.DataFrame:
-    """List the clips of some corpora with their splits.
-
-    Args:
-        data: Folder that holds a folder for each corpus.
-        corpora: Names of corpora.
-        split: Speakers held out; the others are trained on.
-
-    Returns:
-        A table with `COLUMNS`, in the order of corpora and file names.
+    """List the clips of some corpora with their splits: `list_clips` with all `COLUMNS`.
 
     Raises:
         CorpusError: A corpus is unknown or not there, or a speaker to be held out has

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from ser_core.corpora import CORPORA
 from ser_core.labels import LABELS
-from ser_lab.data.protocols import Fold, Protocol
+from ser_lab.data.protocols import Fold, Protocol, Run
 from ser_lab.data.splits import list_clips
 from ser_lab.evaluate.records import FORMAT, FoldRecord, describe_machine, read_json, write_text
 from ser_lab.metrics import (
@@ -82,10 +82,8 @@ def run_protocol(
         name = Path(protocol.id, recipe.name, f"seed-{seed}", fold.name)
         path = runs_folder / name.with_suffix(".json")
         if not _is_recorded(path, fold_key(protocol, recipe, table, fold, seed=seed)):
-            folder = logs_folder / name
-            _run_fold(protocol, recipe, table, fold, data=data, seed=seed, run_folder=folder).write(
-                path
-            )
+            run = Run(data, seed, logs_folder / name)
+            _run_fold(protocol, recipe, table, fold, run).write(path)
         records.append(FoldRecord.read(path))
     summary = summarise(protocol, records, votes=votes)
     path = runs_folder / protocol.id / recipe.name / SUMMARY
@@ -185,14 +183,7 @@ def _is_recorded(path: Path, key: str) -> bool:
 
 
 def _run_fold(
-    protocol: Protocol,
-    recipe: "TrainingRecipe",
-    table: pd.DataFrame,
-    fold: Fold,
-    *,
-    data: Path,
-    seed: int,
-    run_folder: Path,
+    protocol: Protocol, recipe: "TrainingRecipe", table: pd.DataFrame, fold: Fold, run: Run
 ) -> FoldRecord:
     import keras  # loads TensorFlow, as the next one does
 
@@ -200,19 +191,19 @@ def _run_fold(
 
     keras.utils.clear_session(free_memory=True)  # of the previous fold
     commit, start = current_commit(), time.perf_counter()
-    probabilities = recipe.fit_predict(table, fold, data=data, seed=seed, run_folder=run_folder)
+    probabilities = recipe.fit_predict(table, fold, run)
     wall_s = round(time.perf_counter() - start, 1)
     _check_probabilities(probabilities, recipe.name, len(fold.test))
     tested = table.iloc[fold.test].reset_index(drop=True)
     clips = tested[["speaker", "sex", "emotion"]].rename(columns={"emotion": "truth"})
     clips.insert(0, "clip", clip_names(tested))
     return FoldRecord(
-        key=fold_key(protocol, recipe, table, fold, seed=seed),
+        key=fold_key(protocol, recipe, table, fold, seed=run.seed),
         protocol=protocol.id,
         fold=fold.name,
         recipe=recipe.name,
         settings=recipe.settings,
-        seed=seed,
+        seed=run.seed,
         classes=fold.classes,
         commit=commit,
         machine=describe_machine(),

@@ -18,7 +18,7 @@ from ser_core.model.manifest import Manifest
 from ser_core.paths import bundled
 from ser_core.predictor import Predictor
 from ser_core.speaker import mean_log
-from ser_lab.data.protocols import Fold, Protocol
+from ser_lab.data.protocols import Fold, Protocol, Run
 from ser_lab.data.splits import SpeakerSplit, is_table, list_clips, tabulate_clips
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.evaluate.runs import run_protocol
@@ -47,15 +47,7 @@ class ShippedModel:
         }
         self.corpora: tuple[str, ...] = ()
 
-    def fit_predict(
-        self,
-        table: pd.DataFrame,
-        fold: Fold,
-        *,
-        data: Path,  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-        run_folder: Path,  # noqa: ARG002
-    ) -> Floats:
+    def fit_predict(self, table: pd.DataFrame, fold: Fold, run: Run) -> Floats:  # noqa: ARG002
         """Predict the test rows from their files."""
         return predict_files(self._predictor, [Path(p) for p in table["path"].iloc[fold.test]])
 

@@ -16,7 +16,7 @@ from ser_core.errors import CorpusError
 from ser_core.features import Features
 from ser_lab.data.feature_store import load_by_corpus, load_features
 from ser_lab.data.protocols import Rows
-from ser_lab.data.splits import CREMA_D_SPLIT, RAVDESS_FOLDS, list_clips, ravdess_speakers
+from ser_lab.data.splits import CREMA_D_SPLIT, RAVDESS_FOLDS, list_clips, speakers_of
 from ser_lab.reproduce.recipes import COPIES, RandomSplit, Reproduction
 
 SplitKind = Literal["random", "speaker"]
@@ -127,8 +127,8 @@ def held_out_speakers(table: pd.DataFrame, seed: int) -> Mapping[str, str]:
     protocol. TESS's two women and SAVEE's four men are too few to hold out.
     """
     n_folds = len(RAVDESS_FOLDS)
-    test = ravdess_speakers(RAVDESS_FOLDS[seed % n_folds])
-    development = ravdess_speakers(RAVDESS_FOLDS[(seed + DEVELOPMENT_FOLDS_ON) % n_folds])
+    test = speakers_of("ravdess", RAVDESS_FOLDS[seed % n_folds])
+    development = speakers_of("ravdess", RAVDESS_FOLDS[(seed + DEVELOPMENT_FOLDS_ON) % n_folds])
     splits = dict.fromkeys((*development, *CREMA_D_SPLIT.development), "development")
     splits |= dict.fromkeys((*test, *CREMA_D_SPLIT.test), "test")
     here = set(table["speaker"])

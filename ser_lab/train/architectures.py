@@ -235,14 +235,7 @@ def join_ensemble(networks: Sequence[keras.Model]) -> keras.Model:
 def frame_statistics(
     clips: Sequence[npt.NDArray[np.floating[Any]]],
 ) -> tuple[list[float], list[float]]:
-    """Return mean and variance of each feature over the frames of all clips.
-
-    Args:
-        clips: Arrays of (n_frames, n_features).
-
-    Returns:
-        Two lists of n_features floats.
-    """
+    """Return mean and variance of each feature over all frames of (n_frames, n_features) clips."""
     n = sum(len(clip) for clip in clips)
     mean = sum(clip.sum(axis=0, dtype="float64") for clip in clips) / n
     square = sum(((clip - mean) ** 2).sum(axis=0, dtype="float64") for clip in clips) / n

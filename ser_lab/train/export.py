@@ -1,11 +1,11 @@
 """A trained network as a model folder."""
 
 import math
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 import keras
@@ -32,16 +32,7 @@ CUSTOM_LICENCE = "other"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Origin of a shipped model.
-
-    Attributes:
-        name: Name of the model.
-        table: The clips, each with its split.
-        split: The speakers that were held out.
-        seed: Seed of the shipped run.
-        commit: Commit of the code when training began.
-        labels: The emotions, in the order of the logits.
-    """
+    """Origin of a shipped model, as in `Manifest`; `table` holds the clips with their splits."""
 
     name: str
     table: pd.DataFrame
@@ -65,11 +56,11 @@ def export_model(
 
     Args:
         network: From frames and their counts to logits; with an encoder, from its vectors.
-        calibration: Of its logits.
+        calibration: Calibration of its logits.
         folder: The model folder; an older model in it is removed.
         pipeline: Settings of the path from file to features.
         architecture: Network and training settings, for the reader.
-        lineage: Where the network comes from.
+        lineage: Origin of the network.
         encoder: Whisper's encoder before the network; None where the network is complete.
 
     Returns:
@@ -118,14 +109,13 @@ def export_model(
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     """Return the manifest's entry of each training corpus, published ones first."""
     counts = table[table["split"] == "train"]["corpus"].value_counts()
-    published = [name for name in CORPORA if name in counts.index]
     entries = []
-    for name in [*published, *(str(name) for name in counts.index if name not in CORPORA)]:
-        corpus = CORPORA.get(name)
+    for name in sorted(map(str, counts.index), key=[*CORPORA, *counts.index].index):
+        corpus, stem = CORPORA.get(name), name.removesuffix(".csv")
         entries.append(
             {
                 "name": name,
-                "title": corpus.title if corpus else _table_title(name),
+                "title": corpus.title if corpus else f"Recordings of a table, {stem}.csv",
                 "licence": corpus.licence if corpus else CUSTOM_LICENCE,
                 "citation": corpus.citation if corpus else "",
                 "source": corpus.source if corpus else "",
@@ -135,27 +125,13 @@ def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
     return tuple(entries)
 
 
-def _table_title(corpus: str) -> str:
-    return f"Recordings of a table, {corpus.removesuffix('.csv')}.csv"
-
-
 def current_commit() -> str:
     """Return the package's commit, with `-dirty` where its files have changed; or `unknown`."""
+    package = Path(ser_core.__file__).parent
+    git = partial(check_output, cwd=package, stderr=DEVNULL, text=True)
     try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", ".")
-    except (OSError, subprocess.CalledProcessError):
+        commit = git(["git", "rev-parse", "--short=12", "HEAD"]).strip()
+        changed = git(["git", "status", "--porcelain", "--untracked-files=no", "."])
+    except (OSError, CalledProcessError):
         return "unknown"
     return f"{commit}-dirty" if changed else commit
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments],
-        cwd=Path(ser_core.__file__).parent,
-        env=os.environ | {"LC_ALL": "C"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()

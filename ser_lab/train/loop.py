@@ -1,8 +1,8 @@
-"""Training: batches, one network by epochs, an ensemble on sampled batches, and predictions."""
+"""Parts of training: batches by length, callbacks, an ensemble on sampled batches, predictions."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +17,9 @@ from ser_core.features import Features, pad_features
 from ser_core.labels import LABELS
 from ser_core.model.emotion_model import in_batches
 from ser_lab.data.feature_store import Clips, Frames
-from ser_lab.data.protocols import Fold, Rows
+from ser_lab.data.protocols import Rows
 from ser_lab.metrics import Calibration, Scores, calibrate, compute_scores, unweighted_recall
-from ser_lab.train.architectures import STEPS, LstmConfig, frame_statistics, join_ensemble
+from ser_lab.train.architectures import STEPS, frame_statistics, join_ensemble
 from ser_lab.train.sampling import SampledBatches, SampledTraining, TrainingClips
 
 logger = logging.getLogger(__name__)
@@ -50,13 +50,9 @@ class LengthBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         seed: int | None = None,
     ) -> None:
-        """Cut clips into batches.
+        """Cut (n_frames, n_features) clips with (n_clips, n_labels) targets into batches.
 
-        Args:
-            clips: One (n_frames, n_features) array a clip.
-            targets: (n_clips, n_labels) float32.
-            batch_size: Clips in a batch.
-            seed: Seed of the order, new in each epoch; None keeps it.
+        `seed` is that of the order, new in each epoch; None keeps it.
         """
         super().__init__()
         self._clips = clips
@@ -96,13 +92,7 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]
     """One bar over all epochs, or over all updates where there is one epoch."""
 
     def __init__(self, total: int, title: str, *, by_step: bool = False) -> None:
-        """Prepare a bar.
-
-        Args:
-            total: Number of epochs, or updates.
-            title: Text before the bar.
-            by_step: Whether it counts updates.
-        """
+        """Prepare a bar of `total` epochs, or updates where `by_step`, after a title."""
         super().__init__()
         self._by_step = by_step
         self._bar = Progress(
@@ -153,12 +143,7 @@ class TrainedModel:
 
     @classmethod
     def calibrated(
-        cls,
-        network: keras.Model,
-        table: pd.DataFrame,
-        clips: Clips,
-        rows: Rows,
-        labels: Labels,
+        cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows, labels: Labels
     ) -> Self:
         """Calibrate a network on development rows; its score is their UAR."""
         rows = speech_rows(clips, rows)
@@ -180,79 +165,6 @@ class TrainedModel:
         """Return the figures on some rows."""
         truth = encode_labels(table, rows, self.labels)
         return compute_scores(truth, self.predict(clips, rows), self.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Network of the papers and the schedule of its training.
-
-    Attributes:
-        network: Size of the network.
-        batch_size: Clips in a batch.
-        epochs: Most passes over the training clips.
-        patience: Epochs without a better development accuracy before training ends.
-        learning_rate: Of RMSprop.
-    """
-
-    network: LstmConfig = field(default_factory=LstmConfig)
-    batch_size: int = 23
-    epochs: int = 60
-    patience: int = 15
-    learning_rate: float = 1e-3
-
-
-def train_network(
-    table: pd.DataFrame,
-    clips: Clips,
-    fold: Fold,
-    config: TrainConfig,
-    *,
-    labels: Labels,
-    seed: int,
-    run_folder: Path,
-) -> TrainedModel:
-    """Train with RMSprop and keep the epoch with the best development accuracy.
-
-    Args:
-        table: Clips.
-        clips: Their features.
-        fold: Rows to train on, and rows to choose the epoch and calibrate.
-        config: Network and schedule.
-        labels: The emotions.
-        seed: Seed of weights, dropout and the order of clips.
-        run_folder: Where `best.keras` and `log.csv` are written while training.
-
-    Returns:
-        The network of the best epoch; its score is the development accuracy.
-    """
-    keras.utils.set_random_seed(seed)
-    run_folder.mkdir(parents=True, exist_ok=True)
-
-    def batches(rows: Rows, batch_size: int, seed: int | None = None) -> LengthBatches:
-        truth = encode_labels(table, speech_rows(clips, rows), labels)
-        targets = np.eye(len(labels), dtype=np.float32)[truth]
-        return LengthBatches(speech_clips(clips, rows), targets, batch_size=batch_size, seed=seed)
-
-    mean, variance = frame_statistics(speech_clips(clips, fold.train))
-    network = config.network.build(mean=mean, variance=variance, n_labels=len(labels))
-    network.compile(
-        optimizer=keras.optimizers.RMSprop(config.learning_rate),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    fitted = network.fit(
-        batches(fold.train, config.batch_size, seed),
-        validation_data=batches(fold.development, PREDICT_BATCH),
-        epochs=config.epochs,
-        verbose=0,
-        callbacks=keep_best(
-            run_folder, epochs=config.epochs, patience=config.patience, title=f"Seed {seed}"
-        ),
-    )
-    network = keras.models.load_model(run_folder / BEST)
-    history = pd.DataFrame(fitted.history)
-    model = TrainedModel.calibrated(network, table, clips, fold.development, labels)
-    return replace(model, development_score=history["val_accuracy"].max(), history=history)
 
 
 def keep_best(
@@ -316,8 +228,7 @@ def _train_member(
     if clips.distillation is not None:
         hint = keras.layers.Dense(clips.distillation.n_columns)(network.get_layer(STEPS).output)
         network = keras.Model(network.inputs, [network.output, hint])
-        losses.append(_hint_loss)
-        loss_weights.append(clips.distillation.weight)
+        losses, loss_weights = [*losses, _hint_loss], [1.0, clips.distillation.weight]
     warmup = config.steps // 12
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 100,
@@ -390,22 +301,14 @@ def soft_targets(
     Args:
         truth: (n_clips,) indices into the labels.
         smoothing: Share of the target that is spread over all labels.
-        n_labels: Number of labels.
-
-    Returns:
-        (n_clips, n_labels), each row a distribution.
+        n_labels: Width of the result, whose rows are distributions.
     """
     targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
     return np.asarray(targets, dtype=np.float32)
 
 
 def sampling_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:
-    """Return the chance of each clip: corpora by share, emotions within a corpus alike.
-
-    Args:
-        table: The training clips.
-        shares: Share of each corpus.
-    """
+    """Return the chance of each clip: corpora by share, emotions within a corpus alike."""
     n_clips = table.groupby(["corpus", "emotion"])["path"].transform("size")
     n_emotions = table.groupby("corpus")["emotion"].transform("nunique")
     weights = table["corpus"].map(shares) / (n_clips * n_emotions)

@@ -82,7 +82,7 @@ class TrainingClips:
             (n_vectors, n_columns) a clip; None where there is no such copy.
         targets: (n_clips, n_labels), each row a distribution.
         weights: (n_clips,) chances of a clip to be sampled, in any scale.
-        distillation: Targets for each step; None without a teacher.
+        distillation: None without a teacher.
     """
 
     copies: Sequence[Sequence[Frames | None]]
@@ -102,25 +102,14 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self, clips: TrainingClips, config: SampledTraining, *, mean: Sequence[float], seed: int
     ) -> None:
-        """Prepare the sampling.
-
-        Args:
-            clips: Clips, targets and weights.
-            config: Batch size and augmentation.
-            mean: Mean of each column, which replaces masked vectors.
-            seed: Seed of all samples.
-        """
+        """Prepare the sampling; `mean` of each column replaces masked vectors."""
         super().__init__(workers=2)  # threads
-        n_clips = len(clips.copies[0])
-        self._copies = np.repeat(np.arange(n_clips)[:, None], max(1, len(clips.copies) - 1), axis=1)
-        n_copies = np.zeros(n_clips, np.int64)
-        place = n_clips
-        for changed in clips.copies[1:]:
-            for row in (row for row, clip in enumerate(changed) if clip is not None):
-                self._copies[row, n_copies[row]] = place
-                n_copies[row] += 1
-                place += 1
-        self._n_copies = np.maximum(1, n_copies)
+        exists = np.array([[clip is not None for clip in copy] for copy in clips.copies])
+        places = np.cumsum(exists).reshape(exists.shape) - 1  # among the concatenated clips
+        # Of each clip the copies that exist come first, then the clip as recorded.
+        order = np.argsort(~np.roll(exists, -1, axis=0), axis=0, kind="stable")
+        self._copies = np.take_along_axis(np.roll(places, -1, axis=0), order, axis=0).T
+        self._n_copies = np.maximum(1, exists.sum(axis=0) - 1)
         self._vectors, self._lengths, self._starts = _concatenate(clips.copies)
         self._stride = 1
         if clips.distillation is not None:
@@ -257,12 +246,7 @@ NOISY = Augmentation(
 
 @dataclass(frozen=True, slots=True)
 class CopyPlan:
-    """A changed copy of the training clips.
-
-    Attributes:
-        settings: How it is changed.
-        corpora: Corpora that it is made of; all where empty.
-    """
+    """A changed copy of the training clips, made of some corpora; of all where empty."""
 
     settings: Augmentation
     corpora: tuple[str, ...] = ()
@@ -291,11 +275,8 @@ def load_copies(
     Returns:
         1 + n_plans lists of n_rows clips, None where there is no such copy.
     """
-    recorded = load_by_corpus(table, partial(load, changes=None))
-    changed = [
-        load_by_corpus(
-            table, partial(load, changes=Changes(plan.settings, data)), corpora=plan.corpora
-        )
-        for plan in plans
-    ]
-    return [recorded, *changed]
+    copies: list[Clips] = [load_by_corpus(table, partial(load, changes=None))]
+    for plan in plans:
+        changed = partial(load, changes=Changes(plan.settings, data))
+        copies.append(load_by_corpus(table, changed, corpora=plan.corpora))
+    return copies

@@ -34,7 +34,7 @@ READING = "librispeech"
 PIPELINE = PipelineConfig(audio=AudioConfig(sample_rate_hz=RATE_HZ), features=FRAMES)
 N_SOUNDS = 1_500
 """Synthetic sounds for training."""
-N_DRAWS = 14_000
+N_SAMPLED = 14_000
 """Samples of speech, and of other sounds, each cut, changed and mixed."""
 N_PARTS = 4
 N_UNITS, DECAY, N_EPOCHS = 128, 1.0, 40
@@ -68,10 +68,10 @@ class Material:
     synthetic: Sequence[Features]
 
     def sample(self, random: Random) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """Return statistics of `N_DRAWS` clips of speech and as many others, and which is which."""
-        rows = [describe_frames(self._sample_speech(random)) for _ in range(N_DRAWS)]
-        rows += [describe_frames(self._sample_sound(random)) for _ in range(N_DRAWS)]
-        return np.array(rows), np.arange(2 * N_DRAWS) < N_DRAWS
+        """Return statistics of `N_SAMPLED` clips of speech and as many others, and their labels."""
+        rows = [describe_frames(self._sample_speech(random)) for _ in range(N_SAMPLED)]
+        rows += [describe_frames(self._sample_sound(random)) for _ in range(N_SAMPLED)]
+        return np.array(rows), np.arange(2 * N_SAMPLED) < N_SAMPLED
 
     def _sample_speech(self, random: Random) -> Features:
         is_read = random.random() < READ_SHARE
@@ -83,12 +83,10 @@ class Material:
         return clip
 
     def _sample_sound(self, random: Random) -> Features:
-        if random.random() < SYNTHETIC_SHARE:
-            clip = _choose(self.synthetic, random)
-        else:
-            clip = _choose(self.noise, random)
-            if random.random() < 0.3:
-                clip = mix(clip, _choose(self.noise, random), random.uniform(-10.0, 10.0))
+        is_synthetic = random.random() < SYNTHETIC_SHARE
+        clip = _choose(self.synthetic if is_synthetic else self.noise, random)
+        if not is_synthetic and random.random() < 0.3:
+            clip = mix(clip, _choose(self.noise, random), random.uniform(-10.0, 10.0))
         if random.random() < 0.5:
             clip = _warp(clip, random)
         return _cut(clip, random)
@@ -142,39 +140,24 @@ def _leave_out(
 
     kinds = sorted({kind(path) for path in noise})[part::N_PARTS]
     held_out = {path for path in noise if kind(path) in kinds} | {*list(reading)[part::N_PARTS]}
-    trained = [
-        [clip for path, clip in clips.items() if path not in held_out] for clips in (reading, noise)
-    ]
-    tested = {
-        name: [clip for path, clip in clips.items() if path in held_out]
-        for name, clips in ((NOISE, noise), (READING, reading))
-    }
+    trained, tested = {}, {}
+    for name, clips in ((NOISE, noise), (READING, reading)):
+        trained[name] = [clip for path, clip in clips.items() if path not in held_out]
+        tested[name] = [clip for path, clip in clips.items() if path in held_out]
     tested |= {split: splits[split] for split in ("development", "test")}
-    return Material(splits["train"], trained[0], trained[1], synthetic), tested
+    return Material(splits["train"], trained[READING], trained[NOISE], synthetic), tested
 
 
 def _fit(material: Material, *, seed: int) -> SpeechDetector:
     rows, is_speech = material.sample(np.random.default_rng(seed))
     scaler = StandardScaler().fit(rows)
-    network = MLPClassifier(
-        (N_UNITS,),
-        alpha=DECAY,
-        batch_size=256,
-        max_iter=N_EPOCHS,
-        early_stopping=True,
-        random_state=seed,
-    ).fit(scaler.transform(rows), is_speech)
+    settings = {"alpha": DECAY, "max_iter": N_EPOCHS, "random_state": seed}
+    network = MLPClassifier((N_UNITS,), batch_size=256, early_stopping=True, **settings)
+    network.fit(scaler.transform(rows), is_speech)
     logger.info("part %d: accuracy %.2f%%", seed, 100 * network.best_validation_score_)
-    weights = [np.asarray(w, np.float32) for w in (*network.coefs_, *network.intercepts_)]
-    return SpeechDetector(
-        np.asarray(scaler.mean_, np.float32),
-        np.asarray(scaler.scale_, np.float32),
-        hidden=weights[0],
-        hidden_bias=weights[2],
-        last=weights[1][:, 0],
-        last_bias=weights[3][0],
-        threshold=0.0,
-    )
+    weights = (scaler.mean_, scaler.scale_, *network.coefs_, *network.intercepts_)
+    mean, scale, hidden, last, hidden_bias, last_bias = (np.asarray(w, np.float32) for w in weights)
+    return SpeechDetector(mean, scale, hidden, hidden_bias, last[:, 0], last_bias[0], threshold=0.0)
 
 
 def _log_odds(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
@@ -209,13 +192,7 @@ def _frames(waveform: Waveform) -> Features | None:
 
 
 def mix(clip: Features, noise: Features, snr_db: float) -> Features:
-    """Add noise to a clip, in power.
-
-    Args:
-        clip: (n_frames, 64) in decibels.
-        noise: The same, of any length; it is cut or repeated.
-        snr_db: Mean power of the clip over that of the noise.
-    """
+    """Add noise of any length to a clip, in power, both (n_frames, 64) in decibels."""
     under = np.resize(noise, clip.shape)
     speech, floor = 10.0 ** (clip / 10.0), 10.0 ** (under / 10.0)
     gain = speech.mean() / floor.mean() * 10.0 ** (-snr_db / 10.0)
@@ -247,11 +224,7 @@ def _warp(clip: Features, random: Random) -> Features:
 
 
 def make_sound(random: Random) -> Waveform:
-    """Generate a random sound, half of them with hiss.
-
-    Returns:
-        (n_samples,) float32 at `RATE_HZ`, its peak at 0.3.
-    """
+    """Generate a random sound, half of them with hiss: float32 at `RATE_HZ`, its peak at 0.3."""
     t = np.arange(int(RATE_HZ * random.uniform(SHORTEST_S, LONGEST_S))) / RATE_HZ
     sound = _KINDS[int(random.integers(len(_KINDS)))](t, random)
     if random.random() < 0.5:

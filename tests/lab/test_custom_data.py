@@ -16,10 +16,9 @@ from ser_core.web import drawing, words
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.evaluate.shipped import check_unseen, evaluate_model, evaluate_test
 from ser_lab.ship import train_and_export
-from ser_lab.train.loop import TrainConfig
 from ser_lab.train.recipes import custom_recipe, find_recipe, split_speakers
 from ser_lab.train.recipes.compact import CompactRecipe
-from ser_lab.train.recipes.lstm import LstmRecipe
+from ser_lab.train.recipes.lstm import LstmRecipe, TrainConfig
 from tests.lab.conftest import write_clip
 
 LABELS = ("sad", "bored", "in a hurry")

@@ -10,7 +10,7 @@ import pytest
 
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
-from ser_lab.data.protocols import PROTOCOLS, Fold
+from ser_lab.data.protocols import PROTOCOLS, Fold, Run
 from ser_lab.data.splits import RAVDESS_FOLDS, list_clips
 from ser_lab.evaluate.records import FoldRecord, read_json
 from ser_lab.evaluate.runs import fold_key, majority, run_protocol
@@ -67,8 +67,8 @@ def test_figures_are_those_counted_by_hand(tree: Path, tmp_path: Path) -> None:
 
 def test_folds_are_pooled_before_the_mean_over_emotions(tree: Path, tmp_path: Path) -> None:
     class DeafInOneFold(KnownRecipe):
-        def fit_predict(self, table: pd.DataFrame, fold: Fold, **rest: object) -> np.ndarray:
-            answers = super().fit_predict(table, fold, **rest)
+        def fit_predict(self, table: pd.DataFrame, fold: Fold, run: Run) -> np.ndarray:
+            answers = super().fit_predict(table, fold, run)
             return np.roll(answers, 1, axis=1) if fold.name == "fold-1" else answers
 
     summary = run_protocol(SIX_FOLDS, DeafInOneFold(), tree, seeds=(0,), runs_folder=tmp_path)
@@ -196,7 +196,7 @@ def test_rows_that_are_not_probabilities_are_a_bug(
     wrong: np.ndarray, tree: Path, tmp_path: Path
 ) -> None:
     class Wrong(KnownRecipe):
-        def fit_predict(self, *_: object, **__: object) -> np.ndarray:
+        def fit_predict(self, *_: object) -> np.ndarray:
             return wrong
 
     with pytest.raises(ValueError, match="known returned"):
@@ -226,13 +226,13 @@ def test_the_baseline_trains_on_a_fold_and_predicts_each_test_clip(
     table.loc[fold.test[0], "path"] = silent
     baseline = LstmRecipe()
     short = replace(baseline, training=replace(baseline.training, epochs=1))
-    run_folder = tmp_path / "run"
-    answers = short.fit_predict(table, fold, data=miniature, seed=0, run_folder=run_folder)
+    run = Run(miniature, 0, tmp_path / "run")
+    answers = short.fit_predict(table, fold, run)
     assert answers.shape == (8, 8)
     np.testing.assert_allclose(answers.sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(answers[0], 1 / 8)
     assert np.ptp(answers[1]) > 1e-3
-    assert (run_folder / "log.csv").exists()
+    assert (run.folder / "log.csv").exists()
     assert json.loads(json.dumps(short.settings))["training"]["epochs"] == 1
 
 

@@ -13,8 +13,7 @@ from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.shipped import evaluate_test
 from ser_lab.metrics import find_certainty, fit_temperature
 from ser_lab.ship import train_and_export
-from ser_lab.train.loop import TrainConfig
-from ser_lab.train.recipes.lstm import LstmRecipe
+from ser_lab.train.recipes.lstm import LstmRecipe, TrainConfig
 
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",))
 

@@ -39,7 +39,7 @@ def test_a_run_from_recordings_to_weights(tmp_path: Path, monkeypatch: pytest.Mo
     split = SpeakerSplit(development=("ravdess/01",), test=("ravdess/09",))
     monkeypatch.setattr(speech, "shipped_split", lambda _corpora: split)
     monkeypatch.setattr(speech, "CORPORA", ("ravdess",))
-    for name, value in (("N_DRAWS", 300), ("N_SOUNDS", 30), ("N_PARTS", 2), ("N_UNITS", 8)):
+    for name, value in (("N_SAMPLED", 300), ("N_SOUNDS", 30), ("N_PARTS", 2), ("N_UNITS", 8)):
         monkeypatch.setattr(speech, name, value)
     monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "cache"))
     refused = speech.train_detector(tmp_path, tmp_path / "speech_detector.npz")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ser_core.labels import LABELS
-from ser_lab.data.protocols import Fold
+from ser_lab.data.protocols import Fold, Run
 from ser_lab.data.splits import list_clips
 
 ALL = ("ravdess", "ravdess-song", "tess", "crema-d", "emo-db")
@@ -69,11 +69,11 @@ class KnownRecipe:
     stop_before: int | None = None
     trained: list[tuple[str, int]] = field(default_factory=list)
 
-    def fit_predict(self, table: pd.DataFrame, fold: Fold, *, seed: int, **_: object) -> np.ndarray:
+    def fit_predict(self, table: pd.DataFrame, fold: Fold, run: Run) -> np.ndarray:
         if len(self.trained) == self.stop_before:
             raise KeyboardInterrupt
-        self.trained.append((fold.name, seed))
+        self.trained.append((fold.name, run.seed))
         probabilities = np.full((len(fold.test), len(LABELS)), 0.2 / 7)
-        heard = [self.hear(emotion, seed) for emotion in table["emotion"].iloc[fold.test]]
+        heard = [self.hear(emotion, run.seed) for emotion in table["emotion"].iloc[fold.test]]
         probabilities[np.arange(len(heard)), [LABELS.index(emotion) for emotion in heard]] = 0.8
         return probabilities

@@ -14,7 +14,7 @@ from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder, read_tensors
 from ser_lab.data.encoder_store import load_vectors
 from ser_lab.data.feature_store import Clips
-from ser_lab.data.protocols import Fold
+from ser_lab.data.protocols import Fold, Run
 from ser_lab.data.splits import SpeakerSplit, shipped_split
 from ser_lab.train.architectures import HeadConfig, stored_names
 from ser_lab.train.loop import (
@@ -26,13 +26,7 @@ from ser_lab.train.loop import (
     train_ensemble,
 )
 from ser_lab.train.recipes.base import Recipe
-from ser_lab.train.sampling import (
-    COPIES,
-    CopyPlan,
-    SampledTraining,
-    TrainingClips,
-    load_copies,
-)
+from ser_lab.train.sampling import COPIES, CopyPlan, SampledTraining, TrainingClips, load_copies
 
 SHARES: Mapping[str, float] = {"ravdess": 0.47, "crema-d": 0.38, "ravdess-song": 0.1, "tess": 0.05}
 """Share of each corpus among the samples; a missing corpus leaves its share to the others."""
@@ -58,9 +52,6 @@ class AccurateRecipe(Recipe):
         copies: Changed copies of the clips.
         training: Heads and schedule.
         shares: Pairs of corpus and share.
-        split: Speakers held out from the model that ships.
-        name: Short name.
-        labels: The emotions.
     """
 
     pipeline: PipelineConfig = field(
@@ -71,9 +62,7 @@ class AccurateRecipe(Recipe):
     )
     copies: tuple[CopyPlan, ...] = COPIES
     training: SampledTraining = field(
-        default_factory=lambda: SampledTraining(
-            networks=ENSEMBLE, steps=4_000, changed_share=CHANGED_SHARE
-        )
+        default_factory=lambda: SampledTraining(ENSEMBLE, 4_000, changed_share=CHANGED_SHARE)
     )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
     split: SpeakerSplit = SPLIT
@@ -108,14 +97,7 @@ class AccurateRecipe(Recipe):
         return load_copies(table, self.copies, data, load)
 
     def fit(
-        self,
-        table: pd.DataFrame,
-        copies: Sequence[Clips],
-        fold: Fold,
-        *,
-        data: Path,  # noqa: ARG002
-        seed: int,
-        run_folder: Path,  # noqa: ARG002
+        self, table: pd.DataFrame, copies: Sequence[Clips], fold: Fold, run: Run
     ) -> TrainedModel:
         """See `Recipe`."""
         rows = speech_rows(copies[0], fold.train)
@@ -125,5 +107,5 @@ class AccurateRecipe(Recipe):
             soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels)),
             sampling_weights(table.iloc[rows], dict(self.shares)),
         )
-        network = train_ensemble(clips, self.training, seed=seed)
+        network = train_ensemble(clips, self.training, seed=run.seed)
         return TrainedModel.calibrated(network, table, copies[0], fold.development, self.labels)

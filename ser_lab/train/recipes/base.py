@@ -11,7 +11,7 @@ import pandas as pd
 from ser_core.config import PipelineConfig
 from ser_core.whisper.spec import EncoderConfig
 from ser_lab.data.feature_store import Clips
-from ser_lab.data.protocols import Fold
+from ser_lab.data.protocols import Fold, Run
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.train.loop import TrainedModel
 
@@ -32,16 +32,14 @@ class TrainingRecipe(Protocol):
         """Training corpora, beside those of the protocol."""
 
     def fit_predict(
-        self, table: pd.DataFrame, fold: Fold, *, data: Path, seed: int, run_folder: Path
+        self, table: pd.DataFrame, fold: Fold, run: Run
     ) -> npt.NDArray[np.floating[Any]]:
         """Train and calibrate on a fold, and predict its test rows.
 
         Args:
             table: Clips as `list_clips` gives them.
             fold: Rows of each split.
-            data: Folder that holds a folder for each corpus.
-            seed: Seed of weights, dropout and samples.
-            run_folder: Where logs and checkpoints go; it need not exist.
+            run: Data, seed and folder.
 
         Returns:
             (n_test, n_labels), rows as in `fold.test`, columns as in `LABELS`; equal
@@ -81,30 +79,20 @@ class Recipe(TrainingRecipe, Protocol):
         """Return the features of each row, as recorded and in each changed copy."""
 
     def fit(
-        self,
-        table: pd.DataFrame,
-        copies: Sequence[Clips],
-        fold: Fold,
-        *,
-        data: Path,
-        seed: int,
-        run_folder: Path,
+        self, table: pd.DataFrame, copies: Sequence[Clips], fold: Fold, run: Run
     ) -> TrainedModel:
-        """Train and calibrate on a fold.
+        """Train on the training rows of a fold and calibrate on its development rows.
 
         Args:
             table: Clips.
             copies: Their features, as `load` gives them.
-            fold: Rows to train on, and rows to calibrate on.
-            data: Folder that holds a folder for each corpus.
-            seed: Seed of weights, dropout and samples.
-            run_folder: Where logs and checkpoints go; it need not exist.
+            fold: Rows of each split.
+            run: Data, seed and folder.
         """
 
     def fit_predict(
-        self, table: pd.DataFrame, fold: Fold, *, data: Path, seed: int, run_folder: Path
+        self, table: pd.DataFrame, fold: Fold, run: Run
     ) -> npt.NDArray[np.floating[Any]]:
         """See `TrainingRecipe`."""
-        copies = self.load(table, data)
-        model = self.fit(table, copies, fold, data=data, seed=seed, run_folder=run_folder)
-        return model.predict(copies[0], fold.test)
+        copies = self.load(table, run.data)
+        return self.fit(table, copies, fold, run).predict(copies[0], fold.test)

@@ -13,7 +13,7 @@ from ser_core.config import FeatureConfig, PipelineConfig
 from ser_core.whisper import spec as whisper
 from ser_lab.data.augment import Changes
 from ser_lab.data.feature_store import Clips, Frames, load_features
-from ser_lab.data.protocols import Fold, Rows
+from ser_lab.data.protocols import Fold, Rows, Run
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.train.architectures import (
     LARGEST_DEVIATION,
@@ -62,7 +62,6 @@ class CompactRecipe(Recipe):
         distillation_weight: Weight of the teacher's probabilities in a clip's target.
         hint_blocks: Blocks of the teacher's encoder whose vectors the student predicts.
         hint_weight: Weight of their loss beside that of the emotions.
-        name: Short name.
     """
 
     pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
@@ -106,16 +105,12 @@ class CompactRecipe(Recipe):
     def settings(self) -> dict[str, Any]:
         """See `TrainingRecipe`."""
         training = asdict(self.training, dict_factory=stored_names)
+        hints = ("distillation_weight", "hint_blocks")
         return {
             "pipeline": asdict(self.pipeline),
             "training": training | stored_names([("hint_weight", self.hint_weight)]),
             "teacher": self.teacher.settings,
-        } | stored_names(
-            [
-                ("distillation_weight", self.distillation_weight),
-                ("hint_blocks", self.hint_blocks),
-            ]
-        )
+        } | stored_names((name, getattr(self, name)) for name in hints)
 
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """See `Recipe`."""
@@ -131,23 +126,12 @@ class CompactRecipe(Recipe):
         return load_copies(table, self.teacher.copies, data, load)
 
     def fit(
-        self,
-        table: pd.DataFrame,
-        copies: Sequence[Clips],
-        fold: Fold,
-        *,
-        data: Path,
-        seed: int,
-        run_folder: Path,
+        self, table: pd.DataFrame, copies: Sequence[Clips], fold: Fold, run: Run
     ) -> TrainedModel:
         """Train the teacher, then the student; see `Recipe`."""
-        vectors = self.teacher.load(table, data)
-        teacher = self.teacher.fit(
-            table, vectors, fold, data=data, seed=seed, run_folder=run_folder
-        )
-        copies = [
-            common_clips(frames, encoded) for frames, encoded in zip(copies, vectors, strict=True)
-        ]
+        vectors = self.teacher.load(table, run.data)
+        teacher = self.teacher.fit(table, vectors, fold, run)
+        copies = [common_clips(*pair) for pair in zip(copies, vectors, strict=True)]
         rows = speech_rows(copies[0], fold.train)
         truth = encode_labels(table, rows, self.labels)
         hard = soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels))
@@ -158,7 +142,7 @@ class CompactRecipe(Recipe):
             sampling_weights(table.iloc[rows], dict(self.teacher.shares)),
             self.hints(copies, vectors, rows),
         )
-        network = train_ensemble(clips, self.training, seed=seed)
+        network = train_ensemble(clips, self.training, seed=run.seed)
         return TrainedModel.calibrated(network, table, copies[0], fold.development, self.labels)
 
     def hints(
@@ -171,14 +155,10 @@ class CompactRecipe(Recipe):
             vectors: The teacher's vectors of the same clips and copies.
             rows: Rows to train on.
         """
-        blocks = self.teacher.encoder.blocks
-        width = np.arange(whisper.WIDTH)
-        columns = np.concatenate(
-            [whisper.WIDTH * blocks.index(block) + width for block in self.hint_blocks]
-        )
-        mean, variance = (
-            np.array(s)[columns] for s in frame_statistics(speech_clips(vectors[0], rows))
-        )
+        places = [self.teacher.encoder.blocks.index(block) for block in self.hint_blocks]
+        columns = np.add.outer(whisper.WIDTH * np.array(places), np.arange(whisper.WIDTH)).ravel()
+        statistics = frame_statistics(speech_clips(vectors[0], rows))
+        mean, variance = (np.array(values)[columns] for values in statistics)
 
         def hint(frames: Frames | None, encoded: Frames | None) -> Frames | None:
             if frames is None or encoded is None:
