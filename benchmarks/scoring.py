@@ -239,7 +239,7 @@ def measure(n_clips: int, part: int) -> dict[str, Any]:
             figures["runs"][title] = run
             print(title, json.dumps(run))
         started = time.monotonic()
-        Output(str(Path(name) / "one"), "clips", (), "").written()
+        Output(str(Path(name) / "one"), "clips", (), "", "").written()
         figures["read_back_s"] = time.monotonic() - started
     figures["bytes_per_name"] = bytes_per_name("s3://bucket/archive/speaker-0001/")
     return figures

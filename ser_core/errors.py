@@ -30,5 +30,9 @@ class MissingCorpusError(CorpusError):
     """A corpus is not in the data folder, or its folder holds none of its clips."""
 
 
+class OutputError(SerError):
+    """An output cannot be written, or would replace what this program did not write."""
+
+
 class HubError(SerError):
     """The Hub rejects a request or cannot be reached, or a folder is not ready for it."""

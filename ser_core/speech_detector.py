@@ -62,7 +62,8 @@ class SpeechDetector:
 
     def write(self, path: Path) -> None:
         """Write the weights to a file."""
-        np.savez_compressed(path, **asdict(self))
+        with path.open("wb") as file:
+            np.savez_compressed(file, **asdict(self))
 
     def max_log_odds(self, frames: Features) -> float:
         """Return the log-odds of speech in the most speech-like part of a clip.

@@ -1,6 +1,7 @@
 """From recordings to a model folder with its figures and card."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ser_core.config import AudioConfig
 from ser_core.errors import CorpusError, ModelError
-from ser_core.model.emotion_model import EmotionModel
+from ser_core.labels import column_of
 from ser_core.model.manifest import Manifest
+from ser_core.paths import check_output, replacing
 from ser_core.predictor import Predictor
 from ser_lab.data.feature_store import Clips
 from ser_lab.data.protocols import Fold, Run
-from ser_lab.data.splits import tabulate_clips
+from ser_lab.data.splits import COLUMNS, tabulate_clips
+from ser_lab.data.tables import why_unreadable
+from ser_lab.evaluate.records import write_text
 from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
 from ser_lab.metrics import Scores, calibration_bins
-from ser_lab.report.model_card import FIGURES, write_card
+from ser_lab.report.model_card import FIGURES, is_model_folder, write_card
 from ser_lab.report.plots import plot_calibration, plot_confusion, plot_curves
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import speech_rows
@@ -27,6 +32,8 @@ from ser_lab.train.recipes.base import Recipe
 
 logger = logging.getLogger(__name__)
 
+CLIPS, ANSWERS = "clips.csv", "test_answers.csv"
+"""Tables in the folder of runs."""
 N_TIMED = 60
 """Test clips whose predictions are timed."""
 
@@ -39,7 +46,7 @@ def train_and_export(
     Args:
         recipe: Network and schedule.
         data: Folder that holds a folder for each corpus, or a table of recordings.
-        folder: The model folder to write.
+        folder: The model folder to write; it replaces nothing but a model folder.
         seeds: One run each; the card gives mean and spread over them.
         runs: Folder for logs, checkpoints, the table of clips and the predictions.
 
@@ -49,12 +56,15 @@ def train_and_export(
     Raises:
         CorpusError: A corpus is missing, or a split has no clip with speech.
         ModelError: Whisper's weights can neither be found nor downloaded.
+        OutputError: A folder cannot be written, or contains something else.
     """
+    check_output(folder, is_model_folder)
+    for name in (CLIPS, ANSWERS):
+        check_output(runs / name, _is_table_of_clips)
     commit = current_commit()
     table = tabulate_clips(data, recipe.corpora, recipe.split)
-    runs.mkdir(parents=True, exist_ok=True)
-    table.to_csv(runs / "clips.csv", index=False)
-    copies = recipe.load(table, data)
+    table, copies = _readable(table, recipe.load(table, data), recipe.pipeline.audio)
+    write_text(runs / CLIPS, table.to_csv(index=False))
     fold = _shipped_fold(table, copies[0], recipe.labels)
     models = {
         seed: recipe.fit(table, copies, fold, Run(data, seed, runs / f"seed-{seed}"))
@@ -65,22 +75,22 @@ def train_and_export(
     }
     logger.info("test UAR by seed: %s", seed_uars)
     seed, best = max(models.items(), key=lambda run: run[1].development_score)
-    manifest = export_model(
-        best.network,
-        best.calibration,
-        folder,
-        pipeline=recipe.pipeline,
-        architecture=recipe.architecture,
-        lineage=Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels),
-        encoder=recipe.encoder,
-    )
-    (folder / FIGURES).mkdir()
-    if best.history is not None:
-        plot_curves(best.history, folder / FIGURES / "curves.png")
-    scores = best.evaluate(table, copies[0], fold.development)
-    _plot("development", scores, folder, recipe.labels)
-    predictor = Predictor(EmotionModel(folder, manifest))
-    return _test_and_describe(predictor, folder, data, seed_uars, runs)
+    with replacing(folder, is_model_folder) as draft:
+        export_model(
+            best.network,
+            best.calibration,
+            draft,
+            pipeline=recipe.pipeline,
+            architecture=recipe.architecture,
+            lineage=Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels),
+            encoder=recipe.encoder,
+        ).write(draft)
+        (draft / FIGURES).mkdir()
+        if best.history is not None:
+            plot_curves(best.history, draft / FIGURES / "curves.png")
+        scores = best.evaluate(table, copies[0], fold.development)
+        _plot("development", scores, draft, recipe.labels)
+        return _test_and_describe(draft, folder, data, seed_uars, runs)
 
 
 def retest(folder: Path, data: Path) -> Manifest:
@@ -94,16 +104,26 @@ def retest(folder: Path, data: Path) -> Manifest:
         ModelError: It has no test figures, such as a reproduction.
         CorpusError: The corpus of a test speaker is missing.
     """
-    predictor = Predictor.from_folder(folder)
-    manifest = predictor.manifest
+    manifest = Manifest.read(folder)
     if "test" not in manifest.metrics:
         raise ModelError(
             f"{manifest.name} {manifest.version} has no test figures to replace. Leave out "
             "--record, or train a model with python -m ser_core train."
         )
     seed_uars = manifest.metrics["test"]["seed_uars"]
-    with TemporaryDirectory() as runs:
-        return _test_and_describe(predictor, folder, data, seed_uars, Path(runs))
+    with TemporaryDirectory() as runs, replacing(folder, is_model_folder) as draft:
+        shutil.copytree(folder, draft)
+        return _test_and_describe(draft, folder, data, seed_uars, Path(runs))
+
+
+def _readable(
+    table: pd.DataFrame, copies: Sequence[Clips], config: AudioConfig
+) -> tuple[pd.DataFrame, list[Clips]]:
+    """Return the rows whose files can be decoded; the log of their features lists the others."""
+    pairs = zip(copies[0], table["path"], strict=True)
+    has_file = [clip is not None or not why_unreadable(Path(p), config) for clip, p in pairs]
+    rows = np.flatnonzero(has_file)
+    return table.iloc[rows].reset_index(drop=True), [[copy[row] for row in rows] for copy in copies]
 
 
 def _shipped_fold(table: pd.DataFrame, clips: Clips, labels: tuple[str, ...]) -> Fold:
@@ -120,11 +140,12 @@ def _shipped_fold(table: pd.DataFrame, clips: Clips, labels: tuple[str, ...]) ->
 
 
 def _test_and_describe(
-    predictor: Predictor, folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path
+    draft: Path, folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path
 ) -> Manifest:
-    """Test a model as it serves, and write its manifest, pictures and card."""
+    """Test a model as it will serve in `folder`, and write manifest, pictures and card."""
+    predictor = Predictor.from_folder(draft)
     scores, answers = evaluate_test(predictor, data)
-    answers.drop(columns="path").to_csv(runs / "test_answers.csv", index=False)
+    write_text(runs / ANSWERS, answers.drop(columns="path").to_csv(index=False))
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
     figures = describe_test(
         predictor.manifest,
@@ -139,17 +160,22 @@ def _test_and_describe(
         predictor.manifest,
         neutral_reference=neutral_reference(predictor, data),
         metrics=predictor.manifest.metrics | {"test": figures},
-    ).write(folder)
-    _plot("test", scores, folder, predictor.labels)
+    ).write(draft)
+    _plot("test", scores, draft, predictor.labels)
     right = (answers["predicted"] == answers["emotion"]).to_numpy()
-    confidence = answers[list(predictor.labels)].max(axis=1).to_numpy()
+    confidence = answers[[*map(column_of, predictor.labels)]].max(axis=1).to_numpy()
     plot_calibration(
         {"test speakers": [asdict(b) for b in calibration_bins(confidence, right)]},
         f"Calibration on {scores.n_clips:,} clips",
-        folder / FIGURES / "calibration.png",
+        draft / FIGURES / "calibration.png",
     )
-    write_card(folder)
-    return Manifest.read(folder)
+    write_card(draft)
+    return Manifest.read(draft)
+
+
+def _is_table_of_clips(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        return ",".join(COLUMNS[1:-1]) in file.readline()
 
 
 def _plot(split: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from ser_core.cli.common import (
 )
 from ser_core.cli.output import print_scores, print_states, print_summary
 from ser_core.corpora import CORPORA
+from ser_core.paths import check_output, lists_its_files
 
 if TYPE_CHECKING:
     from ser_lab.fetch import CorpusState
@@ -94,10 +95,14 @@ def train_detector(
     ),
 ) -> None:
     """Train the detector of speech against noise and music, and record how much it rejects."""
+    from ser_core.speech_detector import SpeechDetector
+    from ser_lab.evaluate.records import write_text
     from ser_lab.train.speech_detector import train_detector
 
+    check_output(out, lambda path: bool(SpeechDetector.read(path)))
+    check_output(record, lambda path: "librispeech" in json.loads(path.read_text("utf-8")))
     rejection_rates = train_detector(data, out)
-    record.write_text(json.dumps(rejection_rates, indent=1) + "\n")
+    write_text(record, json.dumps(rejection_rates, indent=1) + "\n")
     for name, rate in rejection_rates.items():
         typer.echo(f"{name}: {rate:.1%} rejected.")
 
@@ -178,12 +183,18 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("docs"),
 ) -> None:
     """Write figures.md, reproduction.md and their charts from the run records."""
-    from ser_lab.report.figures import write_report
-    from ser_lab.reproduce.report import write_reproduction
+    from ser_lab.report.figures import REPORT, write_report
+    from ser_lab.reproduce.report import PAGE, write_reproduction
 
+    for name in (REPORT, PAGE):
+        check_output(out / name, _is_generated)
     for page in (write_report(runs, out), write_reproduction(runs, out)):
         if page is not None:
             typer.echo(f"{page} written.")
+
+
+def _is_generated(page: Path) -> bool:
+    return "Written by `python -m ser_core " in page.read_text(encoding="utf-8")
 
 
 @command(extra="train")
@@ -216,7 +227,10 @@ def robustness(
 ) -> None:
     """Measure how well models cope with altered audio, and write robustness.md."""
     from ser_lab.robustness import measure_robustness, write_robustness
+    from ser_lab.robustness.measure import PAGE, RECORD
 
+    check_output(out / PAGE, _is_generated)
+    check_output(out / RECORD, lambda path: "machine" in json.loads(path.read_text("utf-8")))
     predictors = [open_model(name) for name in models or ["accurate", "compact"]]
     rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
     typer.echo(f"{write_robustness(rows, out)} written.")
@@ -250,7 +264,10 @@ def reproduce(
     """
     with quiet_native_code():
         from ser_lab.reproduce.run import find_jobs, run_job
-    for job in find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs):
+    jobs = list(find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs))
+    for job in jobs:
+        check_output(out / job.place, lists_its_files)
+    for job in jobs:
         typer.echo(run_job(job, data, runs_folder=runs, out=out))
 
 

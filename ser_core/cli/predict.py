@@ -21,10 +21,12 @@ from ser_core.cli.common import (
     ModelsOption,
     command,
     complain,
+    fail,
     open_model,
 )
 from ser_core.cli.output import print_csv, print_json, print_table
 from ser_core.errors import SerError
+from ser_core.paths import check_output, lists_its_files, replacing, write_listing
 
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
@@ -145,10 +147,16 @@ def teach(
     """Write a profile of one speaker's ordinary voice, for predict --voice."""
     from ser_core.speaker import SpeakerProfile
 
+    check_output(out, _is_profile)
     predictor = open_model(model)
     profile = SpeakerProfile.enroll(predictor.analyse(file), predictor.manifest.neutral_reference)
-    out.write_text(profile.to_json() + "\n", encoding="utf-8")
+    with replacing(out, _is_profile) as draft:
+        draft.write_text(profile.to_json() + "\n", encoding="utf-8")
     typer.echo(f"{out} written, for {profile.model}.")
+
+
+def _is_profile(path: Path) -> bool:
+    return {"format", "model", "shift"} <= set(json.loads(path.read_text(encoding="utf-8")))
 
 
 @command()
@@ -164,14 +172,17 @@ def draw(
     from ser_core.plots import draw_features, draw_sound
     from ser_core.predictor import trace_pipeline
 
+    check_output(out, lists_its_files)
     trace = trace_pipeline(file, open_model(model).pipeline(denoise=denoise))
-    out.mkdir(parents=True, exist_ok=True)
-    for i, (name, waveform) in enumerate(trace.stages.items(), 1):
-        path = out / f"{i}-{name}.wav"
-        soundfile.write(path, waveform, trace.sample_rate_hz, subtype="FLOAT")
-    for picture in draw_sound(trace.stages["loaded"], trace.sample_rate_hz):
-        (out / f"{picture.name.replace(' ', '-').lower()}.png").write_bytes(picture.png)
-    (out / "features.png").write_bytes(draw_features(trace.features, trace.hop_s))
+    with replacing(out, lists_its_files) as draft:
+        draft.mkdir()
+        for i, (name, waveform) in enumerate(trace.stages.items(), 1):
+            path = draft / f"{i}-{name}.wav"
+            soundfile.write(path, waveform, trace.sample_rate_hz, subtype="FLOAT")
+        for picture in draw_sound(trace.stages["loaded"], trace.sample_rate_hz):
+            (draft / f"{picture.name.replace(' ', '-').lower()}.png").write_bytes(picture.png)
+        (draft / "features.png").write_bytes(draw_features(trace.features, trace.hop_s))
+        write_listing(draft)
     typer.echo(f"{out} written.")
 
 
@@ -193,15 +204,23 @@ def score(
     ] = "clips",
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only read the parts back and check their digests.")
+    ] = False,
 ) -> None:
     """Analyse a whole archive into Parquet; an interrupted run resumes where it stopped.
 
     Clips that cannot be analysed are listed with the error, and the exit code is then 2.
     """
     from ser_core.registry import open_predictor, resolve
-    from ser_core.score import ProcessPool, RayPool, ScoreConfig, open_output
+    from ser_core.score import ProcessPool, RayPool, ScoreConfig, check_address, open_output
     from ser_core.score import score as score_archive
+    from ser_core.score.sources import describe_skipped
 
+    if verify:
+        _verify(output)
+        return
+    check_address(output)
     resolved = resolve(model)
     resolved.model.download_weights()
     config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
@@ -220,8 +239,29 @@ def score(
     )
     if summary.n_retryable:
         complain(f"{summary.n_retryable} could not be fetched. Run the command again.")
-    if summary.n_errors or summary.n_retryable:
+    if summary.n_refused:
+        complain(
+            f"{summary.n_refused} had an error before, and neither they nor the program changed."
+        )
+    if text := describe_skipped(summary.skipped, "Passed by: "):
+        complain(f"{text}.")
+    if summary.n_errors or summary.n_retryable or summary.n_refused:
         raise typer.Exit(BAD_INPUT)
+
+
+def _verify(output: str) -> None:
+    """Read all parts back; exit with 2 where one is damaged."""
+    from ser_core.score import read_parts
+
+    n_parts, n_rows, damaged = 0, 0, []
+    for name, rows in read_parts(output):
+        n_parts, n_rows = n_parts + 1, n_rows + len(rows or ())
+        damaged += [name] if rows is None else []
+    if not n_parts:
+        fail(f"{output} contains no parts. Name the output folder of a run.")
+    typer.echo(f"{output}: {n_parts} parts, {n_rows} rows in whole parts.")
+    if damaged:
+        fail(f"Damaged: {', '.join(damaged)}. Run the command again without --verify.")
 
 
 @contextmanager

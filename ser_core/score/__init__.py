@@ -7,7 +7,7 @@ writes the rows of a task as parts, which appear whole or not at all. The parts 
 the work done, so an interrupted job resumes when it is started again.
 """
 
-from ser_core.score.parts import Output, ScoreConfig, open_output
+from ser_core.score.parts import Output, ScoreConfig, check_address, open_output, read_parts
 from ser_core.score.pool import ProcessPool, RayPool
 from ser_core.score.run import Summary, score
 from ser_core.score.sources import ScoreError, list_clips
@@ -15,5 +15,5 @@ from ser_core.score.worker import Task, TaskResult, Worker
 
 __all__ = [
     "Output", "ProcessPool", "RayPool", "ScoreConfig", "ScoreError", "Summary", "Task",
-    "TaskResult", "Worker", "list_clips", "open_output", "score",
+    "TaskResult", "Worker", "check_address", "list_clips", "open_output", "read_parts", "score",
 ]  # fmt: skip

@@ -4,15 +4,21 @@ import hashlib
 import io
 import json
 import logging
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import parquet
 
+from ser_core.labels import column_of
 from ser_core.model.manifest import Manifest
+from ser_core.paths import writing
 from ser_core.prediction import Analysis
 from ser_core.predictor import AT_ONCE
 from ser_core.score.sources import ScoreError, reach
@@ -20,8 +26,15 @@ from ser_core.score.sources import ScoreError, reach
 logger = logging.getLogger(__name__)
 
 Rows = Literal["clips", "windows"]
+Row = dict[str, Any]
 CLIP = "clip"
 """Column with the clip's name, by which finished clips are found."""
+SOURCE = "source"
+"""Column with size, time and SHA-256 of the file, by which replaced clips are found."""
+PART = re.compile(r"part-[0-9a-f]{24}\.parquet")
+"""Names of parts; other files are neither read nor removed."""
+PART_KEY = b"moodmirror"
+"""Metadata of a part: digests of the settings and of the rows, separated by a space."""
 SETTINGS = "_moodmirror.json"
 """Settings of the parts and the run that may write; Parquet readers skip names with `_`."""
 FINISHED = "_finished"
@@ -60,66 +73,80 @@ class Output:
         rows: One row per clip, or one per window.
         labels: The model's emotions.
         run: Id of the run that may write; a later run replaces it.
+        settings: Digest of the settings.
     """
 
     address: str
     rows: Rows
     labels: tuple[str, ...]
     run: str
+    settings: str
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Write all rows of some clips as one part; a hash of the clips is its name.
 
         Raises:
             SupersededError: Another run has taken over.
         """
-        table = pa.Table.from_pylist(list(rows), self._schema())
-        sink = io.BytesIO()
-        parquet.write_table(table, sink, compression="zstd")
         names = "\n".join(dict.fromkeys(row[CLIP] for row in rows))
+        self._write(f"part-{_digest(names)}.parquet", rows)
+
+    def finish(self, shard: str, stamp: str) -> None:
+        """Record that the shard of this name and `stamp_of` was read to its end."""
+        system, folder = reach(self.address)
+        with writing(self.address):
+            content = f"{shard}\n{stamp}"
+            system.pipe_file(f"{folder}/{FINISHED}/{_digest(content)}", content.encode())
+
+    def finished(self, stamps: Mapping[str, str]) -> set[str]:
+        """Return the names among `stamps` of shards that were read to their end as they are."""
+        system, folder = reach(self.address)
+        digests = set(_entries(system, f"{folder}/{FINISHED}"))
+        return {
+            shard
+            for shard, stamp in stamps.items()
+            if {_digest(f"{shard}\n{stamp}"), _digest(shard)} & digests  # earlier: without stamp
+        }
+
+    def written(self, is_current: Callable[[Row], bool] = lambda _: True) -> frozenset[str]:
+        """Return the names of all clips in the parts.
+
+        Damaged parts are removed, and so are rows that are not current.
+        """
+        system, folder = reach(self.address)
+        clips: set[str] = set()
+        for name, rows in read_parts(self.address):
+            kept = [row for row in rows or () if is_current(row)]
+            if rows is None:
+                logger.warning("%s is damaged; its clips are analysed again.", name)
+            if not kept:
+                self._check_run(system, folder)
+                system.rm_file(f"{folder}/{name}")
+            elif len(kept) < len(rows or ()):
+                self._write(name, kept)
+            clips.update(row[CLIP] for row in kept)
+        return frozenset(clips)
+
+    def _write(self, name: str, rows: Sequence[Row]) -> None:
+        table = pa.Table.from_pylist(list(rows), self._schema())
+        digests = f"{self.settings} {_digest_rows(table.to_pylist())}"
+        sink = io.BytesIO()
+        parquet.write_table(
+            table.replace_schema_metadata({PART_KEY: digests}), sink, compression="zstd"
+        )
         system, folder = reach(self.address)
         self._check_run(system, folder)
         try:
-            _write_whole(system, folder, f"part-{_digest(names)}.parquet", sink.getvalue())
+            _write_whole(system, folder, name, sink.getvalue())
         except FileNotFoundError:  # a run that takes over removes the unfinished parts of others
             self._check_run(system, folder)
             raise
 
-    def finish(self, shard: str) -> None:
-        """Record that the shard of this name was read to its end."""
-        system, folder = reach(self.address)
-        system.pipe_file(f"{folder}/{FINISHED}/{_digest(shard)}", shard.encode())
-
-    def finished(self, shards: Sequence[str]) -> set[str]:
-        """Return the names among `shards` of those that were read to their end."""
-        system, folder = reach(self.address)
-        digests = _file_names(system, f"{folder}/{FINISHED}")
-        return {shard for shard in shards if _digest(shard) in digests}
-
-    def written(self) -> frozenset[str]:
-        """Return the names of all clips in the parts; damaged parts are removed."""
-        system, folder = reach(self.address)
-        clips: set[str] = set()
-        for name in _file_names(system, folder):
-            if not name.endswith(".parquet"):
-                continue
-            try:
-                with system.open(f"{folder}/{name}", "rb") as file:
-                    column = parquet.read_table(file, columns=[CLIP])[CLIP]
-            except pa.ArrowInvalid:
-                logger.warning(
-                    "%s is damaged; it is removed and its clips are analysed again.", name
-                )
-                system.rm_file(f"{folder}/{name}")
-                continue
-            clips.update(column.to_pylist())
-        return frozenset(clips)
-
     def _schema(self) -> pa.Schema:
         number, text = pa.float32(), pa.string()
         answer = [("emotion", text), ("confidence", number)]
-        answer += [(label, number) for label in self.labels]
-        tail = [("model", text), ("error", text)]
+        answer += [(column_of(label), number) for label in self.labels]
+        tail = [("model", text), ("error", text), (SOURCE, text)]
         if self.rows == "windows":
             return pa.schema([(CLIP, text), ("start_s", number), ("end_s", number), *answer, *tail])
         times = [(name, number) for name in ("duration_s", "speech_start_s", "speech_end_s")]
@@ -127,53 +154,88 @@ class Output:
         return pa.schema([(CLIP, text), *answer, *times, *warnings, *tail])
 
     def _check_run(self, system: Any, folder: str) -> None:
-        if json.loads(system.cat_file(f"{folder}/{SETTINGS}"))["run"] != self.run:
+        if _read_settings(system, folder).get("run") != self.run:
             raise SupersededError(
                 f"Another run is writing to {self.address}. Let it continue; this one stops."
             )
+
+
+def check_address(address: str) -> None:
+    """Check before any work that an address is an output folder or empty, and can be written.
+
+    Raises:
+        ScoreError: It is a file, or contains files of others.
+        OutputError: It cannot be written.
+    """
+    system, folder = reach(address)
+    with writing(address):
+        if system.isfile(folder):
+            raise ScoreError(f"{address} is a file. Name a folder for the parts.")
+        names = _entries(system, folder)
+        if not _read_settings(system, folder) and any(not _is_ours(name) for name in names):
+            raise ScoreError(
+                f"{address} contains files that this command did not write. Use another folder."
+            )
+        system.makedirs(f"{folder}/{FINISHED}", exist_ok=True)
+        probe = f"{folder}/{UNFINISHED}{uuid.uuid4().hex}"
+        system.pipe_file(probe, b"probe")
+        system.rm_file(probe)
+
+
+def read_parts(address: str) -> Iterator[tuple[str, list[Row] | None]]:
+    """Yield name and rows of each part; None where it is damaged."""
+    system, folder = reach(address)
+    for name in sorted(filter(PART.fullmatch, _entries(system, folder))):
+        content = system.cat_file(f"{folder}/{name}")
+        try:
+            table = parquet.read_table(io.BytesIO(content))
+            rows = table.to_pylist()
+            stored = (table.schema.metadata or {}).get(PART_KEY)  # earlier parts have none
+            is_whole = stored is None or stored.decode().split()[1] == _digest_rows(rows)
+        except (pa.ArrowException, OSError, ValueError, LookupError):
+            is_whole = False
+        yield name, rows if is_whole else None
 
 
 def open_output(address: str, manifest: Manifest, config: ScoreConfig) -> Output:
     """Take over an output folder, and remove unfinished parts of a killed run.
 
     Raises:
-        ScoreError: The folder contains other files, or parts of another model or other settings,
-            or cannot be written.
+        ScoreError: The folder contains other files, or parts of another model or other settings.
+        OutputError: It cannot be written.
     """
+    check_address(address)
     files = json.dumps(sorted(manifest.files.items())) + repr(manifest.encoder)
     settings = {
         "model": f"{manifest.name} {manifest.version}",
         "weights": hashlib.sha256(files.encode()).hexdigest(),
         "pipeline": json.loads(json.dumps(asdict(manifest.pipeline))),
-        "labels": list(manifest.labels),
+        "labels": [column_of(label) for label in manifest.labels],
         "rows": config.rows,
         "denoise": config.denoise,
     }
     system, folder = reach(address)
-    run = uuid.uuid4().hex
-    try:
-        if system.exists(f"{folder}/{SETTINGS}"):
-            found = json.loads(system.cat_file(f"{folder}/{SETTINGS}"))["settings"]
-            _check_settings(address, found, settings)
-        elif _file_names(system, folder):
+    run, digest = uuid.uuid4().hex, _digest(json.dumps(settings, sort_keys=True))
+    with writing(address):
+        if found := _read_settings(system, folder):
+            _check_settings(address, found["settings"], settings)
+        elif strange := [n for n, part in _settings_of_parts(system, folder) if part != digest]:
             raise ScoreError(
-                f"{address} contains files that this command did not write. Use another folder."
+                f"{address}/{SETTINGS} cannot be read, and {strange[0]} has other settings or "
+                "names none. Use another folder."
             )
-        system.makedirs(f"{folder}/{FINISHED}", exist_ok=True)
         content = json.dumps({"settings": settings, "run": run}, indent=1)
         _write_whole(system, folder, SETTINGS, content.encode())
-        for name in _file_names(system, folder):
+        for name in _entries(system, folder):
             if name.startswith(UNFINISHED):
                 system.rm_file(f"{folder}/{name}")
-    except OSError as error:
-        raise ScoreError(f"{address} cannot be written: {error}. Check the address.") from error
-    return Output(address, config.rows, manifest.labels, run)
+    return Output(address, config.rows, manifest.labels, run, digest)
 
 
-def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[dict[str, Any]]:
+def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[Row]:
     """Return the rows of an analysed clip: one, or one per window."""
     prediction = analysis.prediction
-    row: dict[str, Any] = {CLIP: name, "model": prediction.model}
+    row: Row = {CLIP: name, "model": prediction.model}
     if rows == "windows":
         return [
             row
@@ -194,18 +256,19 @@ def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[dict[str, Any]]:
     ]
 
 
-def error_row(name: str, reason: str) -> dict[str, Any]:
+def error_row(name: str, reason: str) -> Row:
     """Return the row of a clip that cannot be analysed: its name and the reason."""
     return {CLIP: name, "error": reason}
 
 
-def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> dict[str, Any]:
+def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:
     by_label = dict(zip(labels, probabilities, strict=True))
     emotion = max(by_label, key=by_label.__getitem__)
-    return {"emotion": emotion, "confidence": by_label[emotion]} | by_label
+    columns = {column_of(label): share for label, share in by_label.items()}
+    return {"emotion": emotion, "confidence": by_label[emotion]} | columns
 
 
-def _check_settings(address: str, found: dict[str, Any], expected: dict[str, Any]) -> None:
+def _check_settings(address: str, found: Row, expected: Row) -> None:
     if differing := [
         f"{key} {found.get(key)!r}, not {value!r}"
         for key, value in expected.items()
@@ -217,21 +280,49 @@ def _check_settings(address: str, found: dict[str, Any], expected: dict[str, Any
         )
 
 
-def _file_names(system: Any, folder: str) -> set[str]:
-    """Return the names of a folder's files, including those that other processes just wrote."""
+def _read_settings(system: Any, folder: str) -> Row:
+    """Return the content of `SETTINGS`; empty where it is missing or spoilt."""
+    try:
+        stored = json.loads(system.cat_file(f"{folder}/{SETTINGS}"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    is_valid = isinstance(stored, dict) and isinstance(stored.get("settings"), dict)
+    return stored if is_valid else {}
+
+
+def _settings_of_parts(system: Any, folder: str) -> Iterator[tuple[str, str]]:
+    """Yield name and digest of the settings of each part that can be read."""
+    for name in filter(PART.fullmatch, _entries(system, folder)):
+        with suppress(pa.ArrowException, OSError, ValueError):
+            schema = parquet.read_schema(io.BytesIO(system.cat_file(f"{folder}/{name}")))
+            yield name, (schema.metadata or {}).get(PART_KEY, b"").decode().partition(" ")[0]
+
+
+def _is_ours(name: str) -> bool:
+    return bool(PART.fullmatch(name)) or name.startswith((UNFINISHED, FINISHED, SETTINGS))
+
+
+def _entries(system: Any, folder: str) -> list[str]:
+    """Return the names in a folder, including those that other processes just wrote."""
     system.invalidate_cache()
     try:
-        found = system.ls(folder, detail=True)
+        return [name.rstrip("/").rsplit("/", 1)[-1] for name in system.ls(folder, detail=False)]
     except FileNotFoundError:
-        return set()
-    return {info["name"].rsplit("/", 1)[-1] for info in found if info["type"] == "file"}
+        return []
 
 
 def _write_whole(system: Any, folder: str, name: str, content: bytes) -> None:
     """Write a file that gets its name only when it is complete."""
     unfinished = f"{folder}/{UNFINISHED}{uuid.uuid4().hex}"
     system.pipe_file(unfinished, content)
-    system.mv(unfinished, f"{folder}/{name}")
+    if isinstance(system, LocalFileSystem):
+        Path(unfinished).replace(f"{folder}/{name}")  # `mv` copies where this fails
+    else:
+        system.mv(unfinished, f"{folder}/{name}")
+
+
+def _digest_rows(rows: Sequence[Row]) -> str:
+    return _digest(json.dumps(rows))
 
 
 def _digest(text: str) -> str:

@@ -1,13 +1,24 @@
 """The driver of an archive job: it plans tasks, runs them, and repeats those whose worker died."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 
-from ser_core.score.parts import Output, ScoreConfig, error_row
+from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row
 from ser_core.score.pool import WorkerPool
-from ser_core.score.sources import MEMBER, Files, ScoreError, Shard, list_clips
-from ser_core.score.worker import Task, TaskResult
+from ser_core.score.sources import (
+    MEMBER,
+    Files,
+    ScoreError,
+    Shard,
+    digest_of,
+    list_clips,
+    name_of,
+    stamp_of,
+)
+from ser_core.score.worker import VERSION, Task, TaskResult
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +41,9 @@ class Summary:
         n_retryable: Clips and shards that could not be fetched; another run tries them again.
         n_deaths: Tasks whose worker died.
         audio_s: Total duration of the analysed clips in seconds.
+        n_refused: Clips among `n_before` whose row is an error, which stands: neither their bytes
+            nor this program's version changed.
+        skipped: Files and members that were passed by, by reason.
     """
 
     n_before: int = 0
@@ -38,6 +52,8 @@ class Summary:
     n_retryable: int = 0
     n_deaths: int = 0
     audio_s: float = 0.0
+    n_refused: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, result: TaskResult) -> "Summary":
         """Return the sum of these counts and those of a task."""
@@ -47,6 +63,7 @@ class Summary:
             n_errors=self.n_errors + result.n_errors,
             n_retryable=self.n_retryable + result.n_retryable,
             audio_s=self.audio_s + result.audio_s,
+            skipped=Counter(self.skipped) + Counter(result.skipped),
         )
 
 
@@ -58,7 +75,7 @@ def score(
     *,
     on_progress: Callable[[Summary, int], None] = lambda _summary, _n_total: None,
 ) -> Summary:
-    """Write the rows of all clips that have none yet.
+    """Write the rows of all clips that have none yet, or an error that may be gone.
 
     Args:
         source: A folder, a glob, a tar or a recording; see `list_clips`.
@@ -71,14 +88,15 @@ def score(
     Raises:
         ScoreError: There are no clips, or the workers die on everything.
     """
-    files, shards = list_clips(source)
-    written = output.written()
+    files, shards, skipped = list_clips(source)
+    written, refused, stale = _read_output(output, [*files, *shards])
     n_each = -(-len(files) // (TASKS_PER_WORKER * pool.n_workers))
     n_most = max(1, min(config.clips_per_part, n_each))
     pieces = Files(tuple(files)).remaining(written, n_most)
-    unread, n_members = _unread_shards(shards, output, written)
+    unread, n_members = _unread_shards(shards, output, written, stale)
     tasks = [*map(Task, unread), *(Task(piece, len(piece.names)) for piece in pieces)]
-    summary = Summary(len(files) - sum(len(piece.names) for piece in pieces) + n_members)
+    n_before = len(files) - sum(len(piece.names) for piece in pieces) + n_members
+    summary = Summary(n_before, n_refused=len(refused), skipped=skipped)
     while tasks:
         tasks = [replace(task, number=number) for number, task in enumerate(tasks)]
         dead = dict(enumerate(tasks))
@@ -105,24 +123,63 @@ def score(
     return summary
 
 
+def _read_output(
+    output: Output, addresses: Sequence[str]
+) -> tuple[frozenset[str], set[str], set[str]]:
+    """Return the clips that have rows, those whose error stands, and files of removed rows."""
+    listed = {name_of(address): address for address in addresses}
+    stamp, refused, stale = cache(stamp_of), set[str](), set[str]()
+
+    def is_current(row: Row) -> bool:
+        found = _find_listed(row[CLIP], listed)
+        if found is None:
+            return True
+        if not _is_current(row, listed[found], stamp):
+            stale.add(found)
+            return False
+        if row.get("error") is not None:
+            refused.add(row[CLIP])
+        return True
+
+    return output.written(is_current), refused, stale
+
+
 def _unread_shards(
-    addresses: Sequence[str], output: Output, written: frozenset[str]
+    addresses: Sequence[str], output: Output, written: frozenset[str], stale: set[str]
 ) -> tuple[list[Shard], int]:
     """Return the shards that were not read to their end, and the number of clips written of all."""
     shards = {shard.name: shard for shard in map(Shard, addresses)}
     members: dict[str, set[str]] = {name: set() for name in shards}
     for name in written:
-        parts = name.split(MEMBER)  # a shard's own name may hold the separator
-        prefixes = (MEMBER.join(parts[:n]) for n in range(1, len(parts) + 1))
-        if (shard := next((prefix for prefix in prefixes if prefix in shards), None)) is not None:
+        if (shard := _find_listed(name, shards)) is not None:
             members[shard].add(name)
-    finished = output.finished(list(shards))
+    finished = output.finished({name: stamp_of(shard.address) for name, shard in shards.items()})
     unread = [
         replace(shard, written=frozenset(members[name]))
         for name, shard in shards.items()
-        if name not in finished
+        if name not in finished or name in stale
     ]
     return unread, sum(map(len, members.values()))
+
+
+def _find_listed(name: str, listed: Container[str]) -> str | None:
+    """Return the name of a clip's file or shard, if it is among the listed ones."""
+    parts = name.split(MEMBER)  # a shard's own name may hold the separator
+    prefixes = (MEMBER.join(parts[:n]) for n in range(1, len(parts) + 1))
+    return next((prefix for prefix in prefixes if prefix in listed), None)
+
+
+def _is_current(row: Row, address: str, stamp: Callable[[str], str]) -> bool:
+    """Return whether a row is of the file as it is now; one without a stamp is.
+
+    An error must be of this version, too, and of a file whose bytes are known.
+    """
+    stored, *marks = (row.get(SOURCE) or "").split(" ")
+    if row.get("error") is not None and not (stored and VERSION in marks and marks[0]):
+        return False
+    if not stored or stored == stamp(address):
+        return True
+    return bool(marks) and marks[0] == digest_of(address)
 
 
 def _split(

@@ -5,22 +5,30 @@ import os
 import tarfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from ser_core.corpora import AUDIO_SUFFIXES
 from ser_core.errors import AudioError, SerError
+from ser_core.model.manifest import sha256_of
+from ser_core.zips import is_clutter
 
-AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".m4a", ".aac", ".mp4",
-    ".webm",
+TAR_SUFFIXES = (
+    ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst",
 )  # fmt: skip
-"""Suffixes of clips in a folder or a shard; the format itself is read from the content."""
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SIDE_FILES = "side files (._*, __MACOSX)"
+LINKED_FOLDERS = "links to folders"
+LINKS_IN_TARS = "links in tars"
+DEVICES = "devices and pipes"
+REPEATED = "members of a repeated name"
+"""Reasons why files and members are passed by; the others are suffixes."""
 MEMBER = "::"
 """Separates a shard's address from a member's name."""
 FETCHED = "fetched.clip"
@@ -67,7 +75,7 @@ class Files:
         """Names of the clips."""
         return tuple(map(name_of, self.addresses))
 
-    def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
+    def clips(self, folder: Path, max_bytes: int, _skipped: Counter[str]) -> Iterator[Clip]:
         """Yield the clips, fetched to `folder` where remote; larger ones are rejected unread."""
         target = folder / FETCHED
         for address in self.addresses:
@@ -113,23 +121,27 @@ class Shard:
         """Names of the clips where they are known, else that of the shard."""
         return (self.name,) if self.only is None else tuple(sorted(self.only))
 
-    def clips(self, folder: Path, max_bytes: int) -> Iterator[Clip]:
+    def clips(self, folder: Path, max_bytes: int, skipped: Counter[str]) -> Iterator[Clip]:
         """Yield the clips, extracted to `folder`; larger ones are rejected unread.
 
-        Where the rest cannot be read, the last clip has the shard's name and an error.
+        Where the rest cannot be read, the last clip has the shard's name and an error. Members
+        that are no clips are counted in `skipped`, by reason.
         """
         target, seen = folder / FETCHED, set(self.written)
         for n_try in range(1, FETCH_TRIES + 1):
+            passed_by: Counter[str] = Counter()
             try:
-                for name, size, content in self._members():
+                for name, size, content in self._members(passed_by):
                     if name in seen or not self._includes(name):
                         continue
                     error = _too_large(name, size, max_bytes) if size > max_bytes else ""
                     target.write_bytes(b"" if error else content.read())
                     seen.add(name)
                     yield Clip(name, target, error)
+                skipped.update(passed_by)
                 return
             except DAMAGED as damage:
+                skipped.update(passed_by)
                 if self.name not in seen and self._includes(self.name):
                     shard = Path(self.name).name
                     reason = f"{shard} is damaged or cut off ({damage}). Fetch it again."
@@ -145,7 +157,7 @@ class Shard:
         """Return the clips that are not in `written`, in pieces; this reads the shard's index."""
         names: dict[str, None] = {}  # an ordered set
         try:
-            for name, _, _ in self._members():
+            for name, _, _ in self._members(Counter()):
                 names[name] = None
         except DAMAGED:
             names[self.name] = None
@@ -156,13 +168,18 @@ class Shard:
     def _includes(self, name: str) -> bool:
         return self.only is None or name in self.only
 
-    def _members(self) -> Iterator[tuple[str, int, IO[bytes]]]:
-        """Yield name, size in bytes, and content of each clip."""
+    def _members(self, skipped: Counter[str]) -> Iterator[tuple[str, int, IO[bytes]]]:
+        """Yield name, size in bytes, and content of each clip; count the other members."""
         system, path = reach(self.address)
+        names = set()
         with system.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r|*") as tar:
             for member in tar:
-                content = tar.extractfile(member) if _is_clip(member.name) else None
-                if content is not None:
+                if member.isdir():
+                    continue
+                if reason := _why_no_clip(member) or (member.name in names and REPEATED):
+                    skipped[reason] += 1
+                elif (content := tar.extractfile(member)) is not None:
+                    names.add(member.name)
                     yield name_of(self.address + MEMBER + member.name), member.size, content
 
 
@@ -170,7 +187,7 @@ Source = Files | Shard
 """Clips of one task."""
 
 
-def list_clips(address: str) -> tuple[list[str], list[str]]:
+def list_clips(address: str) -> tuple[list[str], list[str], Counter[str]]:
     """List the recordings and tars at an address.
 
     Args:
@@ -178,35 +195,47 @@ def list_clips(address: str) -> tuple[list[str], list[str]]:
             address that fsspec supports, such as `s3://bucket/folder`.
 
     Returns:
-        Sorted addresses of clips, and of shards. In a folder, those with the suffix of a recording
-        or a tar; with a glob, all files that it matches.
+        Sorted addresses of clips, and of shards: in a folder, those with the suffix of a recording
+        or a tar; with a glob, all files that it matches. And the number of files passed by, by
+        reason.
 
     Raises:
         ScoreError: The address cannot be reached, or contains no clips.
     """
     system, path = reach(address)
+    by_suffix = False
     try:
         if system.isdir(path):
-            found = [name for name in system.find(path) if _is_clip(name) or _is_shard(name)]
+            infos, by_suffix = system.find(path, detail=True), True
         elif system.exists(path):
-            found = [path]
+            infos = {path: system.info(path)}
         elif glob.has_magic(path):
-            matches = system.glob(path, detail=True)
-            found = [name for name, info in matches.items() if info["type"] == "file"]
+            infos = system.glob(path, detail=True)
         else:
             raise ScoreError(
                 f"{address} does not exist. Name a folder, a glob, a tar or a recording."
             )
     except OSError as error:
         raise ScoreError(f"{address} cannot be listed: {error}. Check the address.") from error
+    found, skipped = set[str](), Counter[str]()
+    for name, info in infos.items():
+        if reason := _why_skipped(name, info, name.removeprefix(path), by_suffix=by_suffix):
+            skipped[reason] += 1
+        elif info["type"] != "directory":
+            found.add(_full_address(system, name, address))
     if not found:
         raise ScoreError(
-            f"{address} contains nothing to analyse: no {', '.join(AUDIO_SUFFIXES)} or tar. "
-            "Name another folder or glob."
+            f"{address} contains nothing to analyse: no {', '.join(sorted(AUDIO_SUFFIXES))} or "
+            f"tar{describe_skipped(skipped, ', but ')}. Name another folder or glob."
         )
-    found = sorted({_full_address(system, name, address) for name in found})
-    shards = [name for name in found if _is_shard(name)]
-    return [name for name in found if not _is_shard(name)], shards
+    shards = sorted(filter(_is_shard, found))
+    return sorted(found.difference(shards)), shards, skipped
+
+
+def describe_skipped(skipped: Mapping[str, int], before: str = "") -> str:
+    """Return numbers and reasons of what was passed by, after some text; empty for none."""
+    parts = [f"{n:,} {reason}" for reason, n in sorted(skipped.items())]
+    return f"{before}{', '.join(parts)}" if parts else ""
 
 
 def reach(address: str) -> tuple[Any, str]:
@@ -227,6 +256,26 @@ def reach(address: str) -> tuple[Any, str]:
     return system, path
 
 
+def stamp_of(address: str) -> str:
+    """Return size and time of a file, or its store's tag; empty where they cannot be had."""
+    try:
+        system, path = reach(address)
+        info = system.info(path)
+    except Exception:  # each file system raises its own errors
+        return ""
+    marks = (info.get(key) for key in ("ETag", "etag", "CRC", "mtime", "LastModified", "created"))
+    return f"{info.get('size')} {next(filter(None, marks), '')}".replace(" ", "_")
+
+
+def digest_of(address: str) -> str:
+    """Return the SHA-256 of a file on this machine; empty elsewhere, where it would be fetched."""
+    system, path = reach(address)
+    with suppress(OSError):
+        if isinstance(system, LocalFileSystem) and Path(path).is_file():
+            return sha256_of(Path(path))
+    return ""
+
+
 def name_of(address: str) -> str:
     """Return an address as valid UTF-8, with invalid bytes written in hexadecimal."""
     return os.fsencode(address).decode("utf-8", errors="backslashreplace")
@@ -241,8 +290,32 @@ def _full_address(system: Any, path: str, address: str) -> str:
     return f"{full}{MEMBER}{outer}" if outer and "://" in inner else full
 
 
+def _why_skipped(name: str, info: Mapping[str, Any], below: str, *, by_suffix: bool) -> str:
+    """Return why a file is passed by; `below` is its path under the folder that was searched."""
+    if is_clutter(below):
+        return SIDE_FILES
+    if info["type"] == "other" and os.path.exists(name):  # noqa: PTH110  # a missing one is a row
+        if os.path.isdir(name):  # noqa: PTH112
+            return LINKED_FOLDERS
+        if not os.path.isfile(name):  # noqa: PTH113
+            return DEVICES
+    return "" if not by_suffix or _is_clip(name) or _is_shard(name) else _suffix_of(name)
+
+
+def _why_no_clip(member: tarfile.TarInfo) -> str:
+    if is_clutter(member.name):
+        return SIDE_FILES
+    if not member.isreg():
+        return LINKS_IN_TARS if member.issym() or member.islnk() else DEVICES
+    return "" if _is_clip(member.name) else _suffix_of(member.name)
+
+
+def _suffix_of(name: str) -> str:
+    return name_of(PurePosixPath(name).suffix.lower()) or "without a suffix"
+
+
 def _is_clip(name: str) -> bool:
-    return name.lower().endswith(AUDIO_SUFFIXES)
+    return name.lower().endswith(tuple(AUDIO_SUFFIXES))
 
 
 def _is_shard(name: str) -> bool:

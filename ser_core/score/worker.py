@@ -2,21 +2,25 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ser_core import __version__
 from ser_core.errors import SerError
 from ser_core.model.saved_model import import_tensorflow
 from ser_core.predictor import Predictor, PreparedClip
-from ser_core.score.parts import Output, ScoreConfig, error_row, rows_of
-from ser_core.score.sources import Clip, Shard, Source
+from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row, rows_of
+from ser_core.score.sources import Clip, Shard, Source, digest_of, stamp_of
 
 logger = logging.getLogger(__name__)
 
+VERSION = f"v{__version__}"
+"""Written beside an error, which is tried again by another version."""
 BUFFERED_BATCHES = 4
 """Batches of windows that are sorted by length together, which reduces padding."""
 PIECES = 8
@@ -58,6 +62,7 @@ class TaskResult:
         n_retryable: Clips and shards that could not be fetched this time.
         audio_s: Total duration of the analysed clips in seconds.
         process: Id of the worker's process.
+        skipped: Members of shards that were passed by, by reason.
     """
 
     number: int
@@ -66,6 +71,7 @@ class TaskResult:
     n_retryable: int
     audio_s: float
     process: int
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +94,25 @@ class Worker:
     def run(self, task: Task) -> TaskResult:
         """Analyse a task and write its rows; raise SupersededError if another run took over."""
         n_clips, n_errors, n_retryable, audio_s = 0, 0, 0, 0.0
+        stamp = stamp_of(task.source.address) if isinstance(task.source, Shard) else ""
         max_bytes = self._predictor.config.audio.max_bytes
         with TemporaryDirectory() as folder:
-            clips = task.source.clips(Path(folder), max_bytes)
+            stamps, skipped = dict[str, str](), Counter[str]()
+            found = task.source.clips(Path(folder), max_bytes, skipped)
+            clips = _stamped(task.source, found, stamps)
             while part := list(self._analyse(islice(clips, self._config.clips_per_part))):
-                if rows := [row for clip in part for row in clip.rows]:
+                rows = [_with_source(row, stamps) for clip in part for row in clip.rows]
+                if rows:
                     self._output.write(rows)
                 n_clips += sum(bool(clip.rows) for clip in part)
                 n_errors += sum("error" in row for row in rows)
                 n_retryable += sum(not clip.rows for clip in part)
                 audio_s += sum(clip.audio_s for clip in part)
-        if isinstance(task.source, Shard) and task.source.only is None and not n_retryable:
-            self._output.finish(task.source.name)
-        return TaskResult(task.number, n_clips, n_errors, n_retryable, audio_s, os.getpid())
+        is_whole = isinstance(task.source, Shard) and task.source.only is None
+        if is_whole and not n_retryable:
+            self._output.finish(task.source.name, stamp)
+        counts = (n_clips, n_errors, n_retryable, audio_s)
+        return TaskResult(task.number, *counts, os.getpid(), skipped if is_whole else {})
 
     def _analyse(self, clips: Iterable[Clip]) -> Iterator[ClipResult]:
         buffer: list[tuple[str, PreparedClip]] = []
@@ -142,6 +154,28 @@ class Worker:
             analysis = self._predictor.postprocess(prepared, outputs[start:end])
             rows = rows_of(name, analysis, self._config.rows)
             yield ClipResult(rows, analysis.prediction.duration_s)
+
+
+def _stamped(source: Source, clips: Iterable[Clip], stamps: dict[str, str]) -> Iterator[Clip]:
+    """Yield clips, and note before they are read what tells whether they were replaced since.
+
+    It is the file's stamp and SHA-256; of a clip in a shard, the shard's stamp.
+    """
+    if isinstance(source, Shard):
+        shard, addresses = stamp_of(source.address), {}
+    else:
+        shard, addresses = "", dict(zip(source.names, source.addresses, strict=True))
+    for clip in clips:
+        if address := addresses.get(clip.name):
+            stamps[clip.name] = f"{stamp_of(address)} {digest_of(address)}"
+        else:
+            stamps[clip.name] = shard
+        yield clip
+
+
+def _with_source(row: Row, stamps: Mapping[str, str]) -> Row:
+    stamp = stamps[row[CLIP]]
+    return row | {SOURCE: f"{stamp} {VERSION}" if "error" in row else stamp}
 
 
 def limit_threads() -> None:

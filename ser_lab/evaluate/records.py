@@ -13,6 +13,7 @@ import pandas as pd
 
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
+from ser_core.paths import replacing
 
 FORMAT = 1
 """Version of the records' layout."""
@@ -117,11 +118,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically, and create its folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    """Write a file atomically, and create its folders; raise OutputError where that fails."""
+    with replacing(path, Path.is_file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def describe_machine() -> dict[str, Any]:

@@ -16,9 +16,9 @@ from ser_core.config import AudioConfig
 from ser_core.corpora import CORPORA
 from ser_core.errors import AudioError, CorpusError, MissingCorpusError
 from ser_core.labels import LABELS
+from ser_core.paths import check_output, lists_its_files, replacing, write_listing
 from ser_core.preprocess import dbfs
 from ser_lab.data.splits import list_clips
-from ser_lab.evaluate.records import write_text
 from ser_lab.explore.charts import (
     Chart,
     chart_counts,
@@ -65,7 +65,9 @@ def explore(
 
     Raises:
         CorpusError: No corpus is found, a named one is missing, or a speaker has no clip.
+        OutputError: The output folder cannot be written, or contains something else.
     """
+    check_output(out, lists_its_files)
     table, missing = _find(data, corpora)
     chosen = choose_sets(table, speakers)
     table = table.join(measure_clips(list(table["path"])))
@@ -92,10 +94,12 @@ def explore(
         },
         chosen=tuple(draw_set(rows) for rows in track(chosen, "Drawing clips")),
     )
-    for name, rows in (("clips.csv", table), ("balanced.csv", balanced)):
-        _write_table(out / name, rows)
-    _write_figures(out / "figures", findings)
-    write_text(out / PAGE, render_page(findings))
+    with replacing(out, lists_its_files) as draft:
+        _write_figures(draft / "figures", findings)
+        for name, rows in (("clips.csv", table), ("balanced.csv", balanced)):
+            _write_table(draft / name, rows)
+        (draft / PAGE).write_text(render_page(findings), encoding="utf-8")
+        write_listing(draft)
     return out / PAGE
 
 
@@ -259,7 +263,7 @@ def _in_order(values: "pd.Series[str]") -> list[str]:
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     resolved = table.assign(path=[path.resolve() for path in table["path"]])
     columns = resolved.rename(columns={"emotion": "label"})[list(CSV_COLUMNS)]
-    write_text(path, columns.to_csv(index=False, float_format="%.4g"))
+    columns.to_csv(path, index=False, float_format="%.4g")
 
 
 def _write_figures(folder: Path, findings: Findings) -> None:

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from ser_core.corpora import Corpus
 from ser_core.errors import CorpusError
+from ser_core.paths import check_output, holds_only, writing
 from ser_core.zips import UNREADABLE, is_clutter
 from ser_lab.fetch.sources import SOURCES, Source, find_source
 from ser_lab.fetch.transfer import (
@@ -103,7 +104,7 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
         )
     _check_free(source, data)
     arrived, gathered = (_partial(source, data) / name for name in ("arrived", "gathered"))
-    with open_session() as session:
+    with open_session() as session, writing(data):
         remotes = source.list_files(session)
         if not remotes:
             raise CorpusError(f"{corpus.source} lists no file of {corpus.name}. Try again later.")
@@ -111,9 +112,9 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
             folder.mkdir(parents=True, exist_ok=True)
         missing = [r for r in remotes if not _is_gathered(r, gathered)]
         _fetch_all(missing, arrived, session, about_bytes=source.about_bytes)
-    for remote in missing:
-        _gather(remote, arrived / remote.name, gathered)
-    return _install(source, gathered, data)
+        for remote in missing:
+            _gather(remote, arrived / remote.name, gathered)
+        return _install(source, gathered, data)
 
 
 def place_corpus(source: Source, path: Path, data: Path) -> CorpusState:
@@ -128,11 +129,20 @@ def place_corpus(source: Source, path: Path, data: Path) -> CorpusState:
         What is there afterwards.
 
     Raises:
+        OutputError: The folder of the corpus contains something else, or cannot be written.
         CorpusError: The corpus is there already; the path is neither a zip nor a folder, or
             holds no clip of the corpus; or the disk has no room.
     """
     _check_free(source, data)
-    gathered = _partial(source, data) / "gathered"
+    partial = _partial(source, data)
+    if path.resolve().is_relative_to(partial.resolve()):
+        raise CorpusError(f"{path} is where the corpus is gathered. Move it out of {partial}.")
+    with writing(data):
+        return _install(source, _copy(path, partial / "gathered"), data)
+
+
+def _copy(path: Path, gathered: Path) -> Path:
+    """Copy or unpack a corpus to a new folder, and return that."""
     if gathered.exists():
         shutil.rmtree(gathered)
     gathered.mkdir(parents=True)
@@ -147,7 +157,7 @@ def place_corpus(source: Source, path: Path, data: Path) -> CorpusState:
         _unpack(path, gathered)
     else:
         raise CorpusError(f"{path} does not exist. Name a zip or a folder with the corpus.")
-    return _install(source, gathered, data)
+    return gathered
 
 
 def _check(corpus: Corpus, data: Path) -> CorpusState:
@@ -162,14 +172,13 @@ def _partial(source: Source, data: Path) -> Path:
 
 
 def _check_free(source: Source, data: Path) -> None:
-    corpus, target = source.corpus, data / source.folder
-    state = _check(corpus, data)
-    if state.n_clips or (target.is_dir() and any(target.iterdir())):
+    corpus, state = source.corpus, _check(source.corpus, data)
+    if state.n_clips:
         raise CorpusError(
             f"{data} already contains {state.n_clips:,} of the {corpus.n_clips:,} clips of "
-            f"{corpus.name}, or something else in {target}. Move that away, or name another folder "
-            "with --data."
+            f"{corpus.name}. Move them away, or name another folder with --data."
         )
+    check_output(data / source.folder, lambda folder: holds_only(folder, ()))
 
 
 def _fetch_all(

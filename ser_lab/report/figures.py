@@ -184,7 +184,6 @@ def _shares_table(shares: Mapping[str, Mapping[str, float]]) -> str:
 def _plot(protocol: Protocol, summaries: Sequence[Summary], out: Path) -> Iterator[tuple[str, str]]:
     """Plot the charts of a section; yield the file name and title of each."""
     folder, figure = out / PICTURES, protocol.figure
-    folder.mkdir(parents=True, exist_ok=True)
     where = f"{protocol.id}{', speakers shared' if protocol.speakers_shared else ''}"
     systems = [
         System(s["recipe"], s[figure]["mean"], tuple(s[figure]["interval"]), ours=True)

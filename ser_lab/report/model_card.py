@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ser_core.model.manifest import Certainty, Manifest
+from ser_core.model.manifest import FILE_NAME, Certainty, Manifest
+from ser_core.model.manifest import read_json as read_manifest
+from ser_core.paths import holds_only
 from ser_lab.evaluate.records import read_json
 from ser_lab.evaluate.runs import SUMMARY
 
@@ -51,6 +53,14 @@ def write_card(folder: Path, *, runs: Path = RUNS) -> None:
         protocols=_protocols(manifest.name, runs),
     )
     (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Return whether a folder is empty, or a model folder without other files."""
+    if not (folder / FILE_NAME).is_file():
+        return holds_only(folder, ())
+    pictures = (f"{FIGURES}/{name}.png" for name in CAPTIONS)
+    return holds_only(folder, [FILE_NAME, CARD, *read_manifest(folder)["files"], *pictures])
 
 
 def _fields(manifest: Manifest) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from ser_core.paths import replacing
+
 mpl.use("Agg")
 
 DPI = 120
@@ -49,7 +51,7 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
         axes.set(xlabel="epoch", title=name.capitalize())
         axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=DPI)
+    save_chart(figure, path)
 
 
 def plot_confusion(
@@ -76,7 +78,7 @@ def plot_confusion(
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="acted", title=title)
     figure.colorbar(image, label="share of the row", shrink=0.8)
-    figure.savefig(path, dpi=DPI)
+    save_chart(figure, path)
 
 
 def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:
@@ -101,7 +103,7 @@ def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:
     axes.set(xlim=(0.0, 1.05), title=title)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="x", alpha=0.25)
-    figure.savefig(path, dpi=DPI)
+    save_chart(figure, path)
 
 
 def plot_calibration(
@@ -126,4 +128,10 @@ def plot_calibration(
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
-    figure.savefig(path, dpi=DPI)
+    save_chart(figure, path)
+
+
+def save_chart(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and create its folders; it replaces nothing but a chart."""
+    with replacing(path, lambda found: b"Matplotlib" in found.read_bytes()[:500]) as draft:
+        figure.savefig(draft, dpi=DPI, format="png")

@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.evaluate.records import write_text
 from ser_lab.report.figures import PICTURES, PUBLISHED, markdown_table, percent, read_summaries
-from ser_lab.report.plots import DPI
+from ser_lab.report.plots import save_chart
 from ser_lab.reproduce.record import (
     FOLDER,
     Pair,
@@ -80,7 +80,6 @@ def write_reproduction(runs_folder: Path, out: Path) -> Path | None:
     pairs = pair_records(read_records(runs_folder))
     if not pairs:
         return None
-    (out / PICTURES).mkdir(parents=True, exist_ok=True)
     _plot_gaps(pairs, out / PICTURES / CHART)
     records = f"{Path(os.path.relpath(runs_folder, out)).as_posix()}/{FOLDER}"
     missing = ", ".join(name for name in PAPERS if name not in {pair.name for pair in pairs})
@@ -129,7 +128,7 @@ def _plot_gaps(pairs: Sequence[Pair], path: Path) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="x", alpha=0.25)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    figure.savefig(path, dpi=DPI)
+    save_chart(figure, path)
 
 
 def _lesson(pairs: Sequence[Pair]) -> str:

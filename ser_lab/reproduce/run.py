@@ -16,6 +16,7 @@ from sklearn.svm import LinearSVC
 
 from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
+from ser_core.paths import lists_its_files, replacing, write_listing
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.metrics import (
@@ -159,10 +160,13 @@ def run_job(job: Job, data: Path, *, runs_folder: Path, out: Path) -> str:
 
     Raises:
         CorpusError: No corpus of the recipe is here, or a split would be empty.
+        OutputError: The folder cannot be written, or contains something else.
     """
     folder = out / job.place
-    done = reproduce(job, data, logs=folder / "logs")
-    write_outputs(done, folder)
+    with replacing(folder, lists_its_files) as draft:
+        done = reproduce(job, data, logs=draft / "logs")
+        write_outputs(done, draft)
+        write_listing(draft)
     path = done.record.write(runs_folder)
     record, paper = done.record, PAPERS[job.recipe.name]
     speakers = "speakers shared" if job.split == "random" else "unseen speakers"

@@ -1,7 +1,6 @@
 """A trained network as a model folder."""
 
 import math
-import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,7 +56,7 @@ def export_model(
     Args:
         network: From frames and their counts to logits; with an encoder, from its vectors.
         calibration: Calibration of its logits.
-        folder: The model folder; an older model in it is removed.
+        folder: The model folder, which must not exist.
         pipeline: Settings of the path from file to features.
         architecture: Network and training settings, for the reader.
         lineage: Origin of the network.
@@ -69,7 +68,6 @@ def export_model(
     Raises:
         ModelError: Whisper's weights can neither be found nor downloaded.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if encoder is None:
         servable = make_servable(

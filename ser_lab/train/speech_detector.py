@@ -20,6 +20,7 @@ from ser_core.audio.load import load_audio
 from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.errors import NoSpeechError, SerError
 from ser_core.features import Features, extract_features
+from ser_core.paths import replacing
 from ser_core.preprocess import Waveform, preprocess
 from ser_core.speech_detector import FRAMES, PART, RATE_HZ, SpeechDetector, describe_frames
 from ser_lab.data.augment import NOISE, Augmentation, Changes
@@ -122,7 +123,8 @@ def train_detector(data: Path, out: Path) -> dict[str, float]:
     everything = Material(splits["train"], list(reading.values()), list(noise.values()), synthetic)
     shipped = _fit(everything, seed=N_PARTS)
     level = np.quantile(_log_odds(shipped, splits["development"]), REJECTED_SHARE)
-    replace(shipped, threshold=float(level)).write(out)
+    with replacing(out, Path.is_file) as draft:
+        replace(shipped, threshold=float(level)).write(draft)
     return {name: float(np.mean(values < threshold)) for name, values in joined.items()}
 
 
