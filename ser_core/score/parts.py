@@ -136,11 +136,12 @@ class Output:
         )
         system, folder = reach(self.address)
         self._check_run(system, folder)
-        try:
-            _write_whole(system, folder, name, sink.getvalue())
-        except FileNotFoundError:  # a run that takes over removes the unfinished parts of others
-            self._check_run(system, folder)
-            raise
+        with writing(self.address):
+            try:
+                _write_whole(system, folder, name, sink.getvalue())
+            except FileNotFoundError:  # a run that takes over removes others' unfinished parts
+                self._check_run(system, folder)
+                raise
 
     def _schema(self) -> pa.Schema:
         number, text = pa.float32(), pa.string()
