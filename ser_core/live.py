@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.errors import NoSpeechError
+from ser_core.labels import column_of
 from ser_core.prediction import Prediction
 from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
@@ -135,7 +136,7 @@ class LiveSession:
                 "emotion": p.emotion,
                 "confidence": p.confidence,
             }
-            | dict(zip(p.labels, p.probabilities, strict=True))
+            | dict(zip(map(column_of, p.labels), p.probabilities, strict=True))
             for answer in self.answers
             if (p := answer.prediction)
         ]

@@ -121,8 +121,11 @@ def _readable(
 ) -> tuple[pd.DataFrame, list[Clips]]:
     """Return the rows whose files can be decoded; the log of their features lists the others."""
     pairs = zip(copies[0], table["path"], strict=True)
-    has_file = [clip is not None or not why_unreadable(Path(p), config) for clip, p in pairs]
-    rows = np.flatnonzero(has_file)
+    rows = [
+        row
+        for row, (clip, path) in enumerate(pairs)
+        if clip is not None or not why_unreadable(Path(path), config)
+    ]
     return table.iloc[rows].reset_index(drop=True), [[copy[row] for row in rows] for copy in copies]
 
 

@@ -234,7 +234,9 @@ def test_a_shard_left_half_way_is_read_on_and_a_finished_one_is_not_read_again(
     summary, rows = run(shard, out, predictor)
     assert (summary.n_before, summary.n_clips) == (6, 4)
     assert len(rows) == len({row["clip"] for row in rows}) == 10
-    shard.write_bytes(b"nothing of a tar")
+    state = shard.stat()
+    shard.write_bytes(b"nothing of a tar".ljust(state.st_size))
+    os.utime(shard, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert run(shard, out, predictor) == (Summary(n_before=10), rows)
 
 
@@ -342,3 +344,88 @@ def test_an_input_without_clips_says_what_is_wrong(
     (tmp_path / "empty").mkdir()
     with pytest.raises(ScoreError, match=reason):
         list_clips(source.format(tmp_path))
+
+
+def add_member(tar: tarfile.TarFile, name: str, content: bytes = b"", kind: bytes = b"0") -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname = len(content), kind, "1.wav"
+    tar.addfile(member, io.BytesIO(content))
+
+
+def test_every_member_of_a_tar_is_a_row_or_is_counted(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    sound = (clips / "b" / "1.wav").read_bytes()
+    with tarfile.open(tmp_path / "links.tar", "w") as tar:
+        add_member(tar, "1.wav", sound)
+        add_member(tar, "2.wav", kind=tarfile.SYMTYPE)
+        add_member(tar, "3.wav", kind=tarfile.LNKTYPE)
+        add_member(tar, "4.wav", kind=tarfile.FIFOTYPE)
+        add_member(tar, "more.wav/", kind=tarfile.DIRTYPE)
+        add_member(tar, "._5.wav", b"no sound")
+        add_member(tar, "__MACOSX/6.wav", b"no sound")
+        add_member(tar, "1.wav", sound)
+        add_member(tar, "1.json", b"{}")
+        add_member(tar, "README", b"")
+        add_member(tar, "7.M4B", sound)
+        add_member(tar, "8.wav", sound)
+    summary, rows = run(tmp_path / "links.tar", tmp_path / "out", predictor)
+    names = [row["clip"].rpartition("::")[2] for row in rows]
+    assert (names, summary.n_errors) == (["1.wav", "7.M4B", "8.wav"], 0)
+    assert dict(summary.skipped) == {
+        sources.LINKS_IN_TARS: 2, sources.DEVICES: 1, sources.SIDE_FILES: 2,
+        sources.REPEATED: 1, ".json": 1, "without a suffix": 1,
+    }  # fmt: skip
+
+
+def test_every_file_of_a_folder_is_a_row_or_is_counted(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    sound = clips / "b" / "1.wav"
+    for suffix in ("3gp", "au", "caf", "m4b", "mka", "mov", "w64", "weba", "mkv", "wav"):
+        (folder / f"x.{suffix}").write_bytes(sound.read_bytes())  # the content decides
+    (folder / "link.wav").symlink_to(sound)
+    (folder / "gone.wav").symlink_to(tmp_path / "gone")
+    (folder / "folder.wav").symlink_to(clips / "a")
+    os.mkfifo(folder / "pipe.wav")
+    for name in ("._x.wav", "notes.txt", "more.zip"):
+        (folder / name).write_bytes(b"no sound")
+    for kind in ("tar", "tar.bz2", "tar.xz"):
+        pack(folder / f"{kind[-3:]}.{kind}", clips / "b", f"w:{kind[4:]}")
+    summary, rows = run(folder, tmp_path / "out", predictor)
+    assert (summary.n_clips, summary.n_errors) == (27, 1)
+    assert [row["clip"] for row in rows if row["error"]] == [str(folder / "gone.wav")]
+    assert dict(summary.skipped) == {
+        sources.LINKED_FOLDERS: 1, sources.DEVICES: 1, sources.SIDE_FILES: 1,
+        ".txt": 1, ".zip": 1, ".json": 15,
+    }  # fmt: skip
+    assert sources.describe_skipped({".txt": 1_200, "links": 2}) == "1,200 .txt, 2 links"
+
+
+def test_what_was_refused_is_tried_again_when_its_bytes_or_the_version_changed(
+    clips: Path, predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shard = pack(folder / "cut.tar", clips / "a")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    (folder / "bad.wav").write_bytes(b"no sound")
+    (folder / "good.wav").write_bytes((clips / "b" / "1.wav").read_bytes())
+    first, rows = run(folder, tmp_path / "out", predictor)
+    assert (first.n_errors, first.n_refused) == (2, 0)
+    again, same_rows = run(folder, tmp_path / "out", predictor)
+    assert (again.n_clips, again.n_refused, same_rows) == (0, 2, rows)
+    monkeypatch.setattr("ser_core.score.run.VERSION", "v-next")
+    monkeypatch.setattr("ser_core.score.worker.VERSION", "v-next")
+    later, later_rows = run(folder, tmp_path / "out", predictor)
+    assert (later.n_clips, later.n_errors, later.n_refused) == (2, 2, 0)
+    assert len(later_rows) == len(rows)
+    shard.write_bytes(whole)
+    (folder / "bad.wav").write_bytes((clips / "b" / "5.wav").read_bytes())
+    mended, rows = run(folder, tmp_path / "out", predictor)
+    assert (mended.n_errors, mended.n_refused) == (0, 0)
+    assert not [row for row in rows if row["error"]]
+    assert len({row["clip"] for row in rows}) == len(rows) == 7

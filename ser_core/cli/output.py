@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from ser_core.labels import find_emotion
+from ser_core.labels import column_of, find_emotion
 
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
@@ -27,7 +27,8 @@ def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
     """Print one CSV row per recording, below a header."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "emotion", "confidence", "certain", *labels, "duration_s", "warnings"])
+    header = ["file", "emotion", "confidence", "certain", *map(column_of, labels)]
+    writer.writerow([*header, "duration_s", "warnings"])
     for file, prediction in answers:
         probabilities = [f"{p:.4f}" for p in prediction.probabilities]
         codes = " ".join(warning.code for warning in prediction.warnings)

@@ -9,7 +9,15 @@ from typing import Literal
 
 from ser_core.errors import CorpusError, MissingCorpusError
 
-AUDIO_SUFFIXES = frozenset({".wav", ".opus", ".flac", ".ogg", ".mp3"})
+AUDIO_SUFFIXES = frozenset(
+    {
+        ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".mp3", ".mp2", ".mpga", ".ogg", ".oga",
+        ".opus", ".spx", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc",
+        ".m4a", ".m4b", ".m4r", ".m4v", ".aac", ".adts", ".mp4", ".3gp", ".3g2", ".mov", ".qt",
+        ".webm", ".weba", ".mka", ".mkv",
+    }
+)  # fmt: skip
+"""Suffixes by which recordings are found in folders; the format is read from the content."""
 
 Sex = Literal["female", "male", "unknown"]
 

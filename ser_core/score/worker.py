@@ -108,11 +108,12 @@ class Worker:
                 n_errors += sum("error" in row for row in rows)
                 n_retryable += sum(not clip.rows for clip in part)
                 audio_s += sum(clip.audio_s for clip in part)
-        is_whole = isinstance(task.source, Shard) and task.source.only is None
-        if is_whole and not n_retryable:
+        if not (isinstance(task.source, Shard) and task.source.only is None):
+            skipped.clear()  # every piece of a shard passes by the same members
+        elif not n_retryable:
             self._output.finish(task.source.name, stamp)
         counts = (n_clips, n_errors, n_retryable, audio_s)
-        return TaskResult(task.number, *counts, os.getpid(), skipped if is_whole else {})
+        return TaskResult(task.number, *counts, os.getpid(), skipped)
 
     def _analyse(self, clips: Iterable[Clip]) -> Iterator[ClipResult]:
         buffer: list[tuple[str, PreparedClip]] = []

@@ -16,6 +16,7 @@ from ser_core.batch import (
     measure_rows,
     predict_files,
 )
+from ser_core.labels import column_of
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
@@ -99,7 +100,7 @@ def analyse_files(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[s
 
 def columns(labels: Sequence[str]) -> list[str]:
     """Return the headers of the table."""
-    return [*TEXT_COLUMNS, "confidence", *labels]
+    return [*TEXT_COLUMNS, "confidence", *map(column_of, labels)]
 
 
 def _cells(row: BatchRow, labels: Sequence[str]) -> list[Any]:

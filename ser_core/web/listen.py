@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from ser_core.explain import Moment
-from ser_core.labels import EMOTIONS
+from ser_core.labels import EMOTIONS, column_of
 from ser_core.prediction import Analysis, Prediction
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.speaker import SpeakerProfile
@@ -158,7 +158,7 @@ def _downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
         "timeline": analysis.timeline(),
         "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
     }
-    header = ["start_s", "end_s", *analysis.prediction.labels]
+    header = ["start_s", "end_s", *map(column_of, analysis.prediction.labels)]
     table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
     return drawing.download_links(result, header, table)
 

@@ -83,8 +83,19 @@ def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
 
 
 def is_table(data: Path) -> bool:
-    """Return whether data are a table of recordings, not a folder of corpora."""
-    return data.suffix.lower() == ".csv"
+    """Return whether data are a table of recordings, not a folder of corpora.
+
+    Raises:
+        CorpusError: They are another kind of file.
+    """
+    if data.suffix.lower() == ".csv":
+        return True
+    if data.is_file():
+        raise CorpusError(
+            f"{data} is neither a folder of corpora nor a .csv table. Save a table as CSV in "
+            "UTF-8, with commas between the cells."
+        )
+    return False
 
 
 def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
@@ -105,11 +116,25 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
     for name in corpora:
         if is_table(data) and name == corpus_of(data):
             clips += clips_from_csv(data)
-            continue
-        if name not in CORPORA:
-            raise CorpusError(f"{name!r} is not a corpus; known: {', '.join(CORPORA)}.")
-        clips += CORPORA[name].find_clips(data)
+        elif name in CORPORA and not is_table(data):
+            clips += CORPORA[name].find_clips(data)
+        else:
+            raise CorpusError(_not_there(name, data))
     return pd.DataFrame([asdict(clip) for clip in clips], columns=list(COLUMNS[:-1]))
+
+
+def _not_there(name: str, data: Path) -> str:
+    table = name if name.endswith(".csv") else f"{name}.csv"
+    if not is_table(data):
+        return (
+            f"{name!r} is not a corpus; known: {', '.join(CORPORA)}. If it is a table of your own, "
+            f"such as a model was trained on, name {table} with --data."
+        )
+    expected = f"the folder that contains {name}" if name in CORPORA else table
+    return (
+        f"The clips of {name} are needed, and {data} is a table of other recordings. Name "
+        f"{expected} with --data; a table that was renamed needs its name back."
+    )
 
 
 def tabulate_clips(data: Path, corpora: Sequence[str], split: SpeakerSplit) -> pd.DataFrame:

@@ -4,13 +4,16 @@ import csv
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 
+from ser_core.audio.load import load_audio
+from ser_core.config import AudioConfig
 from ser_core.corpora import CORPORA, CREMA_D, Clip, Sex
-from ser_core.errors import CorpusError
+from ser_core.errors import AudioError, CorpusError
 from ser_core.labels import LABELS, comparable_name, is_emotion_name, plain_name
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,33 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
     if not clips:
         raise CorpusError(f"{csv_path} has no rows; expected one row per recording.")
     return clips
+
+
+def readable_clips(clips: Sequence[Clip], config: AudioConfig) -> list[Clip]:
+    """Return the clips whose files can be decoded; the log lists the others with the reason.
+
+    Raises:
+        CorpusError: There are none.
+    """
+    paths = [clip.path for clip in clips]
+    with ThreadPoolExecutor() as pool:
+        reasons = [*pool.map(partial(why_unreadable, config=config), paths)]
+    for path, reason in zip(paths, reasons, strict=True):
+        if reason:
+            logger.warning("%s is left out: %s", path, reason)
+    readable = [clip for clip, reason in zip(clips, reasons, strict=True) if not reason]
+    if not readable:
+        raise CorpusError(f"None of {len(clips)} recordings can be read; the first: {reasons[0]}")
+    return readable
+
+
+def why_unreadable(path: Path, config: AudioConfig) -> str:
+    """Return why a file cannot be decoded; empty if it can."""
+    try:
+        load_audio(path, config)
+    except AudioError as error:
+        return str(error)
+    return ""
 
 
 @cache

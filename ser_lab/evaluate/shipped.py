@@ -1,5 +1,6 @@
 """Figures of shipped models, measured through the serving pipeline."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,8 +13,8 @@ import pandas as pd
 from rich.progress import track
 
 from ser_core.corpora import CORPORA
-from ser_core.errors import ModelError, NoSpeechError
-from ser_core.labels import LABELS
+from ser_core.errors import AudioError, CorpusError, ModelError, NoSpeechError
+from ser_core.labels import LABELS, column_of
 from ser_core.model.manifest import Manifest
 from ser_core.paths import bundled
 from ser_core.predictor import Predictor
@@ -23,6 +24,8 @@ from ser_lab.data.splits import SpeakerSplit, is_table, list_clips, tabulate_cli
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.evaluate.runs import run_protocol
 from ser_lab.metrics import Floats, Scores, compute_scores, narrow
+
+logger = logging.getLogger(__name__)
 
 
 class ShippedModel:
@@ -49,7 +52,9 @@ class ShippedModel:
 
     def fit_predict(self, table: pd.DataFrame, fold: Fold, run: Run) -> Floats:  # noqa: ARG002
         """Predict the test rows from their files."""
-        return predict_files(self._predictor, [Path(p) for p in table["path"].iloc[fold.test]])
+        paths = [Path(path) for path in table["path"].iloc[fold.test]]
+        probabilities = predict_files(self._predictor, paths)
+        return np.where(np.isnan(probabilities), 1.0 / probabilities.shape[1], probabilities)
 
 
 def evaluate_model(
@@ -134,7 +139,7 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
 
     Returns:
         The figures, and the table of clips with `predicted` and a probability column
-        for each emotion.
+        for each emotion, named by `column_of`; clips that cannot be read are left out.
 
     Raises:
         ModelError: No speaker was held out.
@@ -142,10 +147,15 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
     """
     table = held_out_clips(predictor.manifest, data)
     probabilities = predict_files(predictor, [Path(path) for path in table["path"]])
+    is_read = ~np.isnan(probabilities).any(axis=1)
+    if not is_read.any():
+        raise CorpusError(f"None of {len(table)} test clips in {data} can be read.")
+    table, probabilities = table[is_read].reset_index(drop=True), probabilities[is_read]
     labels = predictor.labels
     truth = np.array([labels.index(emotion) for emotion in table["emotion"]])
     table["predicted"] = [labels[i] for i in probabilities.argmax(axis=1)]
-    answers = pd.concat([table, pd.DataFrame(probabilities, columns=list(labels))], axis=1)
+    columns = pd.DataFrame(probabilities, columns=[*map(column_of, labels)])
+    answers = pd.concat([table, columns], axis=1)
     return compute_scores(truth, probabilities, labels), answers
 
 
@@ -166,7 +176,9 @@ def neutral_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
     neutral = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
     if neutral.empty:
         return ()
-    return mean_log(predict_files(predictor, [Path(path) for path in neutral["path"]]))
+    probabilities = predict_files(predictor, [Path(path) for path in neutral["path"]])
+    probabilities = probabilities[~np.isnan(probabilities).any(axis=1)]
+    return mean_log(probabilities) if len(probabilities) else ()
 
 
 def scores_by_corpus(
@@ -186,13 +198,15 @@ def scores_by_corpus(
         known = set(CORPORA[corpus].emotions.values() if corpus in CORPORA else rows["emotion"])
         classes = tuple(label for label in labels if label in known)
         truth = np.array([classes.index(emotion) for emotion in rows["emotion"]])
-        probabilities = narrow(rows[list(labels)].to_numpy(), labels, classes)
+        probabilities = narrow(rows[[*map(column_of, labels)]].to_numpy(), labels, classes)
         scores[str(part)] = compute_scores(truth, probabilities, classes)
     return scores
 
 
 def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
     """Return the probabilities of files, even for a clip without speech.
+
+    A file that cannot be read is logged, and its row is NaN.
 
     Returns:
         (n_clips, n_labels) float64.
@@ -204,6 +218,9 @@ def predict_files(predictor: Predictor, paths: Sequence[Path]) -> np.ndarray:
             rows.append(predictor.predict(path).probabilities)
         except NoSpeechError:
             rows.append(even)
+        except AudioError as error:
+            logger.warning("%s is left out: %s", path, error)
+            rows.append((np.nan,) * len(even))
     return np.array(rows)
 
 

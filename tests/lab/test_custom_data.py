@@ -12,8 +12,11 @@ from ser_core.cli import app
 from ser_core.errors import CorpusError, ModelError
 from ser_core.model.manifest import Manifest
 from ser_core.predictor import Predictor
+from ser_core.score import ScoreConfig, Task, Worker, open_output, read_parts
+from ser_core.score.sources import Files
 from ser_core.web import drawing, words
 from ser_lab.data.protocols import PROTOCOLS
+from ser_lab.data.splits import is_table
 from ser_lab.evaluate.shipped import check_unseen, evaluate_model, evaluate_test
 from ser_lab.ship import train_and_export
 from ser_lab.train.recipes import custom_recipe, find_recipe, split_speakers
@@ -109,6 +112,91 @@ def test_a_table_that_is_called_like_a_corpus_is_still_ones_own(
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "Ryerson" not in card
     assert "studios" not in card
+
+
+def test_an_unreadable_clip_of_any_speaker_is_left_out_before_the_first_epoch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write_table(tmp_path)
+    with table.open("a", newline="") as stream:
+        for speaker in SPEAKERS:
+            broken = tmp_path / speaker / "broken.wav"
+            broken.write_bytes(b"no sound")
+            csv.writer(stream).writerow((f"{speaker}/broken.wav", "bored", speaker))
+        csv.writer(stream).writerow(("Ada/broken.txt", "bored", "Zoe"))  # has no other
+        (tmp_path / "Ada" / "broken.txt").write_bytes(b"")
+    recipe = custom_recipe(LstmRecipe(training=TrainConfig(epochs=1)), table)
+    told = [message for message in caplog.messages if "is left out" in message]
+    assert len(told) == 6
+    assert "broken.wav is left out: We couldn't read broken.wav" in told[0]
+    assert "shop/Zoe" not in (*recipe.split.test, *recipe.split.development)
+    train(table, tmp_path / "model")
+    manifest = Manifest.read(tmp_path / "model")
+    assert manifest.metrics["test"]["n_clips"] == 6
+    assert "broken" not in (tmp_path / "runs" / "clips.csv").read_text()
+
+
+def test_too_few_readable_clips_are_refused_before_the_first_epoch(tmp_path: Path) -> None:
+    table = write_table(tmp_path)
+    for clip in [*(tmp_path / "Ada").iterdir(), *(tmp_path / "Bo").iterdir()]:
+        clip.write_bytes(b"no sound")
+    custom_recipe(LstmRecipe(), table)
+    for clip in (tmp_path / "Cleo").iterdir():
+        clip.write_bytes(b"no sound")
+    with pytest.raises(CorpusError, match="2 speakers; at least 3 are needed"):
+        custom_recipe(LstmRecipe(), table)
+    for clip in tmp_path.rglob("*.wav"):
+        clip.write_bytes(b"no sound")
+    with pytest.raises(CorpusError, match="None of 30 recordings can be read"):
+        custom_recipe(LstmRecipe(), table)
+
+
+def test_labels_named_like_columns_do_not_replace_them(tmp_path: Path) -> None:
+    table = write_table(tmp_path)
+    text = table.read_text()
+    for label, name in zip(LABELS, ("statement", "confidence", "error"), strict=True):
+        text = text.replace(f",{label},", f",{name},")
+    table.write_text(text)
+    train(table, tmp_path / "model")
+    predictor = Predictor.from_folder(tmp_path / "model")
+    assert predictor.labels == ("confidence", "error", "statement")
+    _, answers = evaluate_test(predictor, table)
+    assert answers.columns.is_unique
+    assert answers["p_statement"].between(0, 1).all()
+    assert (answers["statement"] == "").all()
+    output = open_output(str(tmp_path / "out"), predictor.manifest, ScoreConfig())
+    Worker(lambda: predictor, output, ScoreConfig()).run(Task(Files((f"{tmp_path}/Bo/0-0.wav",))))
+    ((_, rows),) = read_parts(output.address)
+    assert rows is not None
+    assert rows[0]["error"] is None
+    assert rows[0]["confidence"] == max(rows[0][f"p_{label}"] for label in predictor.labels)
+    table = CliRunner().invoke(
+        app, ["predict", f"{tmp_path}/Bo/0-0.wav", "--csv", "--model", f"{tmp_path}/model"]
+    )
+    header = table.output.splitlines()[0].split(",")
+    assert header[3:7] == ["certain", "p_confidence", "p_error", "p_statement"]
+
+
+@pytest.mark.parametrize("name", ["shop.tsv", "shop.xlsx", "shop"])
+def test_other_files_than_csv_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("path\tlabel\tspeaker\n")
+    with pytest.raises(CorpusError, match=r"neither a folder of corpora nor a \.csv table"):
+        is_table(path)
+
+
+def test_a_table_that_is_not_the_models_is_refused_with_what_was_expected(
+    trained: tuple[Path, Path], predictor: Predictor, tmp_path: Path
+) -> None:
+    table, model = trained
+    renamed = Path(shutil.copy(table, table.with_name("renamed.csv")))
+    custom = Predictor.from_folder(model)
+    with pytest.raises(CorpusError, match=r"clips of shop are needed.* Name shop\.csv with --data"):
+        evaluate_test(custom, renamed)
+    with pytest.raises(CorpusError, match=r"'shop' is not a corpus.* name shop\.csv with --data"):
+        evaluate_test(custom, tmp_path)
+    with pytest.raises(CorpusError, match="Name the folder that contains crema-d with --data"):
+        evaluate_test(predictor, table)
 
 
 def test_the_protocols_refuse_other_labels(trained: tuple[Path, Path], tmp_path: Path) -> None:

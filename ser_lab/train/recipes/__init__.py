@@ -7,7 +7,7 @@ import numpy as np
 from ser_core.errors import CorpusError, SerError
 from ser_core.labels import comparable_name, order_labels
 from ser_lab.data.splits import SpeakerSplit
-from ser_lab.data.tables import clips_from_csv, corpus_of
+from ser_lab.data.tables import clips_from_csv, corpus_of, readable_clips
 from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.recipes.compact import CompactRecipe
@@ -35,6 +35,8 @@ def find_recipe(name: str) -> Recipe:
 def custom_recipe(recipe: Recipe, table: Path) -> Recipe:
     """Return a recipe for a table alone, with its labels and some of its speakers held out.
 
+    Recordings that cannot be decoded are left out before anything is counted.
+
     Args:
         recipe: Network and schedule.
         table: See `clips_from_csv`.
@@ -43,7 +45,7 @@ def custom_recipe(recipe: Recipe, table: Path) -> Recipe:
         CorpusError: The table cannot be read; or there are too few speakers or labels to
             train on some and test on others.
     """
-    clips = clips_from_csv(table)
+    clips = readable_clips(clips_from_csv(table), recipe.pipeline.audio)
     labels = order_labels([clip.emotion for clip in clips])
     if len(labels) < 2:
         raise CorpusError(f"{table} has only the label {labels[0]}; at least two are needed.")
