@@ -98,9 +98,8 @@ def writing(place: Path | str) -> Iterator[None]:
 
 
 def write_listing(folder: Path) -> None:
-    """List the files of an output folder in it, so that a later run may replace them."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in files]
+    """List the files and folders of an output in it, so that a later run may replace them."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     (folder / LISTING).write_text(json.dumps(names, indent=0) + "\n", encoding="utf-8")
 
 
@@ -112,9 +111,9 @@ def lists_its_files(folder: Path, listing: str = LISTING) -> bool:
 
 
 def holds_only(folder: Path, names: Iterable[str]) -> bool:
-    """Return whether a folder holds at most these files, by path in it, and their folders."""
-    files = [Path(name) for name in names]
-    known = {*files, *(parent for file in files for parent in file.parents)}
+    """Return whether a folder holds at most these paths and the folders above them."""
+    paths = [Path(name) for name in names]
+    known = {*paths, *(parent for path in paths for parent in path.parents)}
     return folder.is_dir() and all(p.relative_to(folder) in known for p in folder.rglob("*"))
 
 

@@ -36,6 +36,7 @@ def write_version(place: Path, version: int) -> None:
     """Replace a folder by one whose files all hold a number."""
     with replacing(place, lists_its_files) as draft:
         (draft / "inner").mkdir(parents=True)
+        (draft / "empty").mkdir()
         for i in range(N_FILES):
             (draft / "inner" / f"{i}.txt").write_text(f"{version}" * 2_000)
         write_listing(draft)
@@ -105,7 +106,7 @@ def test_our_folder_is_replaced_and_a_file_added_to_it_is_kept(
         write_version(place, version)
         assert versions(place) == {str(version)}
     (place / "inner" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match=r"out exists \(\.moodmirror\.json, inner\)"):
+    with pytest.raises(OutputError, match=r"out exists \(\.moodmirror\.json, empty, inner\)"):
         write_version(place, 3)
     assert (place / "inner" / "notes.txt").read_text() == "mine"
     assert [path.name for path in place.parent.iterdir()] == ["out"]

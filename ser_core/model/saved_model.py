@@ -58,11 +58,13 @@ def save_servable(module: Any, folder: Path) -> None:
     """Write what `make_servable` returned as a SavedModel.
 
     The weights stay variables: as constants of the graph they are no faster, load more slowly
-    and take 500 MB more for Whisper's encoder.
+    and take 500 MB more for Whisper's encoder. Raises OSError where the disk is full.
     """
-    import_tensorflow().saved_model.save(
-        module, str(folder), signatures={"serving_default": module.serve}
-    )
+    tf = import_tensorflow()
+    try:
+        tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    except tf.errors.OpError as error:  # whose class depends on the error of the file system
+        raise OSError(error.message.rpartition("; ")[2].partition(" [Op:")[0]) from error
 
 
 def load_signature(folder: Path, *, n_labels: int) -> Signature:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ser_core.model.manifest import FILE_NAME, Certainty, Manifest
 from ser_core.model.manifest import read_json as read_manifest
+from ser_core.model.saved_model import SAVED_MODEL
 from ser_core.paths import holds_only
 from ser_lab.evaluate.records import read_json
 from ser_lab.evaluate.runs import SUMMARY
@@ -60,7 +61,8 @@ def is_model_folder(folder: Path) -> bool:
     if not (folder / FILE_NAME).is_file():
         return holds_only(folder, ())
     pictures = (f"{FIGURES}/{name}.png" for name in CAPTIONS)
-    return holds_only(folder, [FILE_NAME, CARD, *read_manifest(folder)["files"], *pictures])
+    names = (FILE_NAME, CARD, f"{SAVED_MODEL}/assets")  # a folder without files
+    return holds_only(folder, [*names, *read_manifest(folder)["files"], *pictures])
 
 
 def _fields(manifest: Manifest) -> dict[str, Any]:

@@ -1,19 +1,30 @@
 """The whole training on a miniature, to a folder that serves."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
+from ser_core.errors import OutputError
 from ser_core.model.manifest import Certainty, Manifest
+from ser_core.model.saved_model import save_servable
+from ser_core.paths import DRAFT
 from ser_core.predictor import Predictor
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.evaluate.shipped import evaluate_test
 from ser_lab.metrics import find_certainty, fit_temperature
-from ser_lab.ship import train_and_export
+from ser_lab.report.model_card import is_model_folder
+from ser_lab.ship import retest, train_and_export
 from ser_lab.train.recipes.lstm import LstmRecipe, TrainConfig
+from tests.conftest import ROOT
+from tests.test_paths import tree
 
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02",))
 
@@ -67,6 +78,59 @@ def test_the_card_and_its_pictures_are_there(trained: tuple[Path, Path, Manifest
     for picture in ("curves", "calibration", "confusion_test", "confusion_development"):
         assert f"figures/{picture}.png" in card
         assert (folder / "figures" / f"{picture}.png").stat().st_size > 5_000
+
+
+def test_a_model_that_cannot_be_written_leaves_the_old_one(
+    trained: tuple[Path, Path, Manifest],
+    miniature: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder, before = trained[0], tree(trained[0])
+    recipe = LstmRecipe(split=SPLIT, training=TrainConfig(epochs=1))
+
+    def fill(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ser_lab.ship.write_card", fill)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        train_and_export(recipe, miniature, folder, seeds=(0,), runs=tmp_path)
+    with pytest.raises(OutputError, match="cannot be written: No space left on device"):
+        retest(folder, miniature)
+    assert tree(folder) == before
+    assert not list(folder.parent.glob(f"{DRAFT}*"))
+
+
+def test_a_savedmodel_that_does_not_fit_on_the_disk_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object, **__: object) -> None:
+        raise tf.errors.OutOfRangeError(None, None, "{{node}} /x/data; File too large [Op:SaveV2]")
+
+    monkeypatch.setattr(tf.saved_model, "save", fill)
+    with pytest.raises(OSError, match=r"^File too large$"):
+        save_servable(SimpleNamespace(serve=None), tmp_path)
+
+
+def test_only_a_model_folder_without_other_files_may_be_replaced(
+    trained: tuple[Path, Path, Manifest], miniature: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(trained[0], folder)
+    assert is_model_folder(folder)
+    for name in ("notes.txt", "figures/mine.png", "saved_model/mine/x"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+        with pytest.raises(OutputError, match="was not written by this command"):
+            train_and_export(LstmRecipe(), miniature, folder, seeds=(0,), runs=tmp_path / "runs")
+        (folder / name).unlink()
+    (folder / "manifest.json").unlink()
+    assert not is_model_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_the_bundled_models_may_be_replaced(name: str) -> None:
+    assert is_model_folder(ROOT / "model" / name)
 
 
 def test_temperature_undoes_a_known_sharpening() -> None:
