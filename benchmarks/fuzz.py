@@ -120,8 +120,8 @@ def decode(path: Path) -> str:
     try:
         waveform = load_audio(path, CONFIG.audio)
         preprocess(waveform, CONFIG)
-    except SerError:
-        return "refused"
+    except SerError as error:
+        return "crashed its decoder" if "decoder stopped" in str(error) else "refused"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"[:200]
     finally:

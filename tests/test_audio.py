@@ -765,6 +765,24 @@ def test_ffmpeg_and_libsndfile_decode_the_same_samples(container: str, subtype: 
     np.testing.assert_array_equal(waveform, expected)
 
 
+@pytest.mark.parametrize("container", ["MP3", "AIFF"])
+def test_tags_in_any_alphabet_are_no_obstacle(tmp_path: Path, container: str) -> None:
+    content = encoded(container)
+    tag = "Jos\u00e9 \u00a9".encode("latin-1").ljust(30)
+    if container == "MP3":
+        content += b"TAG" + 4 * tag + bytes(5)
+    else:
+        content = content[:12] + b"NAME" + struct.pack(">I", 30) + tag + content[12:]
+    assert_tone(load_audio(saved(tmp_path / "tagged", content)), tolerance_s=0.04)
+
+
+@needs_ffmpeg
+def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
+    run_ffmpeg("-c:a", "pcm_s16be", tmp_path / "clip.mov", samples=tone(44_100))
+    content = (tmp_path / "clip.mov").read_bytes().replace(b"twos", b"????")
+    assert "has an unknown encoding" in refusal(saved(tmp_path / "odd.mov", content))
+
+
 def test_load_native_keeps_the_rate(tmp_path: Path) -> None:
     path = saved(tmp_path / "clip.flac", encoded("FLAC", rate_hz=44_100))
     rate_hz, waveform = load_native(path)

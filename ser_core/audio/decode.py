@@ -116,14 +116,18 @@ def _open_ffmpeg(content: bytes, name: str, demuxer: str) -> Iterator[Stream]:
     av.logging.set_level(av.logging.WARNING)
     with av.logging.Capture(local=True) as messages:
         try:
-            options = {"protocol_whitelist": "none", "format_whitelist": demuxer}
             file = io.BytesIO(content)
-            with av.open(file, "r", format=demuxer, options=options) as container:
+            options = {"protocol_whitelist": "none", "format_whitelist": demuxer}
+            with av.open(
+                file, "r", format=demuxer, options=options, metadata_errors="replace"
+            ) as container:
                 if not container.streams.audio:
                     raise AudioError(
                         f"{name} contains no audio, only other streams. Choose a file with audio."
                     )
                 stream = container.streams.audio[0]
+                if stream.codec_context is None:
+                    raise AudioError(f"{name} has an unknown encoding. Export it again as WAV.")
                 stream.codec_context.thread_type = "NONE"
                 exact = demuxer in _EXACT_LENGTH
                 frames = _frames(container, stream, strict=exact)
@@ -139,9 +143,7 @@ def _open_ffmpeg(content: bytes, name: str, demuxer: str) -> Iterator[Stream]:
             _check_messages(messages, name)
             if isinstance(error, MemoryError):
                 raise
-            raise AudioError(
-                f"{name} is damaged or cut off. Export it again."
-            ) from error
+            raise AudioError(f"{name} is damaged or cut off. Export it again.") from error
 
 
 def _frames(
@@ -255,6 +257,8 @@ def _riff_chunks(content: bytes, place: int) -> Iterator[tuple[bytes, int, int]]
     """Yield name, start and size of each chunk, also in a WAV that is appended to another."""
     while place + 8 <= len(content):
         name, body = content[place : place + 4], place + 8
+        if not name.decode("latin-1").isprintable():
+            return  # no chunk
         size = int.from_bytes(content[place + 4 : body], "little")
         yield name, body, size
         place = body + (4 if name == b"RIFF" else size + size % 2)
@@ -263,9 +267,7 @@ def _riff_chunks(content: bytes, place: int) -> Iterator[tuple[bytes, int, int]]
 def _is_riff(content: bytes, place: int) -> bool:
     """Return whether well-formed chunks fill the content from here to its end."""
     end = place
-    for name, body, size in _riff_chunks(content, place):
-        if not name.decode("latin-1").isprintable():
-            return False
+    for _, body, size in _riff_chunks(content, place):
         end = body + size
     return end in (len(content), len(content) - 1)
 
