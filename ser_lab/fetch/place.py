@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path, PurePosixPath
 
 import requests
@@ -96,6 +97,7 @@ def fetch_corpus(source: Source, data: Path) -> CorpusState:
     """
     corpus = source.corpus
     if (state := _check(corpus, data)).whole:
+        shutil.rmtree(_partial(source, data), ignore_errors=True)  # of a run killed at its end
         return state
     if source.list_files is None:
         raise CorpusError(
@@ -242,6 +244,8 @@ def _unpack(archive: Path, folder: Path) -> None:
             for member in track(members, f"Unpacking {archive.name}"):
                 opened.extract(member, folder)
     except UNREADABLE as error:
+        if getattr(error, "errno", None) in (ENOSPC, EDQUOT, EFBIG):
+            raise  # the archive is whole
         raise CorpusError(f"{archive} cannot be unpacked: {error}. Download it again.") from error
 
 

@@ -1,8 +1,10 @@
 """Corpora fetched from a publisher on loopback, placed by hand, and counted."""
 
+import errno
 import hashlib
 import io
 import json
+import os
 import shutil
 import stat
 import zipfile
@@ -16,7 +18,7 @@ from typer.testing import CliRunner
 
 from ser_core.cli import app
 from ser_core.corpora import CORPORA
-from ser_core.errors import CorpusError
+from ser_core.errors import CorpusError, OutputError
 from ser_lab.data.tables import read_actors, read_votes
 from ser_lab.fetch import (
     SOURCES,
@@ -460,6 +462,39 @@ def test_jl_corpus_has_no_checksum_and_is_whole_or_refused(
         with pytest.raises(CorpusError, match="cannot be unpacked: File is not a zip file"):
             fetch_corpus(source, data)
     assert CORPORA["jl-corpus"].is_present(data) == packed
+
+
+def test_a_disk_that_is_full_while_unpacking_keeps_an_archive_without_checksum(
+    publisher: Publisher, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = {f"Raw JL corpus/JL(wav+txt)/{name}.wav": bytes(300) for name in NAMES["jl-corpus"]}
+    publisher.files["/api/v1/datasets/download/tli725/jl-corpus"] = pack(members)
+    monkeypatch.setattr(sources, "KAGGLE", publisher.url)
+    source = replace(
+        SOURCES["jl-corpus"], corpus=replace(CORPORA["jl-corpus"], n_clips=len(members))
+    )
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", fill)
+        with pytest.raises(OutputError, match="data cannot be written: No space left on device"):
+            fetch_corpus(source, data)
+    assert fetch_corpus(source, data).whole
+    assert len(publisher.requests) == 1
+    leftover = data / f".{source.folder}.partial" / "gathered"
+    leftover.mkdir(parents=True)
+    assert fetch_corpus(source, data).whole
+    assert not leftover.parent.exists()
+
+
+def test_a_corpus_is_not_placed_from_where_it_is_gathered(data: Path) -> None:
+    gathered = data / f".{SOURCES['savee'].folder}.partial" / "gathered"
+    write_clip(gathered / "DC" / "a01.wav", seed=0)
+    with pytest.raises(CorpusError, match="is where the corpus is gathered"):
+        place_corpus(SOURCES["savee"], gathered, data)
+    assert (gathered / "DC" / "a01.wav").is_file()
 
 
 def test_savee_is_given_out_on_request_only(data: Path) -> None:
