@@ -35,7 +35,8 @@ _REQUEST = struct.Struct("<II")  # bytes of the settings and of the recording
 _RESPONSE = struct.Struct("<II")  # sample rate, 0 before a message; bytes that follow
 _READY = b"."
 _SAMPLE = struct.pack(">4s5I", b".snd", 24, 16_000, 2, 8_000, 1) + bytes(16_000)  # an AU of 2 s
-_KEPT = ("LD_LIBRARY_PATH", "PATH")  # a child gets no other variable: some are secrets
+_KEPT = ("LD_LIBRARY_PATH", "PATH", "PYTHONDONTWRITEBYTECODE")
+"""All variables that a child gets: others may be secrets."""
 
 
 def decode(content: bytes, name: str, config: AudioConfig) -> tuple[int, Waveform]:
