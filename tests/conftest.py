@@ -118,6 +118,15 @@ def babble() -> np.ndarray:
     return make_babble()
 
 
+@pytest.fixture(scope="session")
+def tone() -> np.ndarray:
+    """A second of a rising tone between silences, with an offset."""
+    t = np.arange(RATE_HZ) / RATE_HZ
+    rising = 0.2 * np.sin(2 * np.pi * (200 + 100 * t) * t)
+    silence = np.zeros(RATE_HZ // 2)
+    return (np.concatenate([silence, rising, silence]) + 0.1).astype(np.float32)
+
+
 def make_babble(*, seed: int = 0, duration_s: float = 2.0) -> np.ndarray:
     """See `babble`; another seed gives another voice."""
     random = np.random.default_rng(seed)
@@ -145,8 +154,8 @@ def make_babble(*, seed: int = 0, duration_s: float = 2.0) -> np.ndarray:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let goldens be written anew, to be read in the diff."""
-    parser.addoption("--update-goldens", action="store_true", help="write tests/golden anew")
+    """Let goldens be updated, to be reviewed in the diff."""
+    parser.addoption("--update-goldens", action="store_true", help="update tests/golden")
 
 
 class Golden:
@@ -168,7 +177,7 @@ class Golden:
         is_bound = bool(header) and path.exists() and _header_of(path) == header
         if self._update and not is_bound:
             np.savetxt(path, actual, fmt="%.6g", delimiter=",", header=header)
-        assert _header_of(path) == header, f"Write {name} anew with --update-goldens."
+        assert _header_of(path) == header, f"Update {name} with --update-goldens."
         expected = np.loadtxt(path, delimiter=",", ndmin=actual.ndim)
         remedy = f"If this is meant, raise the {header} of the cache." if header else ""
         np.testing.assert_allclose(actual, expected, atol=atol, rtol=1e-4, err_msg=remedy)
@@ -181,7 +190,7 @@ def _header_of(path: Path) -> str:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """Stored arrays to compare with; `--update-goldens` writes them anew."""
+    """Stored arrays to compare with; `--update-goldens` updates them."""
     return Golden(update=request.config.getoption("--update-goldens"))
 
 

@@ -1,6 +1,6 @@
 """One made-up clip through every stage, against what each stage once gave.
 
-A change here is a change of every visitor's answer: write the goldens anew with
+A change here is a change of every visitor's answer: update the goldens with
 `pytest tests/test_goldens.py --update-goldens` only where that is meant.
 """
 

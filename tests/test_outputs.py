@@ -73,12 +73,10 @@ def test_a_command_refuses_before_any_work_what_it_may_not_write(
     assert tree(places["folder"].parent) == before
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in ("report", "data fetch")])
 def test_an_empty_or_new_place_is_accepted(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if command in ("report", "data fetch"):
-        pytest.skip("nothing is missing for it: it would do its work")
     monkeypatch.chdir(tmp_path)
     for place in (tmp_path / "new", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)

@@ -19,17 +19,8 @@ from ser_core.preprocess import Waveform
 RATE_HZ = 16_000
 
 
-@pytest.fixture(scope="module")
-def clip() -> Waveform:
-    """A second of a rising tone between silences, with an offset."""
-    t = np.arange(RATE_HZ) / RATE_HZ
-    tone = 0.2 * np.sin(2 * np.pi * (200 + 100 * t) * t)
-    silence = np.zeros(RATE_HZ // 2)
-    return (np.concatenate([silence, tone, silence]) + 0.1).astype(np.float32)
-
-
-def test_every_picture_is_a_png_of_one_size(clip: Waveform) -> None:
-    pictures = draw_sound(clip, RATE_HZ)
+def test_every_picture_is_a_png_of_one_size(tone: Waveform) -> None:
+    pictures = draw_sound(tone, RATE_HZ)
     assert [picture.name for picture in pictures] == list(PICTURES)
     images = [Image.open(io.BytesIO(picture.png)) for picture in pictures]
     assert {image.format for image in images} == {"PNG"}
@@ -39,17 +30,17 @@ def test_every_picture_is_a_png_of_one_size(clip: Waveform) -> None:
         assert np.asarray(image.convert("L"), float).std() > 1.0  # something is drawn
 
 
-def test_the_spectrogram_shows_where_the_tone_is(clip: Waveform) -> None:
-    spectrogram = np.asarray(Image.open(io.BytesIO(draw_sound(clip, RATE_HZ)[0].png)).convert("L"))
+def test_the_spectrogram_shows_where_the_tone_is(tone: Waveform) -> None:
+    spectrogram = np.asarray(Image.open(io.BytesIO(draw_sound(tone, RATE_HZ)[0].png)).convert("L"))
     width = spectrogram.shape[1]
     middle = spectrogram[20:220, int(0.45 * width) : int(0.55 * width)].mean()
     end = spectrogram[20:220, int(0.92 * width) : int(0.97 * width)].mean()
     assert middle > end
 
 
-def test_silence_and_a_long_clip_are_drawn_too(clip: Waveform) -> None:
+def test_silence_and_a_long_clip_are_drawn_too(tone: Waveform) -> None:
     assert len(draw_sound(np.zeros(RATE_HZ, np.float32), RATE_HZ)) == len(PICTURES)
-    assert len(draw_sound(np.tile(clip, 60), RATE_HZ)) == len(PICTURES)
+    assert len(draw_sound(np.tile(tone, 60), RATE_HZ)) == len(PICTURES)
 
 
 def test_features_are_drawn() -> None:
@@ -57,10 +48,10 @@ def test_features_are_drawn() -> None:
     assert Image.open(io.BytesIO(draw_features(features, 0.01))).format == "PNG"
 
 
-def test_pictures_of_several_sounds_share_their_axes(clip: Waveform) -> None:
-    style = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * clip))
+def test_pictures_of_several_sounds_share_their_axes(tone: Waveform) -> None:
+    style = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * tone))
     alone, beside = (
-        {picture.name: picture.png for picture in draw_sound(clip, RATE_HZ, **options)}
+        {picture.name: picture.png for picture in draw_sound(tone, RATE_HZ, **options)}
         for options in (
             {"pictures": PAPER_PICTURES},
             {"pictures": PAPER_PICTURES, "style": style},

@@ -150,15 +150,6 @@ def test_importing_loads_nothing_heavy(module: str, absent: tuple[str, ...]) -> 
     assert done.stdout.strip() == "[]"
 
 
-@pytest.fixture(scope="module")
-def tone() -> Waveform:
-    """A second of a rising tone between silences, with an offset."""
-    t = np.arange(RATE_HZ) / RATE_HZ
-    rising = 0.2 * np.sin(2 * np.pi * (200 + 100 * t) * t)
-    silence = np.zeros(RATE_HZ // 2)
-    return (np.concatenate([silence, rising, silence]) + 0.1).astype(np.float32)
-
-
 @pytest.mark.parametrize("denoise", [False, True])
 def test_the_last_stage_of_a_trace_is_the_input_of_the_model(tone: Waveform, denoise: bool) -> None:
     plain = PipelineConfig()

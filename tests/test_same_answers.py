@@ -1,6 +1,6 @@
 """Both bundled models answer for forty real recordings as they did when they were trained.
 
-A refactoring changes nothing here. After a training, write the answers anew with
+A refactoring changes nothing here. After a training, update the answers with
 `pytest tests/test_same_answers.py --update-goldens`.
 """
 

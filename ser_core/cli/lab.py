@@ -71,12 +71,14 @@ def train(
     speaker, and sex where known. Some speakers are held out for validation and testing.
     """
     from ser_lab.data.splits import is_table
+    from ser_lab.report.model_card import is_model_folder
     from ser_lab.ship import train_and_export
     from ser_lab.train.recipes import custom_recipe, find_recipe
 
     chosen = find_recipe(recipe)
     runs = runs or Path("runs") / recipe
     out = out or runs / "model"
+    check_output(out, is_model_folder)  # before the recordings of a table are decoded
     if is_table(data):
         chosen = custom_recipe(chosen, data)
     manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs)

@@ -25,7 +25,7 @@ from ser_core.model.saved_model import (
     make_servable,
     save_servable,
 )
-from ser_core.paths import default_cache, entry_name, remove_earlier_entries
+from ser_core.paths import default_cache, entry_name, holds_only, remove_earlier_entries
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import Tensors, read_tensors
 
@@ -190,10 +190,10 @@ def _publish(draft: Path, manifest: Manifest) -> None:
 
 
 def _is_assembly(folder: Path) -> bool:
-    """Whether a folder lists all its files, as only an assembly does."""
+    """Return whether a folder lists all its files, as only an assembly does."""
     try:
         listed = json.loads((folder / FILES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return isinstance(listed, dict) and found <= {FILES, *listed}
+    assets = f"{SAVED_MODEL}/assets"  # a folder without files
+    return isinstance(listed, dict) and holds_only(folder, [FILES, assets, *listed])

@@ -15,7 +15,7 @@ from ser_core.errors import SerError
 from ser_core.model.saved_model import import_tensorflow
 from ser_core.predictor import Predictor, PreparedClip
 from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row, rows_of
-from ser_core.score.sources import Clip, Shard, Source, digest_of, stamp_of
+from ser_core.score.sources import Clip, Files, Shard, Source, digest_of, name_of, stamp_of
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Worker:
         with TemporaryDirectory() as folder:
             stamps, skipped = dict[str, str](), Counter[str]()
             found = task.source.clips(Path(folder), max_bytes, skipped)
-            clips = _stamped(task.source, found, stamps)
+            clips = _stamped(task.source, found, stamps, stamp)
             while part := list(self._analyse(islice(clips, self._config.clips_per_part))):
                 rows = [_with_source(row, stamps) for clip in part for row in clip.rows]
                 if rows:
@@ -157,20 +157,18 @@ class Worker:
             yield ClipResult(rows, analysis.prediction.duration_s)
 
 
-def _stamped(source: Source, clips: Iterable[Clip], stamps: dict[str, str]) -> Iterator[Clip]:
+def _stamped(
+    source: Source, clips: Iterable[Clip], stamps: dict[str, str], shard_stamp: str
+) -> Iterator[Clip]:
     """Yield clips, and note before they are read what tells whether they were replaced since.
 
     It is the file's stamp and SHA-256; of a clip in a shard, the shard's stamp.
     """
-    if isinstance(source, Shard):
-        shard, addresses = stamp_of(source.address), {}
-    else:
-        shard, addresses = "", dict(zip(source.names, source.addresses, strict=True))
+    files = source.addresses if isinstance(source, Files) else ()
+    addresses = {name_of(address): address for address in files}
     for clip in clips:
-        if address := addresses.get(clip.name):
-            stamps[clip.name] = f"{stamp_of(address)} {digest_of(address)}"
-        else:
-            stamps[clip.name] = shard
+        address = addresses.get(clip.name)
+        stamps[clip.name] = f"{stamp_of(address)} {digest_of(address)}" if address else shard_stamp
         yield clip
 
 
