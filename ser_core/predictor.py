@@ -50,9 +50,9 @@ class Predictor:
         self._warm_up()
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Self:
+    def from_folder(cls, folder: str | Path, *, trust: bool = False) -> Self:
         """Open a model folder, see `load_model`."""
-        return cls(load_model(folder))
+        return cls(load_model(folder, trust=trust))
 
     @property
     def manifest(self) -> Manifest:

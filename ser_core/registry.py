@@ -5,11 +5,12 @@ import os
 import re
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ser_core.errors import ModelError, SerError
 from ser_core.model.emotion_model import EmotionModel, load_model
-from ser_core.model.manifest import FILE_NAME, read_json
+from ser_core.model.manifest import FILE_NAME, PINNED, Manifest
+from ser_core.model.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
 from ser_core.paths import bundled
 from ser_core.predictor import Predictor
 from ser_core.whisper.weights import first_line
@@ -18,10 +19,14 @@ logger = logging.getLogger(__name__)
 
 MODEL_VARIABLE = "MOODMIRROR_MODEL"
 """Environment variable with the choice: `auto`, `accurate`, `compact`, a folder or an address."""
+TRUST_VARIABLE = "MOODMIRROR_TRUST"
+"""Environment variable that is 1 where a SavedModel of others may run, see `load_model`."""
 AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
 BUNDLED = bundled("model")
 """Folder of the models that come with the code."""
 SCHEME = "hf://"
+MAX_FILE_BYTES = 500_000_000
+"""Largest file of a model on the Hub."""
 HUB_TIMEOUT_S = 10.0
 """Time limit of each answer of the Hub."""
 
@@ -31,6 +36,18 @@ _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+)
 def chosen_model() -> str:
     """Return the value of `MOODMIRROR_MODEL`, `auto` where it is not set."""
     return os.environ.get(MODEL_VARIABLE) or AUTO
+
+
+def chosen_trust() -> bool:
+    """Return whether `MOODMIRROR_TRUST` is set to 1.
+
+    Raises:
+        ModelError: It has another value than 0 or 1.
+    """
+    value = os.environ.get(TRUST_VARIABLE) or "0"
+    if value not in ("0", "1"):
+        raise ModelError(f"{TRUST_VARIABLE} is {value}; expected 1, or 0 for no trust.")
+    return value == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +80,37 @@ class ResolvedModel:
             return open_predictor(self.fallback)
 
 
-def resolve(choice: str) -> ResolvedModel:
+def resolve(choice: str, *, trust: bool = False) -> ResolvedModel:
     """Find a model, and read and check its folder, without loading it.
 
     Args:
         choice: `auto`, `accurate`, `compact`, a model folder, the `.keras` file in one, or
             `hf://OWNER/NAME@REVISION`. `auto` is the accurate model where this machine has all
             that it needs, and the compact one elsewhere.
+        trust: Whether a SavedModel of others may run, see `load_model`.
 
     Raises:
-        ModelError: The folder does not match its manifest, or an address leads to no model.
+        ModelError: The folder does not match its manifest, or is not the one of this version
+            where a name stands for it; an address leads to no model; or trust is needed.
     """
     if choice == AUTO:
         return _resolve_auto()
+    if choice in PINNED:
+        return ResolvedModel(choice, _load_bundled(choice))
     if choice.startswith(SCHEME):
-        return ResolvedModel(choice, fetch_model(choice))
-    folder = BUNDLED / choice if choice in (ACCURATE, COMPACT) else Path(choice)
-    return ResolvedModel(choice, load_model(folder))
+        return ResolvedModel(choice, fetch_model(choice, trust=trust))
+    return ResolvedModel(choice, load_model(choice, trust=trust))
+
+
+def _load_bundled(name: str) -> EmotionModel:
+    model = load_model(BUNDLED / name)
+    if model.manifest.digest != PINNED[name]:
+        raise ModelError(
+            f"{BUNDLED / name} is not the {name} model of this version: its manifest has the "
+            f"SHA-256 {model.manifest.digest}, not {PINNED[name]}. Install the program again; or, "
+            f"if you trained the model, name its folder: {BUNDLED / name}."
+        )
+    return model
 
 
 def _resolve_auto() -> ResolvedModel:
@@ -98,9 +129,9 @@ def is_bundled(name: str) -> bool:
     return (BUNDLED / name / FILE_NAME).is_file()
 
 
-def open_predictor(choice: str) -> Predictor:
+def open_predictor(choice: str, *, trust: bool = False) -> Predictor:
     """Find and load a model, see `resolve` and `ResolvedModel.open`."""
-    return resolve(choice).open()
+    return resolve(choice, trust=trust).open()
 
 
 def parse_address(address: str) -> tuple[str, str]:
@@ -119,26 +150,28 @@ def parse_address(address: str) -> tuple[str, str]:
 
 
 @cache
-def fetch_model(address: str) -> EmotionModel:
+def fetch_model(address: str, *, trust: bool = False) -> EmotionModel:
     """Return a model of the Hub, downloaded where the cache lacks it, and checked.
 
     An address stays the same commit for the lifetime of the process.
 
     Args:
         address: As in `parse_address`.
+        trust: Whether its SavedModel may run; otherwise it is not even downloaded.
 
     Raises:
         ModelError: The address is malformed; the repository or its revision is unknown; a file
-            is missing or not the one of the manifest; or the Hub cannot be reached.
+            is missing, too large or not the one of the manifest; trust is needed; or the Hub
+            cannot be reached.
     """
     repo, revision = parse_address(address)
-    folder = _fetch(repo, revision, FILE_NAME).parent
+    folder = _fetch(repo, revision, FILE_NAME, most_bytes=MAX_MANIFEST_BYTES).parent
     commit = folder.name
     pinned = f"{SCHEME}{repo}@{commit}"
     try:
-        for file in _files_of(folder):
+        for file in Manifest.parse(folder).files_to_load(trust=trust):
             _fetch(repo, commit, file)
-        model = load_model(folder)
+        model = load_model(folder, trust=trust)
     except ModelError as error:
         raise ModelError(f"{pinned} was rejected: {error}") from error
     if revision != commit:
@@ -147,18 +180,7 @@ def fetch_model(address: str) -> EmotionModel:
     return model
 
 
-def _files_of(folder: Path) -> list[str]:
-    files = read_json(folder).get("files")
-    if not isinstance(files, dict) or not files:
-        raise ModelError(f"its {FILE_NAME} names no files. Export the model again.")
-    for name in files:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise ModelError(f"its {FILE_NAME} names {name}, which lies outside the folder.")
-    return list(files)
-
-
-def _fetch(repo: str, revision: str, file: str) -> Path:
+def _fetch(repo: str, revision: str, file: str, *, most_bytes: int = MAX_FILE_BYTES) -> Path:
     """Return a file of a repository, in a folder named after its commit."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
@@ -168,7 +190,20 @@ def _fetch(repo: str, revision: str, file: str) -> Path:
     )
 
     try:
-        return Path(hf_hub_download(repo, file, revision=revision, etag_timeout=HUB_TIMEOUT_S))
+        found = hf_hub_download(
+            repo, file, revision=revision, etag_timeout=HUB_TIMEOUT_S, dry_run=True
+        )
+        if found.is_cached:
+            return Path(found.local_path)
+        if found.file_size is None or found.file_size > most_bytes:
+            raise ModelError(
+                f"{file} of {SCHEME}{repo}@{revision} has {found.file_size} bytes; at most "
+                f"{most_bytes:,} are downloaded. Use a smaller model."
+            )
+        at = found.commit_hash
+        return Path(hf_hub_download(repo, file, revision=at, etag_timeout=HUB_TIMEOUT_S))
+    except ModelError:
+        raise
     except RemoteEntryNotFoundError as error:
         raise ModelError(
             f"{repo} contains no {file}, so it is not a complete model. Publish one with "

@@ -54,7 +54,7 @@ class ModelSwitch:
             self._settle_on(first)
 
     @classmethod
-    def open(cls, choice: str) -> Self:
+    def open(cls, choice: str, *, trust: bool = False) -> Self:
         """Open the models of an app.
 
         `auto` loads the compact model in the background, so that the page appears at once, and
@@ -62,13 +62,14 @@ class ModelSwitch:
 
         Args:
             choice: As in `resolve`.
+            trust: As in `resolve`.
 
         Raises:
             ModelError: The model cannot be loaded; under `auto`, the compact one's folder does
                 not match its manifest.
         """
         if choice != AUTO:
-            return cls(open_predictor(choice))
+            return cls(open_predictor(choice, trust=trust))
         compact = resolve(COMPACT)
         switch = cls(compact.model.manifest)
         better = partial(open_predictor, ACCURATE) if is_bundled(ACCURATE) else None

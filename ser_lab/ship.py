@@ -14,6 +14,7 @@ import pandas as pd
 from ser_core.config import AudioConfig
 from ser_core.errors import CorpusError, ModelError
 from ser_core.labels import column_of
+from ser_core.model.assemble import record_probe
 from ser_core.model.manifest import Manifest
 from ser_core.paths import check_output, replacing
 from ser_core.predictor import Predictor
@@ -146,7 +147,7 @@ def _test_and_describe(
     draft: Path, folder: Path, data: Path, seed_uars: Mapping[Any, float], runs: Path
 ) -> Manifest:
     """Test a model as it will serve in `folder`, and write manifest, pictures and card."""
-    predictor = Predictor.from_folder(draft)
+    predictor = Predictor.from_folder(draft, trust=True)
     scores, answers = evaluate_test(predictor, data)
     write_text(runs / ANSWERS, answers.drop(columns="path").to_csv(index=False))
     timed = answers[answers["corpus"] == answers["corpus"].iloc[0]].iloc[:N_TIMED]
@@ -161,6 +162,7 @@ def _test_and_describe(
     )
     replace(
         predictor.manifest,
+        probe=predictor.manifest.probe or record_probe(draft, predictor.manifest),
         neutral_reference=neutral_reference(predictor, data),
         metrics=predictor.manifest.metrics | {"test": figures},
     ).write(draft)

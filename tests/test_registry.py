@@ -12,6 +12,7 @@ import pytest
 from ser_core import registry
 from ser_core.errors import ModelError
 from ser_core.model import emotion_model
+from ser_core.model.manifest import PINNED, Manifest
 from ser_core.registry import open_predictor, resolve
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.whisper.weights import ENCODER_VARIABLE, OfflineError
@@ -41,6 +42,7 @@ def bundle(
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(registry, "BUNDLED", tmp_path / "model")
+    monkeypatch.setitem(PINNED, "accurate", Manifest.parse(parts.folder).digest)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", offline)
     monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "empty"))

@@ -143,7 +143,7 @@ def test_a_tampered_file_is_refused(repo: Repo) -> None:
 def test_a_manifest_that_names_files_elsewhere_is_refused(repo: Repo, name: str) -> None:
     manifest = json.loads(repo.files["manifest.json"])
     repo.files["manifest.json"] = json.dumps(manifest | {"files": {name: "0" * 64}}).encode()
-    with pytest.raises(ModelError, match=r"was rejected: .*lies outside the folder"):
+    with pytest.raises(ModelError, match=r"was rejected: .*names '.*', where a file inside the folder is expected"):
         fetch_model(ADDRESS)
 
 

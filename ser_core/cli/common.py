@@ -46,6 +46,14 @@ ModelsOption = Annotated[
     list[str] | None,
     typer.Option("--model", help="Can be repeated.", autocompletion=one_of(*MODELS)),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run the SavedModel of a model from elsewhere. It is a program: trust its author.",
+        envvar="MOODMIRROR_TRUST",
+    ),
+]
 DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
 FileArgument = Annotated[Path, typer.Argument(help="A recording.")]
 
@@ -115,11 +123,16 @@ def main(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=log)
 
 
-def open_model(choice: str) -> "Predictor":
-    """Open the model of `--model`; a download shows its progress."""
-    from ser_core.registry import resolve
+def open_model(choice: str, *, trust: bool | None = None) -> "Predictor":
+    """Open the model of `--model`; a download shows its progress.
 
-    resolved = resolve(choice)
+    Args:
+        choice: As in `resolve`.
+        trust: As in `resolve`; None for that of `MOODMIRROR_TRUST`.
+    """
+    from ser_core.registry import chosen_trust, resolve
+
+    resolved = resolve(choice, trust=chosen_trust() if trust is None else trust)
     resolved.model.download_weights()
     with quiet_native_code():
         return resolved.open()

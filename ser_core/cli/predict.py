@@ -19,6 +19,7 @@ from ser_core.cli.common import (
     FileArgument,
     ModelOption,
     ModelsOption,
+    TrustOption,
     command,
     complain,
     fail,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV row per recording.")] = False,
     denoise: DenoiseOption = False,
@@ -52,7 +54,7 @@ def predict(
     exit code is 2.
     """
     profile = None if voice is None else _read_profile(voice)
-    predictor = open_model(model)
+    predictor = open_model(model, trust=trust)
     failed: list[Path] = []
     answers = _predict_each(predictor, files, failed, denoise=denoise, profile=profile)
     if as_json:
@@ -94,29 +96,40 @@ def _predict_each(
 
 @command()
 def timeline(
-    file: FileArgument, model: ModelOption = MODEL, denoise: DenoiseOption = False
+    file: FileArgument,
+    model: ModelOption = MODEL,
+    trust: TrustOption = False,
+    denoise: DenoiseOption = False,
 ) -> None:
     """Print the emotions over time in a recording, as JSON."""
-    typer.echo(json.dumps(open_model(model).analyse(file, denoise=denoise).timeline()))
+    typer.echo(json.dumps(open_model(model, trust=trust).analyse(file, denoise=denoise).timeline()))
 
 
 @command()
-def explain(file: FileArgument, model: ModelOption = MODEL, denoise: DenoiseOption = False) -> None:
+def explain(
+    file: FileArgument,
+    model: ModelOption = MODEL,
+    trust: TrustOption = False,
+    denoise: DenoiseOption = False,
+) -> None:
     """Print how much each moment of a recording contributed to the result, as JSON."""
     from ser_core.explain import explain as explain_analysis
     from ser_core.explain import to_dict
 
-    predictor = open_model(model)
+    predictor = open_model(model, trust=trust)
     analysis = predictor.analyse(file, denoise=denoise)
     typer.echo(json.dumps(to_dict(analysis, explain_analysis(analysis, predictor.model))))
 
 
 @command()
 def compare(
-    file: FileArgument, models: ModelsOption = None, denoise: DenoiseOption = False
+    file: FileArgument,
+    models: ModelsOption = None,
+    trust: TrustOption = False,
+    denoise: DenoiseOption = False,
 ) -> None:
     """Compare the results of several models for one recording, as a table."""
-    predictors = [open_model(name) for name in models or ["accurate", "compact"]]
+    predictors = [open_model(name, trust=trust) for name in models or ["accurate", "compact"]]
     print_table(
         (Path(p.manifest.name), p.analyse(file, denoise=denoise).prediction) for p in predictors
     )
@@ -126,11 +139,12 @@ def compare(
 def batch(
     files: Annotated[list[Path], typer.Argument(help="Recordings, and zips of them.")],
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
 ) -> None:
     """Analyse up to 200 recordings and print JSON: a row each, and scores for labelled names."""
     from ser_core.batch import batch_to_dict, predict_paths
 
-    rows = predict_paths(files, open_model(model))
+    rows = predict_paths(files, open_model(model, trust=trust))
     typer.echo(json.dumps(batch_to_dict(rows)))
     if any(row.prediction is None for row in rows):
         raise typer.Exit(BAD_INPUT)
@@ -143,12 +157,13 @@ def teach(
         "moodmirror-voice.json"
     ),
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
 ) -> None:
     """Write a profile of one speaker's ordinary voice, for predict --voice."""
     from ser_core.speaker import SpeakerProfile
 
     check_output(out, _is_profile)
-    predictor = open_model(model)
+    predictor = open_model(model, trust=trust)
     profile = SpeakerProfile.enroll(predictor.analyse(file), predictor.manifest.neutral_reference)
     with replacing(out, _is_profile) as draft:
         draft.write_text(profile.to_json() + "\n", encoding="utf-8")
@@ -164,6 +179,7 @@ def draw(
     file: FileArgument,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("pictures"),
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
     denoise: DenoiseOption = False,
 ) -> None:
     """Plot a recording, and save its audio after each processing step."""
@@ -173,7 +189,7 @@ def draw(
     from ser_core.predictor import trace_pipeline
 
     check_output(out, lists_its_files)
-    trace = trace_pipeline(file, open_model(model).pipeline(denoise=denoise))
+    trace = trace_pipeline(file, open_model(model, trust=trust).pipeline(denoise=denoise))
     with replacing(out, lists_its_files) as draft:
         draft.mkdir()
         for i, (name, waveform) in enumerate(trace.stages.items(), 1):
@@ -193,6 +209,7 @@ def score(
     ],
     output: Annotated[str, typer.Argument(help="Folder for the Parquet parts.")],
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Workers, each with a model; default: one per core.")
     ] = None,
@@ -221,7 +238,7 @@ def score(
         _verify(output)
         return
     check_address(output)
-    resolved = resolve(model)
+    resolved = resolve(model, trust=trust)
     resolved.model.download_weights()
     config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
     folder = open_output(output, resolved.model.manifest, config)
@@ -229,7 +246,10 @@ def score(
     with (
         _progress_bar() as on_progress,
         pool_of(
-            workers or _n_cores(), partial(open_predictor, resolved.choice), folder, config
+            workers or _n_cores(),
+            partial(open_predictor, resolved.choice, trust=trust),
+            folder,
+            config,
         ) as pool,
     ):
         summary = score_archive(source, folder, pool, config, on_progress=on_progress)

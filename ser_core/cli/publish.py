@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -73,21 +73,31 @@ def deploy(
 def publish_model(
     folder: Annotated[Path, typer.Argument(help="Model folder with its model card.")],
     repo: Annotated[str, typer.Argument(help="OWNER/NAME of the repository.")],
+    file_format: Annotated[
+        Literal["keras", "saved_model"],
+        typer.Option(
+            "--format",
+            help="keras: the weights, which run no code. saved_model: the SavedModel as well, "
+            "which is a program and runs only with --trust.",
+        ),
+    ] = "keras",
     private: PrivateOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Upload a model folder to the Hub, for MOODMIRROR_MODEL=hf://OWNER/NAME@REVISION."""
-    from ser_core.deploy.repository import check_name, open_hub, publishable
+    from ser_core.deploy.repository import check_name, open_hub, publishable, weights_only
     from ser_core.deploy.repository import publish_model as publish
 
     check_name(repo)
-    files = publishable(folder)
-    if dry_run:
-        _print_files(files)
-        typer.echo(f"would create the repository {repo} if needed, and upload these files")
-        return
-    for line in publish(open_hub(), files, repo, private=private):
-        typer.echo(line)
+    with TemporaryDirectory(prefix="moodmirror-model-") as draft:
+        is_whole = file_format == "saved_model"
+        files = publishable(folder) if is_whole else weights_only(folder, Path(draft))
+        if dry_run:
+            _print_files(files)
+            typer.echo(f"would create the repository {repo} if needed, and upload these files")
+            return
+        for line in publish(open_hub(), files, repo, private=private):
+            typer.echo(line)
 
 
 def _split_pair(variable: str) -> tuple[str, str]:

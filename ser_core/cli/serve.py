@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ser_core.cli.common import MODEL, ModelOption, command, open_model
+from ser_core.cli.common import MODEL, ModelOption, TrustOption, command, open_model
 from ser_core.errors import SerError
 
 CHUNK_S = 0.25
@@ -18,6 +18,7 @@ CHUNK_S = 0.25
 @command()
 def serve(
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
     host: Annotated[
         str,
         typer.Option(
@@ -36,12 +37,13 @@ def serve(
         os.environ["GRADIO_SERVER_PORT"] = str(port)
     from ser_core.web.page import serve as serve_page
 
-    serve_page(model)
+    serve_page(model, trust=trust)
 
 
 @command()
 def live(
     model: ModelOption = MODEL,
+    trust: TrustOption = False,
     device: Annotated[
         str | None, typer.Option(help="Microphone: its number or part of its name.")
     ] = None,
@@ -50,7 +52,7 @@ def live(
     from ser_core.live import LiveSession
 
     microphone = _import_sounddevice()
-    session, predictor = LiveSession(), open_model(model)
+    session, predictor = LiveSession(), open_model(model, trust=trust)
     rate_hz = predictor.config.audio.sample_rate_hz
     try:
         for chunk in _record(microphone, device, rate_hz):

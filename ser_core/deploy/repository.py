@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_core.deploy.folder import Files, check_card, model_files
 from ser_core.errors import HubError, SerError
-from ser_core.model.manifest import Manifest
+from ser_core.model.manifest import FILE_NAME, HEAD, Manifest
+from ser_core.model.saved_model import NETWORK
 from ser_core.registry import SCHEME
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def hub_errors(doing: str) -> Iterator[None]:
 
 
 def publishable(folder: Path) -> Files:
-    """Return a model's files after checking that it may be published.
+    """Return a model's files, the SavedModel included, after checking that it may be published.
 
     Raises:
         HubError: There is no card, or it does not agree with the manifest.
@@ -88,6 +90,35 @@ def publishable(folder: Path) -> Files:
     files = model_files(folder)
     check_card(folder, Manifest.read(folder))
     return files
+
+
+def weights_only(folder: Path, draft: Path) -> Files:
+    """Return a model's files as `publishable` does, without the SavedModel.
+
+    Args:
+        folder: The model folder.
+        draft: Empty folder for the manifest of these files.
+
+    Raises:
+        HubError, ModelError: As `publishable`; or the Keras network is missing, or would be
+            refused by those who download it.
+    """
+    from ser_core.model.layers import load_keras
+
+    files, manifest = publishable(folder), Manifest.read(folder)
+    network = NETWORK if manifest.encoder is None else HEAD
+    if network not in manifest.files:
+        raise HubError(
+            f"{folder} contains no {network}, only a SavedModel. Train the model again, or publish "
+            "it with --format saved_model; it then runs only where it is trusted."
+        )
+    load_keras(folder / network)
+    kept = manifest.weights_only
+    replace(manifest, files=kept).write(draft)
+    left_out = set(manifest.files) - set(kept)
+    return {name: files[name] for name in files if name not in left_out} | {
+        FILE_NAME: draft / FILE_NAME
+    }
 
 
 def publish_model(api: "HfApi", files: Files, repo: str, *, private: bool = False) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,8 @@ from ser_core.model.saved_model import (
     save_servable,
 )
 from ser_core.paths import default_cache, entry_name, holds_only, remove_earlier_entries
-from ser_core.whisper.spec import EncoderConfig
-from ser_core.whisper.weights import Tensors, read_tensors
+from ser_core.whisper.spec import WIDTH, EncoderConfig
+from ser_core.whisper.weights import Tensors, first_line, read_tensors
 
 FILES = "files.json"
 """SHA-256 of each file of an assembly."""
@@ -37,6 +38,9 @@ PROBE_FRAMES = (183, 58)
 """Lengths of the clips of a probe, the second one padded."""
 PROBE_TOLERANCE = 1e-3
 """Largest difference of a probability from that in the manifest."""
+
+MAX_DELTA_BYTES = 100_000_000
+"""Largest unpacked size of the changes of the encoder."""
 
 
 def find_assembly(manifest: Manifest) -> Path | None:
@@ -81,21 +85,54 @@ def assemble(folder: Path, manifest: Manifest, weights: Path) -> Path:
     return place
 
 
-def record_probe(folder: Path, manifest: Manifest, weights: Path) -> Probe:
-    """Return the probe that a model's assembly has to reproduce.
+def record_probe(folder: Path, manifest: Manifest, weights: Path | None = None) -> Probe:
+    """Return the probe that a model has to reproduce wherever it is loaded.
 
     Args:
-        folder: The model folder, with its head.
-        manifest: Manifest with an encoder; its probe is not read.
-        weights: File with Whisper's weights.
+        folder: The model folder, with its head or its SavedModel.
+        manifest: Its manifest; the probe in it is not read.
+        weights: File with Whisper's weights; None where the manifest names no encoder.
 
     Raises:
         ModelError: The weights are others, or the head cannot be opened.
     """
     probe = Probe(seed=0, n_frames=PROBE_FRAMES, probabilities=())
-    servable = _connect(folder, manifest, weights)
-    answer = servable.serve(*probe.batch(len(manifest.columns)))["probabilities"].numpy()
+    if weights is None:
+        serve = load_signature(folder / SAVED_MODEL, n_labels=len(manifest.labels))
+    else:
+        serve = _connect(folder, manifest, weights).serve
+    features, n_frames = probe.batch(len(manifest.columns))
+    answer = serve(features=features, n_frames=n_frames)["probabilities"].numpy()
     return replace(probe, probabilities=tuple(tuple(float(p) for p in row) for row in answer))
+
+
+def check_probe(serve: Signature, manifest: Manifest) -> None:
+    """Compare the answer of a loaded model with the probe of its manifest.
+
+    Args:
+        serve: The model.
+        manifest: Its manifest; where there is no probe, nothing is compared.
+
+    Raises:
+        ModelError: The answer is another one, or none.
+    """
+    if manifest.probe is None:
+        return
+    features, n_frames = manifest.probe.batch(len(manifest.columns))
+    expected = np.array(manifest.probe.probabilities)
+    try:
+        answer = np.asarray(serve(features=features, n_frames=n_frames)["probabilities"])
+        distance = np.abs(answer - expected).max()
+    # TensorFlow raises errors of any type where a graph does not fit its input.
+    except Exception as error:
+        raise ModelError(
+            f"The model cannot be run: {first_line(error)}. Export it again."
+        ) from error
+    if not (distance <= PROBE_TOLERANCE and answer.shape == expected.shape):
+        raise ModelError(
+            f"The model misses its probe by {distance:.2g}; at most {PROBE_TOLERANCE} "
+            "is allowed. Use the versions of requirements.txt, or export the model again."
+        )
 
 
 def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tensors:
@@ -109,12 +146,17 @@ def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tens
     Returns:
         The tensors, with A @ B added to the kernels of those layers.
 
+    Raises:
+        KeyError, ValueError: A layer is unknown, or its products have another shape.
+
     Source: Hu et al. 2021, LoRA: low-rank adaptation of large language models.
     """
     changed = dict(tensors)
     for layer in sorted({name.rpartition(".")[0] for name in deltas}):
-        product = deltas[f"{layer}.A"] @ deltas[f"{layer}.B"]  # (n_inputs, n_outputs)
-        changed[f"{layer}.weight"] = tensors[f"{layer}.weight"] + product.T
+        kernel, a, b = tensors[f"{layer}.weight"], deltas[f"{layer}.A"], deltas[f"{layer}.B"]
+        if (a.shape[:1], b.shape[1:]) != (kernel.shape[1:], kernel.shape[:1]):
+            raise ValueError(f"{layer} has products of {a.shape} and {b.shape}")
+        changed[f"{layer}.weight"] = kernel + (a @ b).T  # (n_outputs, n_inputs)
     return changed
 
 
@@ -128,7 +170,7 @@ def _place(manifest: Manifest) -> Path:
 def _build(draft: Path, folder: Path, manifest: Manifest, weights: Path) -> None:
     saved = draft / SAVED_MODEL
     save_servable(_connect(folder, manifest, weights), saved)
-    _check_probe(load_signature(saved, n_labels=len(manifest.labels)), manifest)
+    check_probe(load_signature(saved, n_labels=len(manifest.labels)), manifest)
     files = sorted(path for path in draft.rglob("*") if path.is_file())
     hashes = {path.relative_to(draft).as_posix(): sha256_of(path) for path in files}
     (draft / FILES).write_text(json.dumps(hashes, indent=2), encoding="utf-8")
@@ -141,17 +183,19 @@ def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
         raise ModelError(f"{manifest.name} names no encoder, so there is nothing to assemble.")
     import keras
 
-    from ser_core.model.layers import fuse_lstms, load_keras
+    from ser_core.model.layers import check_ends, fuse_lstms, load_keras
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
     encoder = WhisperEncoder(config.n_blocks)
     encoder.set_tensors(_read_changed_tensors(folder, config, weights))
-    head = fuse_lstms(load_keras(folder / HEAD))
-    n_columns = len(manifest.columns)
+    head, n_columns = load_keras(folder / HEAD), len(manifest.columns)
+    width = len(config.blocks) * WIDTH
+    inputs = {"vectors": (None, None, width), "n_vectors": (None,)}
+    check_ends(head, inputs, len(manifest.labels))
     features = keras.Input((None, n_columns), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")
     vectors, n_vectors = encode(encoder, features, n_frames, blocks=config.blocks, pool=config.pool)
-    network = keras.Model([features, n_frames], head([vectors, n_vectors]))
+    network = keras.Model([features, n_frames], fuse_lstms(head)([vectors, n_vectors]))
     return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
 
 
@@ -159,21 +203,18 @@ def _read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) ->
     tensors = read_tensors(weights, config)
     if config.deltas is None:
         return tensors
-    with np.load(folder / config.deltas) as deltas:
-        return add_deltas(tensors, deltas)
-
-
-def _check_probe(serve: Signature, manifest: Manifest) -> None:
-    if manifest.probe is None:
-        raise ModelError(f"{manifest.name} has no probe. Export the model again.")
-    features, n_frames = manifest.probe.batch(len(manifest.columns))
-    answer = serve(features=features, n_frames=n_frames)["probabilities"].numpy()
-    distance = np.abs(answer - np.array(manifest.probe.probabilities)).max()
-    if not distance <= PROBE_TOLERANCE:
+    try:
+        with ZipFile(folder / config.deltas) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_DELTA_BYTES:
+                raise ValueError(f"it has more than {MAX_DELTA_BYTES:,} bytes")
+        with np.load(folder / config.deltas, allow_pickle=False) as deltas:
+            return add_deltas(tensors, deltas)
+    # NumPy raises errors of any type for archives that it has not written itself.
+    except Exception as error:
         raise ModelError(
-            f"The assembled model misses its probe by {distance:.2g}; at most {PROBE_TOLERANCE} "
-            "is allowed. Use the versions of requirements.txt, or export the model again."
-        )
+            f"{config.deltas} cannot be added to the encoder: {first_line(error)}. Download or "
+            "export the whole model again."
+        ) from error
 
 
 def _publish(draft: Path, manifest: Manifest) -> None:

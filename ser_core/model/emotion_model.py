@@ -10,9 +10,15 @@ import numpy.typing as npt
 
 from ser_core.errors import ModelError
 from ser_core.features import Features, pad_features
-from ser_core.model.assemble import assemble, find_assembly
-from ser_core.model.manifest import Manifest
-from ser_core.model.saved_model import SAVED_MODEL, Signature, load_signature, make_servable
+from ser_core.model.assemble import assemble, check_probe, find_assembly
+from ser_core.model.manifest import Manifest, check_files
+from ser_core.model.saved_model import (
+    NETWORK,
+    SAVED_MODEL,
+    Signature,
+    load_signature,
+    make_servable,
+)
 from ser_core.whisper.weights import fetch_encoder, find_encoder
 
 Probabilities = npt.NDArray[np.float32]
@@ -38,6 +44,11 @@ class EmotionModel:
         self.manifest = manifest
         self._lock = threading.Lock()
         self._serve: Signature | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The model folder."""
+        return self.path.parent if self.path.suffix == KERAS else self.path
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,39 +105,72 @@ class EmotionModel:
         return find_assembly(self.manifest)
 
     def _load(self) -> Signature:
-        manifest, folder = self.manifest, self.path
-        if folder.suffix == KERAS:
-            from ser_core.model.layers import load_keras
+        manifest, path, n_labels = self.manifest, self.path, len(self.labels)
+        if path.suffix == KERAS:
+            serve = _load_network(path, manifest)
+        elif manifest.encoder is None:
+            serve = load_signature(path / SAVED_MODEL, n_labels=n_labels)
+        else:
+            path = self._assembly or assemble(path, manifest, fetch_encoder(manifest.encoder))
+            serve = load_signature(path / SAVED_MODEL, n_labels=n_labels)
+        check_probe(serve, manifest)
+        return serve
 
-            network, n_columns = load_keras(folder), len(manifest.columns)
-            servable = make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
-            return servable.serve  # type: ignore[no-any-return]
-        if manifest.encoder is not None:
-            folder = self._assembly or assemble(folder, manifest, fetch_encoder(manifest.encoder))
-        return load_signature(folder / SAVED_MODEL, n_labels=len(self.labels))
+
+def _load_network(path: Path, manifest: Manifest) -> Signature:
+    from ser_core.model.layers import check_ends, fuse_lstms, load_keras
+
+    network, n_columns = load_keras(path), len(manifest.columns)
+    inputs = {"features": (None, None, n_columns), "n_frames": (None,)}
+    check_ends(network, inputs, len(manifest.labels))
+    servable = make_servable(
+        fuse_lstms(network), n_columns=n_columns, temperature=manifest.temperature
+    )
+    return servable.serve  # type: ignore[no-any-return]
 
 
-def load_model(path: str | Path) -> EmotionModel:
+def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
     """Open a model folder after checking its files against its manifest.
 
+    A SavedModel is a program, which can read, write and send files of this machine. The one that
+    comes with the code is run; one of others is run with `trust` only. Without it, the Keras
+    network in the same folder is loaded instead, which has the same weights and runs no code of
+    its own, see `ser_core.model.keras_file`.
+
     Args:
-        path: Folder with `manifest.json` and `saved_model/`; or, of a model with Whisper's
-            encoder, with `manifest.json` and the head. Or the Keras network of a folder of the
-            first kind, to be used in place of its SavedModel.
+        path: Folder with `manifest.json` and a SavedModel, a Keras network or both; or, of a
+            model with Whisper's encoder, with `manifest.json` and the head. Or the Keras network
+            of a folder of the first kind, to be used in place of its SavedModel.
+        trust: Whether the folder's SavedModel may run.
 
     Raises:
-        ModelError: The folder does not match its manifest.
+        ModelError: The folder does not match its manifest, or holds a SavedModel alone that is
+            not trusted.
     """
     path = Path(path)
-    if path.suffix != KERAS:
-        return EmotionModel(path, Manifest.read(path))
-    manifest = Manifest.read(path.parent)
-    if path.name not in manifest.files or manifest.encoder is not None:
+    if path.suffix == KERAS:
+        manifest = Manifest.parse(path.parent)
+        if path.name not in manifest.files or manifest.encoder is not None:
+            raise ModelError(
+                f"{path.name} is not the network of {path.parent.name}, whose manifest names "
+                f"{', '.join(manifest.files)}. Name the model's folder instead."
+            )
+        check_files(path.parent, {path.name: manifest.files[path.name]})
+        return EmotionModel(path, manifest)
+    manifest = Manifest.parse(path)
+    files = manifest.files_to_load(trust=trust)
+    check_files(path, files)
+    has_graph = any(file.startswith(f"{SAVED_MODEL}/") for file in files)
+    if has_graph or manifest.encoder is not None:
+        return EmotionModel(path, manifest)
+    if NETWORK not in files:
         raise ModelError(
-            f"{path.name} is not the network of {path.parent.name}, whose manifest names "
-            f"{', '.join(manifest.files)}. Name the model's folder instead."
+            f"{path.name} contains a SavedModel and no {NETWORK}. A SavedModel is a program: it "
+            "can read, write and send files of this machine. If you trust its author, run it with "
+            "--trust, MOODMIRROR_TRUST=1 or trust=True; otherwise ask for the model with its "
+            f"{NETWORK}."
         )
-    return EmotionModel(path, manifest)
+    return EmotionModel(path / NETWORK, manifest)
 
 
 def in_batches(

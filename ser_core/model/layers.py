@@ -1,5 +1,6 @@
 """Keras layers of this project: masks, attentive pooling, and LSTMs as one operation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import keras
 from keras import layers, ops
 
 from ser_core.errors import ModelError
+from ser_core.model.keras_file import check_file
 from ser_core.model.saved_model import import_tensorflow
+from ser_core.whisper.weights import first_line
 
 MASKED_SCORE = -1e9
 """Attention score of a padded frame."""
@@ -172,17 +175,40 @@ def _block_order(weights: Any) -> Any:
 
 
 def load_keras(path: Path) -> keras.Model:
-    """Load a `.keras` file, which may contain the layers of this module.
+    """Load a `.keras` file after checking it, see `ser_core.model.keras_file`.
+
+    Returns:
+        The network, not compiled. It may contain the layers of this module.
 
     Raises:
-        ModelError: It cannot be loaded.
+        ModelError: The file is damaged, too large or holds what is not loaded.
     """
     try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, TypeError, ValueError) as error:
+        check_file(path)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    # Keras raises errors of any type for configurations that it has not written itself.
+    except Exception as error:
         raise ModelError(
-            f"{path.name} cannot be opened: {error}. Download the whole model again."
+            f"{path.name} cannot be opened: {first_line(error)[:300]}. Download or export the "
+            "whole model again."
         ) from error
+
+
+def check_ends(
+    network: keras.Model, inputs: Mapping[str, tuple[int | None, ...]], n_labels: int
+) -> None:
+    """Check that a network takes inputs of these names and shapes and gives `n_labels` logits.
+
+    Raises:
+        ModelError: It takes or gives others.
+    """
+    found = {i.name: tuple(i.shape) for i in network.inputs}
+    outputs = [tuple(o.shape) for o in network.outputs]
+    if found != inputs or outputs != [(None, n_labels)]:
+        raise ModelError(
+            f"The network leads from {found} to {outputs}, but the manifest expects {inputs} and "
+            f"{n_labels} emotions. Export the model again."
+        )
 
 
 def fuse_lstms(network: keras.Model) -> keras.Model:

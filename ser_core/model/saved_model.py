@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_core.errors import ModelError
+from ser_core.whisper.weights import first_line
 
 SAVED_MODEL = "saved_model"
 """Name of the SavedModel inside a model folder."""
@@ -84,11 +85,12 @@ def load_signature(folder: Path, *, n_labels: int) -> Signature:
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["serving_default"]
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        width = signature.structured_outputs["probabilities"].shape[-1]
+    # TensorFlow raises errors of any type for files that it has not written itself.
+    except Exception as error:
         raise ModelError(
-            f"{folder.name} cannot be loaded: {error}. Download the whole model again."
+            f"{folder.name} cannot be loaded: {first_line(error)}. Download the whole model again."
         ) from error
-    width = signature.structured_outputs["probabilities"].shape[-1]
     if width != n_labels:
         raise ModelError(
             f"{folder.name} gives {width} columns, but the manifest names "

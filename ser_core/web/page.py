@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from ser_core.paths import bundled
-from ser_core.registry import chosen_model
+from ser_core.registry import chosen_model, chosen_trust
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import theme
 from ser_core.web.about import draw_about
@@ -129,18 +129,20 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
     }
 
 
-def serve(model: str | None = None) -> None:
+def serve(model: str | None = None, *, trust: bool | None = None) -> None:
     """Serve the page until interrupted, at GRADIO_SERVER_NAME and GRADIO_SERVER_PORT.
 
     Args:
         model: As in `open_predictor`; None for the choice in `MOODMIRROR_MODEL`.
+        trust: As in `open_predictor`; None for that of `MOODMIRROR_TRUST`.
 
     Raises:
         ModelError: The model cannot be opened.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limit_heaps()
-    models = ModelSwitch.open(model or chosen_model())
+    trust = chosen_trust() if trust is None else trust
+    models = ModelSwitch.open(model or chosen_model(), trust=trust)
     # SIGTERM ends like Ctrl-C, so that the visitors' clips are deleted: Gradio's own deletion
     # does not run while a page is open.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

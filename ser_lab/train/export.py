@@ -99,9 +99,8 @@ def export_model(
         encoder=encoder,
         certainty=calibration.certainty,
     )
-    if encoder is None:
-        return manifest
-    return replace(manifest, probe=record_probe(folder, manifest, fetch_encoder(encoder)))
+    weights = None if encoder is None else fetch_encoder(encoder)
+    return replace(manifest, probe=record_probe(folder, manifest, weights))
 
 
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
