@@ -1,5 +1,6 @@
 """The description of a corpus: where its clips come from and what their file names mean."""
 
+import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ AUDIO_SUFFIXES = frozenset(
 )  # fmt: skip
 """Suffixes by which recordings are found in folders; the format is read from the content."""
 
+SPEAKER_TABLE = "clips.csv"
+"""Table in the folder of a corpus, with columns `name` and `speaker`, where names do not say it."""
+UNKNOWN_SPEAKER = "unknown"
+"""Speaker of all clips of a corpus whose speaker is not known, so that no split divides them."""
+
 Sex = Literal["female", "male", "unknown"]
 
 
@@ -27,7 +33,7 @@ class NameParts:
     """The parts of a file name, in the publisher's codes.
 
     Attributes:
-        speaker: Speaker within the corpus.
+        speaker: Speaker within the corpus; empty where the name does not say it.
         sex: Sex of the speaker as the publisher gives it.
         emotion_code: The publisher's code for the emotion.
         intensity: Such as `normal` or `strong`; may be empty.
@@ -79,7 +85,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A published collection of acted speech.
+    """A published collection of emotional speech.
 
     Attributes:
         name: Short name, used in tables and on the command line.
@@ -144,8 +150,10 @@ class Corpus:
                 f"{self.name} is not in {data}: no folder {' or '.join(self.folders)}. "
                 f"Download it from {self.source}."
             )
-        files = self._sound_files(data)
-        clips = [clip for name in sorted(files) if (clip := self._clip(name, files[name]))]
+        files, speakers = self._sound_files(data), self._read_speakers(data)
+        clips = [
+            clip for name in sorted(files) if (clip := self._clip(name, files[name], speakers))
+        ]
         if not clips:
             raise MissingCorpusError(
                 f"{self._roots(data)[0]} contains {len(files)} audio files, but none is named like "
@@ -175,7 +183,17 @@ class Corpus:
                     files.setdefault(self.clip_name(path), path)
         return files
 
-    def _clip(self, name: str, path: Path) -> Clip | None:
+    def _read_speakers(self, data: Path) -> dict[str, str]:
+        """Return the speaker by clip name from `SPEAKER_TABLE`, for names that do not say it."""
+        speakers: dict[str, str] = {}
+        for table in (root / SPEAKER_TABLE for root in self._roots(data)):
+            if table.is_file():
+                with table.open(encoding="utf-8", newline="") as file:
+                    rows = csv.DictReader(file)
+                    speakers |= {row.get("name", ""): row.get("speaker", "") for row in rows}
+        return speakers
+
+    def _clip(self, name: str, path: Path, speakers: Mapping[str, str]) -> Clip | None:
         parts = self.parse(name)
         if parts is None or parts.emotion_code in self.dropped:
             return None
@@ -185,10 +203,11 @@ class Corpus:
                 f"{path} has the emotion code {parts.emotion_code!r}; {self.name} uses {known}. "
                 "Correct the name, or remove the file."
             )
+        speaker = parts.speaker or speakers.get(name) or UNKNOWN_SPEAKER
         return Clip(
             path=path,
             corpus=self.name,
-            speaker=f"{self.speakers or self.name}/{parts.speaker}",
+            speaker=f"{self.speakers or self.name}/{speaker}",
             sex=parts.sex,
             emotion=self.emotions[parts.emotion_code],
             intensity=parts.intensity,

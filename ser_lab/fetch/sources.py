@@ -168,6 +168,10 @@ SOURCES: dict[str, Source] = {
             "none published; the archive's own CRC of each file is checked",
         ),
         _zenodo("emo-db"),
+        *(
+            Source(CORPORA[name], None, "none published")
+            for name in ("nemo", "ased", "turev", "korean", "emospeech")
+        ),
     )
 }
 """By corpus."""

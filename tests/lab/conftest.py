@@ -14,6 +14,7 @@ from tests.conftest import RATE_HZ, make_babble
 
 ACTORS = ("01", "02", "03", "04")
 TESS_EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
+NEMO_EMOTIONS = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
 JL_PRIMARY = ("angry", "happy", "neutral", "sad", "excited")
 JL_SECONDARY = ("anxious", "apologetic", "assertive", "concerned", "encouraging")
 
@@ -32,6 +33,17 @@ NAMES: dict[str, list[str]] = {
         f"{a}_{e}_1a_1" for a, e in product(("female1", "male2"), JL_PRIMARY + JL_SECONDARY)
     ],
     "emo-db": [f"{a}a01{e}a" for a, e in product(("03", "08"), "WLEAFTN")],
+    "nemo": [f"{a}_{e}_1" for a, e in product(("EB0", "KS0"), NEMO_EMOTIONS)],
+    "ased": [
+        f"{e}-01-01-{sex}-{a}"
+        for (sex, a), e in product((("01", "01"), ("02", "02")), ("n1", "f2", "h3", "s4", "a5"))
+    ],
+    "turev": [f"{a}_{e}_acik" for a, e in product(("1157", "1234"), ("kz", "hl", "sk", "mt"))],
+    "korean": [f"{a}00{e}01" for a, e in product(("nea", "emf"), range(4))],
+    "emospeech": [
+        f"stop-safe-{e}-{t}"
+        for e, t in product(("calm", "happy", "angry", "fearful"), ("20190712132258", "211"))
+    ],
 }
 """True names, two speakers or more a corpus, every emotion."""
 
@@ -43,6 +55,11 @@ PUBLISHED: dict[str, Callable[[str], str]] = {
     "savee": lambda name: f"AudioData/{name[:2]}/{name[3:]}.wav",
     "jl-corpus": lambda name: f"Raw JL corpus (unchecked and unannotated)/JL(wav+txt)/{name}.wav",
     "emo-db": lambda name: f"emodb/wav/{name}.wav",
+    "nemo": lambda name: f"nEMO/samples/{name}.wav",
+    "ased": lambda name: f"ASED_V1/{name[:2]}/{name}.wav",
+    "turev": lambda name: f"TurEV-DB/Sound Source/{name[5:7]}/{name}.wav",
+    "korean": lambda name: f"emotiontts_open_db/wav/{name[:3]}/{name}.wav",
+    "emospeech": lambda name: f"emospeech-dataset-v1/{name.split('-')[0]}/{name}.wav",
 }
 """Where the publishers put a clip."""
 
@@ -54,6 +71,11 @@ FLAT: dict[str, Callable[[str], str]] = {
     "savee": lambda name: f"savee/{name}.opus",
     "jl-corpus": lambda name: f"jl_corpus/{name}.opus",
     "emo-db": lambda name: f"emo_db/{name}.opus",
+    "nemo": lambda name: f"nemo/clips/{name}.opus",
+    "ased": lambda name: f"ased/clips/{name}.opus",
+    "turev": lambda name: f"turev/clips/{name}.opus",
+    "korean": lambda name: f"korean/clips/{name}.opus",
+    "emospeech": lambda name: f"emospeech/clips/{name}.opus",
 }
 """A folder a corpus, one codec."""
 

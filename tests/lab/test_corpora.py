@@ -23,6 +23,11 @@ EXPECTED = {
     "savee": (14, {"savee/DC", "savee/KL"}),
     "jl-corpus": (8, {"jl-corpus/female1", "jl-corpus/male2"}),
     "emo-db": (12, {"emo-db/03", "emo-db/08"}),
+    "nemo": (12, {"nemo/EB0", "nemo/KS0"}),
+    "ased": (10, {"ased/01", "ased/02"}),
+    "turev": (8, {"turev/1157", "turev/1234"}),
+    "korean": (8, {"korean/nea", "korean/emf"}),
+    "emospeech": (8, {"emospeech/unknown"}),
 }
 """Clips and speakers of each miniature."""
 
@@ -39,7 +44,7 @@ def test_clips_conform(name: str, every_corpus: Path) -> None:
         assert clip.path.is_file()
         assert clip.corpus == name
         assert clip.emotion in LABELS
-        assert clip.sex in ("female", "male")
+        assert clip.sex in ("female", "male") or name == "emospeech"
 
 
 @corpora
@@ -93,6 +98,8 @@ def test_a_folder_of_other_files_is_refused(name: str, tmp_path: Path) -> None:
         ("savee", "DC_x01", "x"),
         ("jl-corpus", "male1_bored_1a_1", "bored"),
         ("emo-db", "03a01Xa", "X"),
+        ("nemo", "EB0_boredom_1", "boredom"),
+        ("ased", "x6-01-01-01-03", "x6"),
     ],
 )
 def test_an_unknown_emotion_code_is_named_with_its_file(
@@ -170,6 +177,15 @@ def test_song_among_speech_is_found(tmp_path: Path) -> None:
         ("emo-db", "03a01Wa", NameParts("03", "male", "W", "", "a01")),
         ("emo-db", "16b10Lb", NameParts("16", "female", "L", "", "b10")),
         ("emo-db", "16b10L", None),
+        ("nemo", "KS0_sadness_90", NameParts("KS0", "male", "sadness", "", "90")),
+        ("ased", "S4-04-02-01-29", NameParts("29", "female", "s4", "", "04")),
+        ("ased", "s4-04-02-03-29", None),
+        ("turev", "6783_sk_masa", NameParts("6783", "male", "sk", "", "masa")),
+        ("turev", "6783_xx_masa", None),
+        ("korean", "emb00305", NameParts("emb", "female", "003", "", "05")),
+        ("korean", "emb00405", None),
+        ("emospeech", "go-glass break-angry-1", NameParts("", "unknown", "angry", "", "go")),
+        ("emospeech", "go-safe-bored-1", None),
     ],
 )
 def test_names(name: str, stem: str, parts: NameParts | None) -> None:
@@ -210,6 +226,20 @@ def test_codes_that_mislead_mean_what_the_publisher_says(
             {"angry": 1_267, "disgust": 1_268, "fearful": 1_267}
             | {"happy": 1_269, "neutral": 1_085, "sad": 1_269},
         ),
+        (
+            "nemo",
+            9,
+            {"angry": 749, "fearful": 736, "happy": 749}
+            | {"neutral": 809, "sad": 769, "surprised": 669},
+        ),
+        (
+            "ased",
+            65,
+            {"angry": 485, "fearful": 510, "happy": 485, "neutral": 521, "sad": 469},
+        ),
+        ("turev", 6, {"angry": 487, "calm": 408, "happy": 357, "sad": 483}),
+        ("korean", 15, dict.fromkeys(("angry", "happy", "neutral", "sad"), 75)),
+        ("emospeech", 93, {"angry": 700, "calm": 600, "fearful": 700, "happy": 700}),
     ],
 )
 def test_real_corpora_are_whole(
@@ -218,6 +248,16 @@ def test_real_corpora_are_whole(
     clips = CORPORA[name].find_clips(data)
     assert Counter(clip.emotion for clip in clips) == emotions
     assert len({clip.speaker for clip in clips}) == n_speakers
+
+
+def test_a_table_beside_the_clips_names_the_speaker_where_names_do_not(tmp_path: Path) -> None:
+    stems = ("stop-safe-calm-20190712", "stop-safe-calm-20190713", "stop-safe-calm-20190714")
+    for stem in stems:
+        write_clip(tmp_path / "emospeech" / f"{stem}.wav", seed=0)
+    table = f"name,emotion,speaker\n{stems[0]},calm,abc\n{stems[1]},calm,\n"
+    (tmp_path / "emospeech" / "clips.csv").write_text(table, encoding="utf-8")
+    clips = CORPORA["emospeech"].find_clips(tmp_path)
+    assert [clip.speaker for clip in clips] == ["emospeech/abc", *["emospeech/unknown"] * 2]
 
 
 @pytest.mark.needs_data
