@@ -6,13 +6,13 @@ what training did.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from ser_core.errors import ModelError
 from ser_core.whisper import spec as whisper
 
 Settings = TypeVar("Settings")
-Level = Literal["peak", "pydub", "none"]
+Level = Literal["speech", "peak", "pydub", "none"]
 FeatureGroup = Literal["rms", "zcr", "mfcc", "log_mel", "whisper_log_mel"]
 
 FEATURE_GROUPS: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc", "log_mel")
@@ -52,7 +52,8 @@ class PreprocessConfig:
 
     Attributes:
         remove_dc: Whether to subtract a constant offset of the sound card first.
-        level: `peak` scales the highest sample to `-headroom_db` dBFS in NumPy;
+        level: `speech` scales to a speech level that short noises do not change;
+            `peak` scales the highest sample to `-headroom_db` dBFS in NumPy;
             `pydub` does it with pydub.effects.normalize, as the papers did;
             `none` leaves the level unchanged.
         headroom_db: Distance of the peak from full scale.
@@ -77,8 +78,9 @@ class PreprocessConfig:
     min_speech_s: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.level not in ("peak", "pydub", "none"):
-            raise ValueError(f"level is {self.level!r}; one of peak, pydub, none is needed.")
+        if self.level not in get_args(Level):
+            known = ", ".join(get_args(Level))
+            raise ValueError(f"level is {self.level!r}; one of {known} is needed.")
 
 
 @dataclass(frozen=True, slots=True)

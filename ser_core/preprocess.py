@@ -1,7 +1,7 @@
 """From a waveform to the speech in it: level, trim, noise reduction.
 
 The steps and their order are those of the student papers that this project started from; each is
-a setting of `PreprocessConfig`. Because the peak is normalised first, the gain of the microphone
+a setting of `PreprocessConfig`. Because the level is normalised first, the gain of the microphone
 changes nothing after it.
 """
 
@@ -11,11 +11,19 @@ from dataclasses import dataclass, replace
 import librosa
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from ser_core.config import PipelineConfig, PreprocessConfig
 from ser_core.errors import NoSpeechError
 
 Waveform = npt.NDArray[np.float32]
+LOUD_S = 0.25
+"""Time in total for which a recording exceeds its speech level; clicks, thumps and beeps are
+shorter."""
+LEVEL_FRAME_S, LEVEL_HOP_S = 0.025, 0.01
+"""Frame and hop of the speech level."""
+CREST_DB = 15.0
+"""Peaks of speech above its level; few are higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def preprocess_stages(waveform: Waveform, config: PipelineConfig) -> Iterator[tu
     rate_hz = config.audio.sample_rate_hz
     if settings.remove_dc:
         waveform = waveform - waveform.mean(dtype=np.float64).astype(np.float32)
-    peak_dbfs = dbfs(np.abs(waveform).max(initial=0.0))
+    peak_dbfs = dbfs(loudest(waveform, settings, sample_rate_hz=rate_hz))
     if peak_dbfs < settings.silence_dbfs:
         found = (
             f"its loudest moment is at {peak_dbfs:.0f} dBFS"
@@ -67,14 +75,7 @@ def preprocess_stages(waveform: Waveform, config: PipelineConfig) -> Iterator[tu
         )
     levelled = normalise_level(waveform, settings, sample_rate_hz=rate_hz)
     yield "levelled", Speech(levelled, 0.0, len(levelled) / rate_hz)
-    start, end = 0, len(levelled)
-    if settings.trim:
-        _, (start, end) = librosa.effects.trim(
-            levelled,
-            top_db=settings.trim_top_db,
-            frame_length=settings.trim_frame_length,
-            hop_length=settings.trim_hop_length,
-        )
+    start, end = find_ends(levelled, settings, sample_rate_hz=rate_hz)
     if end - start < settings.min_speech_s * rate_hz:
         raise NoSpeechError(
             f"We heard too little speech: {(end - start) / rate_hz:.2f} s; at least "
@@ -99,13 +100,13 @@ def dbfs(amplitude: float) -> float:
 def normalise_level(
     waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: int
 ) -> Waveform:
-    """Scale the highest sample to `-headroom_db` dBFS.
+    """Scale the loudest moment, see `loudest`, to `-headroom_db` dBFS, and limit samples to that.
 
     Args:
         waveform: (n_samples,) float32 with at least one sample that is not zero.
         settings: `level` gives the method; `pydub` rounds to 16 bit, as the papers did, and
             needs a waveform within ±1.
-        sample_rate_hz: Rate of the waveform, which pydub needs.
+        sample_rate_hz: Rate of the waveform.
 
     Returns:
         (n_samples,) float32.
@@ -115,8 +116,63 @@ def normalise_level(
     if settings.level == "pydub":
         return _normalise_with_pydub(waveform, settings.headroom_db, sample_rate_hz)
     target = 10.0 ** (-settings.headroom_db / 20.0)
-    gain = np.float32(target / np.abs(waveform).max())
-    return np.multiply(waveform, gain, dtype=np.float32)
+    gain = np.float32(target / loudest(waveform, settings, sample_rate_hz=sample_rate_hz))
+    levelled = np.multiply(waveform, gain, dtype=np.float32)
+    return np.clip(levelled, -target, target) if settings.level == "speech" else levelled
+
+
+def loudest(waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: int) -> float:
+    """Return the amplitude of the loudest moment of a recording.
+
+    That is the highest sample. With the level `speech` it is `CREST_DB` above the root mean
+    square that is exceeded for `LOUD_S` in total, which no click, thump or short beep moves;
+    except where that is silence, such as around a word that is as short.
+
+    Args:
+        waveform: (n_samples,) float32.
+        settings: `level` gives the method.
+        sample_rate_hz: Rate of the waveform.
+    """
+    peak = float(np.abs(waveform).max(initial=0.0))
+    length, hop = (round(s * sample_rate_hz) for s in (LEVEL_FRAME_S, LEVEL_HOP_S))
+    if settings.level != "speech" or len(waveform) < length:
+        return peak
+    rms = librosa.feature.rms(y=waveform, frame_length=length, hop_length=hop, center=False)[0]
+    n_louder = min(round(LOUD_S / LEVEL_HOP_S), len(rms) - 1)
+    level = float(np.sort(rms)[-n_louder - 1]) * 10.0 ** (CREST_DB / 20.0)
+    return level if dbfs(level) >= settings.silence_dbfs else peak
+
+
+def find_ends(
+    waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: int
+) -> tuple[int, int]:
+    """Return the first sample that is not silence, and the one after the last, as `settings` say.
+
+    With the level `speech`, silence is what lies below that level, and a sound shorter than
+    `LOUD_S` before or after the speech counts as silence, too.
+
+    Args:
+        waveform: (n_samples,) float32, normalised by `normalise_level`.
+        settings: Those of the trim.
+        sample_rate_hz: Rate of the waveform.
+    """
+    if not settings.trim:
+        return 0, len(waveform)
+    length, hop = settings.trim_frame_length, settings.trim_hop_length
+    if settings.level != "speech":
+        _, (start, end) = librosa.effects.trim(
+            waveform, top_db=settings.trim_top_db, frame_length=length, hop_length=hop
+        )
+        return int(start), int(end)
+    rms = librosa.feature.rms(y=waveform, frame_length=length, hop_length=hop)[0]
+    level_dbfs = -settings.headroom_db - CREST_DB
+    loud = rms > 10.0 ** ((level_dbfs - settings.trim_top_db) / 20.0)
+    n_frames = 1 + int((LOUD_S * sample_rate_hz + length) // hop)  # that a sound so short reaches
+    long = ndimage.binary_opening(loud, np.ones(n_frames))
+    frames = np.flatnonzero(long if long.any() else loud)
+    if not len(frames):
+        return 0, 0
+    return int(frames[0]) * hop, min((int(frames[-1]) + 1) * hop, len(waveform))
 
 
 def _normalise_with_pydub(waveform: Waveform, headroom_db: float, rate_hz: int) -> Waveform:

@@ -104,3 +104,51 @@ def test_noise_reduction_lowers_steady_noise_and_keeps_the_length(babble: np.nda
 def test_preprocess_config_rejects_an_unknown_level() -> None:
     with pytest.raises(ValueError, match="level is 'loud'"):
         PreprocessConfig(level="loud")  # type: ignore[arg-type]
+
+
+SPEECH_LEVEL = with_preprocess(level="speech")
+
+
+def sudden(kind: str) -> np.ndarray:
+    """One loud sample, 50 ms of a thump, or 200 ms of a beep, 30 dB above the speech."""
+    t = np.arange(round({"click": 0, "thump": 0.05, "beep": 0.2}[kind] * RATE_HZ)) / RATE_HZ
+    if kind == "thump":
+        return np.asarray(np.sin(2 * np.pi * 80 * t) * np.hanning(len(t)))
+    return np.asarray(np.sin(2 * np.pi * 1_000 * t)) if kind == "beep" else np.ones(1)
+
+
+@pytest.mark.parametrize("kind", ["click", "thump", "beep"])
+@pytest.mark.parametrize("place", [0.0, 0.5, 1.0], ids=["start", "middle", "end"])
+def test_a_sudden_noise_changes_neither_level_nor_trim(
+    kind: str, place: float, babble: np.ndarray
+) -> None:
+    noise, quiet = sudden(kind), 0.03 * babble / np.abs(babble).max()
+    start = round(place * (len(quiet) - len(noise)))
+    noisy = quiet.copy()
+    noisy[start : start + len(noise)] += noise.astype(np.float32)
+    plain, changed = (preprocess(clip, SPEECH_LEVEL) for clip in (quiet, noisy))
+    assert changed.start_s == pytest.approx(plain.start_s, abs=0.1)
+    assert changed.end_s == pytest.approx(plain.end_s, abs=0.1)
+    loud = [np.median(np.abs(s.samples)[np.abs(s.samples) > 0.01]) for s in (plain, changed)]
+    assert abs(20 * np.log10(loud[1] / loud[0])) < 4.0
+    assert np.abs(changed.samples).max() <= 1.0
+
+
+def test_the_speech_level_is_the_same_for_any_gain(babble: np.ndarray) -> None:
+    plain, loud = (preprocess(gain * babble, SPEECH_LEVEL).samples for gain in (0.1, 0.8))
+    np.testing.assert_allclose(plain, loud, atol=1e-5)
+
+
+def test_a_word_shorter_than_a_beep_is_kept(babble: np.ndarray) -> None:
+    word = np.pad(babble[2 * RATE_HZ : 2 * RATE_HZ + RATE_HZ // 5], RATE_HZ)
+    speech = preprocess(word, with_preprocess(level="speech", min_speech_s=0.1))
+    assert speech.start_s == pytest.approx(1.0, abs=0.13)
+    assert speech.end_s == pytest.approx(1.2, abs=0.13)
+
+
+def test_silence_and_a_click_are_no_speech_at_the_speech_level() -> None:
+    click = np.zeros(2 * RATE_HZ, np.float32)
+    for peak in (0.0, 0.9):
+        click[RATE_HZ] = peak
+        with pytest.raises(NoSpeechError):
+            preprocess(click, SPEECH_LEVEL)
