@@ -24,6 +24,7 @@ from ser_lab.data.splits import COLUMNS, tabulate_clips
 from ser_lab.data.tables import why_unreadable
 from ser_lab.evaluate.records import write_text
 from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
+from ser_lab.evaluate.strangers import calibrated_for_strangers
 from ser_lab.metrics import Scores, calibration_bins
 from ser_lab.report.model_card import FIGURES, is_model_folder, write_card
 from ser_lab.report.plots import plot_calibration, plot_confusion, plot_curves
@@ -40,7 +41,13 @@ N_TIMED = 60
 
 
 def train_and_export(
-    recipe: Recipe, data: Path, folder: Path, *, seeds: Sequence[int], runs: Path
+    recipe: Recipe,
+    data: Path,
+    folder: Path,
+    *,
+    seeds: Sequence[int],
+    runs: Path,
+    records: Path | None = None,
 ) -> Manifest:
     """Train a recipe once a seed, and ship the run that is best on the development speakers.
 
@@ -50,6 +57,8 @@ def train_and_export(
         folder: The model folder to write; it replaces nothing but a model folder.
         seeds: One run each; the card gives mean and spread over them.
         runs: Folder for logs, checkpoints, the table of clips and the predictions.
+        records: Folder of the run records: with those of this recipe in the protocol `strangers`,
+            the model is calibrated on corpora that were not trained on.
 
     Returns:
         The manifest of the shipped model, with its test figures.
@@ -76,10 +85,15 @@ def train_and_export(
     }
     logger.info("test UAR by seed: %s", seed_uars)
     seed, best = max(models.items(), key=lambda run: run[1].development_score)
+    calibration = records and calibrated_for_strangers(
+        best.calibration, records / "strangers" / recipe.name, recipe.settings
+    )
+    if not calibration:
+        logger.warning("There are no answers about strangers; calibrated on known corpora.")
     with replacing(folder, is_model_folder) as draft:
         export_model(
             best.network,
-            best.calibration,
+            calibration or best.calibration,
             draft,
             pipeline=recipe.pipeline,
             architecture=recipe.architecture,

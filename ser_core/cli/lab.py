@@ -32,7 +32,7 @@ RUNS = Path("docs/runs")
 RECIPES = ("lstm", "accurate", "compact")
 PROTOCOLS = (
     "ravdess-6fold", "ravdess-5fold", "crema-d",
-    "cross-corpus", "leave-one-corpus-out", "random-split",
+    "strangers", "cross-corpus", "random-split",
 )  # fmt: skip
 SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
 SPLITS = ("random", "speaker")
@@ -63,6 +63,10 @@ def train(
     data: CustomDataOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder for logs and checkpoints.")] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(help="Run records, whose answers about strangers calibrate the model."),
+    ] = RUNS,
     seeds: SeedsOption = 3,
 ) -> None:
     """Train a model and write a model folder with its figures and model card.
@@ -81,7 +85,8 @@ def train(
     check_output(out, is_model_folder)  # before the recordings of a table are decoded
     if is_table(data):
         chosen = custom_recipe(chosen, data)
-    manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs)
+        records = None
+    manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs, records=records)
     uar = manifest.metrics["test"]["uar"]
     typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
@@ -149,7 +154,7 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
         from ser_core.registry import resolve
         from ser_lab.ship import retest
 
-        manifest = retest(resolve(model).model.path, data)
+        manifest = retest(resolve(model).model.folder, data)
         typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
         return
     predictor = open_model(model)

@@ -52,6 +52,8 @@ class Augmentation:
         noise_snr_db: Level of the speech above it.
         hiss_share: Share with white noise, where there is no recorded one.
         hiss_snr_db: Level of the speech above it.
+        burst_share: Share with a click, a thump or a beep.
+        burst_db: Its peak relative to that of the speech.
         low_pass_share: Share with a low-pass filter.
         low_pass_hz: Its cutoff.
         telephone_share: Share over a telephone line.
@@ -69,6 +71,8 @@ class Augmentation:
     noise_snr_db: tuple[float, float] = (8.0, 30.0)
     hiss_share: float = 0.2
     hiss_snr_db: tuple[float, float] = (20.0, 45.0)
+    burst_share: float = 0.0
+    burst_db: tuple[float, float] = (-6.0, 30.0)
     low_pass_share: float = 0.2
     low_pass_hz: tuple[float, float] = (3_400.0, 7_000.0)
     telephone_share: float = 0.0
@@ -124,6 +128,8 @@ def augment(
     elif draw < settings.noise_share + settings.hiss_share:
         hiss = random.normal(size=len(changed))
         changed = add_noise(changed, hiss, random.uniform(*settings.hiss_snr_db))
+    if settings.burst_share and random.random() < settings.burst_share:
+        changed = _add_burst(changed, settings.burst_db, random, sample_rate_hz)
     if random.random() < settings.low_pass_share:
         end_hz = random.uniform(*settings.low_pass_hz)
         changed = signal.sosfilt(signal.butter(6, end_hz, fs=sample_rate_hz, output="sos"), changed)
@@ -202,6 +208,27 @@ def _reverberate(
     tail *= 10.0 ** (random.uniform(*settings.room_level_db) / 20.0) / np.linalg.norm(tail)
     response = np.concatenate([[1.0], tail])
     return np.asarray(signal.fftconvolve(samples, response)[: len(samples) + n_tail // 3])
+
+
+def _add_burst(
+    samples: Samples, level_db: tuple[float, float], random: np.random.Generator, rate_hz: int
+) -> Samples:
+    """Add a click of some samples, a thump of 20 to 80 ms or a beep of 50 to 250 ms."""
+    kind = int(random.integers(3))
+    if kind == 0:
+        burst = random.choice([-1.0, 1.0], int(random.integers(1, 4)))
+    else:
+        length_s, low_hz, high_hz = (
+            ((0.02, 0.08), 40, 200) if kind == 1 else ((0.05, 0.25), 400, 3_000)
+        )
+        n = min(int(random.uniform(*length_s) * rate_hz), len(samples))
+        burst = np.sin(2 * np.pi * random.uniform(low_hz, high_hz) * np.arange(n) / rate_hz)
+        burst *= np.hanning(n) if kind == 1 else 1.0
+    start = int(random.integers(len(samples) - len(burst) + 1))
+    changed = samples.astype(np.float64)
+    gain = np.abs(samples).max() * 10.0 ** (random.uniform(*level_db) / 20.0)
+    changed[start : start + len(burst)] += gain * burst
+    return changed
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:

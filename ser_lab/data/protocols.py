@@ -30,6 +30,8 @@ Rows = npt.NDArray[np.intp]
 
 RANDOM_SIZES = (3_703, 368, 161)
 """Training, development and test clips of the papers' random split."""
+STRANGERS = ("ravdess", "tess", "crema-d", "nemo", "ased", "turev", "korean", "emospeech")
+"""Corpora that are left out in turn."""
 CREMA_D_SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 ALL_BUT_CALM = tuple(label for label in LABELS if label != "calm")
 
@@ -82,6 +84,9 @@ class Protocol:
         pooled: Whether figures are computed over all folds together; otherwise each fold
             has its own and the headline is their mean.
         speakers_shared: Whether training and test share speakers.
+        calm_is_neutral: Whether an answer of calm counts as neutral, or the other way round, where
+            a corpus has one of the two alone.
+        recalibrated: Whether each fold is calibrated on the answers of the others.
         read_votes: From the data folder to the votes of listeners, where there are any; the
             predictions are then compared with their majority, too.
     """
@@ -94,6 +99,8 @@ class Protocol:
     figure: str = "uar"
     pooled: bool = True
     speakers_shared: bool = False
+    calm_is_neutral: bool = False
+    recalibrated: bool = False
     read_votes: Callable[[Path], pd.DataFrame] | None = None
 
     def folds(self, table: pd.DataFrame, *, seed: int = 0) -> list[Fold]:
@@ -143,14 +150,9 @@ def _cross_corpus(table: pd.DataFrame, _seed: int) -> list[Fold]:
     return [_unseen_corpus(table, c, [o for o in three if o != c]) for c in three]
 
 
-def _leave_one_corpus_out(table: pd.DataFrame, _seed: int) -> list[Fold]:
+def _strangers(table: pd.DataFrame, _seed: int) -> list[Fold]:
     pools = _pools(table)
-    if pools.nunique() < 2:
-        raise CorpusError(
-            "leave-one-corpus-out needs a recipe of two corpora or more, RAVDESS speech and song "
-            f"counted as one; this has {' and '.join(table['corpus'].unique()) or 'none'}."
-        )
-    return [_unseen_corpus(table, c, set(pools) - {c}) for c in pools.unique()]
+    return [_unseen_corpus(table, c, set(pools) - {c}) for c in STRANGERS]
 
 
 def _random(table: pd.DataFrame, seed: int) -> list[Fold]:
@@ -236,8 +238,9 @@ _LISTED = (
              ("crema-d",), CREMA_D_SIX, _crema_d, read_votes=read_votes),
     Protocol("cross-corpus", "An unseen corpus: RAVDESS, TESS and CREMA-D in turn",
              ("ravdess", "tess", "crema-d"), ALL_BUT_CALM, _cross_corpus, pooled=False),
-    Protocol("leave-one-corpus-out", "Each corpus of the recipe in turn, unseen",
-             (), LABELS, _leave_one_corpus_out, pooled=False),
+    Protocol("strangers", "Each of eight corpora in turn, unseen; RAVDESS with its song",
+             (*STRANGERS, "ravdess-song"), LABELS, _strangers, pooled=False,
+             calm_is_neutral=True, recalibrated=True),
     Protocol("random-split", "RAVDESS and TESS, clips drawn at random: speakers shared",
              ("ravdess", "tess"), LABELS, _random, figure="war", speakers_shared=True),
 )  # fmt: skip

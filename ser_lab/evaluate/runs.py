@@ -20,6 +20,7 @@ from ser_core.labels import LABELS
 from ser_lab.data.protocols import Fold, Protocol, Run
 from ser_lab.data.splits import list_clips
 from ser_lab.evaluate.records import FORMAT, FoldRecord, describe_machine, read_json, write_text
+from ser_lab.evaluate.strangers import merge_calm, recalibrate
 from ser_lab.metrics import (
     Floats,
     bootstrap,
@@ -135,7 +136,11 @@ def summarise(
         and `by_seed`; `uar` and `war` have a 95% bootstrap `interval` of the mean,
         clips drawn with replacement. `listeners` is present if they agreed on any clip.
     """
-    answers = pd.concat([_tabulate(record) for record in records], ignore_index=True)
+    certain: dict[str, Any] = {}
+    if protocol.recalibrated:
+        records, certain = _recalibrate(records)
+    merge = protocol.calm_is_neutral
+    answers = pd.concat([_tabulate(r, merge=merge) for r in records], ignore_index=True)
     answers["part"] = "all" if protocol.pooled else answers["fold"]
     known = {label for record in records for label in record.classes}
     classes = tuple(label for label in LABELS if label in known)
@@ -157,6 +162,8 @@ def summarise(
         "calibration": [asdict(b) for b in _bins(answers)],
         **{f"by_{group}": _by_group(answers, group) for group in ("fold", "corpus", "sex")},
     }
+    if certain:
+        figures["certain"] = certain
     if votes is not None and len(agreed := _against_listeners(answers, votes)):
         n_clips = int(agreed["clip"].nunique())
         figures["listeners"] = _over_seeds(agreed, _uar) | {"n_clips": n_clips}
@@ -222,10 +229,27 @@ def _check_probabilities(probabilities: Floats, recipe: str, n_test: int) -> Non
         raise ValueError(f"{recipe} returned rows that are not probabilities.")
 
 
-def _tabulate(record: FoldRecord) -> pd.DataFrame:
+def _recalibrate(
+    records: Sequence[FoldRecord],
+) -> tuple[list[FoldRecord], dict[str, Any]]:
+    """Return the records of each seed calibrated, and by fold what is certain of its answers."""
+    pairs = []
+    for seed in sorted({record.seed for record in records}):
+        pairs += recalibrate([record for record in records if record.seed == seed])
+    certain = {
+        fold: pd.DataFrame([asdict(found) for r, found in pairs if r.fold == fold]).mean().to_dict()
+        for fold in dict.fromkeys(record.fold for record in records)
+    }
+    return [record for record, _ in pairs], certain
+
+
+def _tabulate(record: FoldRecord, *, merge: bool = False) -> pd.DataFrame:
     """Return one row per test clip; truth and predicted are indices into `LABELS`."""
     answers = record.answers
-    probabilities = narrow(answers[list(LABELS)].to_numpy(), LABELS, record.classes)
+    probabilities = answers[list(LABELS)].to_numpy()
+    if merge:
+        probabilities = merge_calm(probabilities, record.classes)
+    probabilities = narrow(probabilities, LABELS, record.classes)
     columns = np.array([LABELS.index(name) for name in record.classes])
     predicted = columns[probabilities.argmax(axis=1)]
     truth = np.array([LABELS.index(emotion) for emotion in answers["truth"]])

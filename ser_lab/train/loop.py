@@ -31,6 +31,8 @@ BEST = "best.keras"
 """File of the network at its best epoch, among a run's logs."""
 POOL_BATCHES = 8
 """Batches shuffled together, then sorted by length among themselves."""
+UNKNOWN_LOGIT = -1e9
+"""Of an emotion that a clip's corpus does not have."""
 PREDICT_BATCH = 64
 """Clips in a batch of predictions, which do not depend on it."""
 
@@ -145,10 +147,15 @@ class TrainedModel:
     def calibrated(
         cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows, labels: Labels
     ) -> Self:
-        """Calibrate a network on development rows; its score is their UAR."""
+        """Calibrate a network on development rows; its score is their UAR.
+
+        Only the emotions of a row's corpus count.
+        """
+        known = known_labels(table, np.arange(len(table)), labels)
         rows = speech_rows(clips, rows)
         truth = encode_labels(table, rows, labels)
         logits = predict_logits(network, speech_clips(clips, rows), n_labels=len(labels))
+        logits = np.where(known[rows] > 0.0, logits, UNKNOWN_LOGIT)
         uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
         return cls(network, calibrate(logits, truth), uar, labels)
 
@@ -224,6 +231,8 @@ def _train_member(
 ) -> None:
     """Train a network, in place, for `config.steps` updates; keep the average of its weights."""
     losses: list[Any] = [keras.losses.CategoricalCrossentropy(from_logits=True)]
+    if clips.known is not None:
+        losses = [_known_loss]
     loss_weights = [1.0]
     if clips.distillation is not None:
         hint = keras.layers.Dense(clips.distillation.n_columns)(network.get_layer(STEPS).output)
@@ -246,6 +255,13 @@ def _train_member(
     )
     network.compile(optimizer=optimizer, loss=losses, loss_weights=loss_weights)
     network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
+
+
+def _known_loss(targets: Any, logits: Any) -> Any:
+    """Return the cross-entropy over the emotions that a clip's corpus has."""
+    targets, known = ops.split(targets, 2, axis=-1)
+    logits = ops.where(known > 0.0, logits, UNKNOWN_LOGIT)
+    return ops.categorical_crossentropy(targets, logits, from_logits=True)
 
 
 def _hint_loss(hints: Any, predicted: Any) -> Any:
@@ -293,18 +309,31 @@ def encode_labels(table: pd.DataFrame, rows: Rows, labels: Labels) -> npt.NDArra
     return np.array([labels.index(emotion) for emotion in table["emotion"].iloc[rows]])
 
 
+def known_labels(table: pd.DataFrame, rows: Rows, labels: Labels) -> npt.NDArray[np.float32]:
+    """Return (n_rows, n_labels), 1 where the corpus of a row has the emotion in some of `rows`."""
+    chosen = table.iloc[rows]
+    counts = pd.crosstab(chosen["corpus"], chosen["emotion"]).reindex(columns=labels, fill_value=0)
+    return (counts > 0).loc[chosen["corpus"]].to_numpy(np.float32)
+
+
 def soft_targets(
-    truth: npt.NDArray[np.int64], smoothing: float, *, n_labels: int = len(LABELS)
+    truth: npt.NDArray[np.int64],
+    smoothing: float,
+    *,
+    n_labels: int = len(LABELS),
+    known: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return one-hot targets with label smoothing.
 
     Args:
         truth: (n_clips,) indices into the labels.
-        smoothing: Share of the target that is spread over all labels.
+        smoothing: Share of the target that is spread over all labels, or over those known.
         n_labels: Width of the result, whose rows are distributions.
+        known: As in `TrainingClips`.
     """
-    targets = (1.0 - smoothing) * np.eye(n_labels)[truth] + smoothing / n_labels
-    return np.asarray(targets, dtype=np.float32)
+    spread = np.ones((len(truth), n_labels)) if known is None else known
+    even = smoothing * spread / spread.sum(axis=1, keepdims=True)
+    return np.asarray((1.0 - smoothing) * np.eye(n_labels)[truth] + even, dtype=np.float32)
 
 
 def sampling_weights(table: pd.DataFrame, shares: Mapping[str, float]) -> npt.NDArray[np.float64]:

@@ -11,9 +11,16 @@ import pytest
 
 from ser_core.errors import CorpusError, SerError
 from ser_core.labels import LABELS
-from ser_lab.data.protocols import CREMA_D_SIX, PROTOCOLS, RANDOM_SIZES, Fold, find_protocol
+from ser_lab.data.protocols import (
+    CREMA_D_SIX,
+    PROTOCOLS,
+    RANDOM_SIZES,
+    STRANGERS,
+    Fold,
+    find_protocol,
+)
 from ser_lab.data.splits import CREMA_D_SPLIT, RAVDESS_5FOLDS, RAVDESS_FOLDS
-from tests.lab.trees import full_table, write_tree
+from tests.lab.trees import ALL, full_table, write_tree
 
 INDEPENDENT = sorted(name for name, p in PROTOCOLS.items() if not p.speakers_shared)
 every_independent = pytest.mark.parametrize("name", INDEPENDENT)
@@ -57,9 +64,7 @@ def test_folds_are_the_same_each_time(name: str, table: pd.DataFrame) -> None:
             np.testing.assert_array_equal(getattr(one, side), getattr(other, side))
 
 
-@pytest.mark.parametrize(
-    "name", sorted(PROTOCOLS.keys() - {"random-split", "leave-one-corpus-out"})
-)
+@pytest.mark.parametrize("name", sorted(PROTOCOLS.keys() - {"random-split"}))
 def test_the_scored_classes_are_those_of_the_protocol(name: str, table: pd.DataFrame) -> None:
     scored = {label for fold in PROTOCOLS[name].folds(table) for label in fold.classes}
     assert scored == set(PROTOCOLS[name].classes)
@@ -100,7 +105,7 @@ def test_crema_d_holds_out_its_fixed_actors(table: pd.DataFrame) -> None:
     assert speakers(table, fold.test) == set(CREMA_D_SPLIT.test)
     assert speakers(table, fold.development) == set(CREMA_D_SPLIT.development)
     assert (len(CREMA_D_SPLIT.test), len(CREMA_D_SPLIT.development)) == (19, 15)
-    assert corpora(table, fold.train) == {"ravdess", "ravdess-song", "tess", "crema-d", "emo-db"}
+    assert corpora(table, fold.train) == set(ALL)
     assert fold.classes == CREMA_D_SIX
 
 
@@ -121,29 +126,15 @@ def test_cross_corpus_scores_the_common_classes(table: pd.DataFrame) -> None:
     assert set(table["emotion"].iloc[folds["ravdess"].test]) == set(seven)
 
 
-def test_leave_one_corpus_out_tests_each_but_song(table: pd.DataFrame) -> None:
-    folds = by_name("leave-one-corpus-out", table)
-    assert set(folds) == {"ravdess", "tess", "crema-d", "emo-db"}
-    assert corpora(table, folds["emo-db"].train) == {"ravdess", "ravdess-song", "tess", "crema-d"}
-    assert not corpora(table, folds["ravdess"].train) & {"ravdess", "ravdess-song"}
-
-
-def test_leave_one_corpus_out_develops_on_one_of_each_sex_where_no_actor_is_set_aside(
-    table: pd.DataFrame,
-) -> None:
-    two = table[table["corpus"].isin(("tess", "emo-db"))]
-    folds = by_name("leave-one-corpus-out", two)
-    assert speakers(two, folds["tess"].development) == {"emo-db/03", "emo-db/08"}
-    assert speakers(two, folds["emo-db"].development) == {"tess/OAF"}
-    assert speakers(two, folds["emo-db"].train) == {"tess/YAF"}
-
-
-def test_speech_and_song_of_the_same_actors_are_no_two_corpora(table: pd.DataFrame) -> None:
-    ravdess = table[table["corpus"].isin(("ravdess", "ravdess-song"))]
-    with pytest.raises(
-        CorpusError, match=r"two corpora or more.* this has ravdess and ravdess-song\."
-    ):
-        PROTOCOLS["leave-one-corpus-out"].folds(ravdess)
+def test_strangers_are_corpora_of_which_nothing_is_trained(table: pd.DataFrame) -> None:
+    folds = by_name("strangers", table)
+    assert tuple(folds) == STRANGERS
+    for name, fold in folds.items():
+        tested = {name, "ravdess-song"} if name == "ravdess" else {name}
+        assert corpora(table, fold.test) == {name}
+        assert not corpora(table, [*fold.train, *fold.development]) & tested
+    assert folds["turev"].classes == ("calm", "happy", "sad", "angry")
+    assert "emo-db" in corpora(table, folds["ravdess"].train)
 
 
 def test_random_split_draws_the_papers_sizes_by_seed() -> None:

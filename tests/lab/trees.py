@@ -12,8 +12,12 @@ import pandas as pd
 from ser_core.labels import LABELS
 from ser_lab.data.protocols import Fold, Run
 from ser_lab.data.splits import list_clips
+from tests.lab.conftest import NEMO_EMOTIONS
 
-ALL = ("ravdess", "ravdess-song", "tess", "crema-d", "emo-db")
+ALL = (
+    "ravdess", "ravdess-song", "tess", "crema-d", "nemo", "ased", "turev", "korean", "emospeech",
+    "emo-db",
+)  # fmt: skip
 CREMA_D_CODES = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy",
                  "NEU": "neutral", "SAD": "sad"}  # fmt: skip
 
@@ -31,6 +35,11 @@ def write_tree(root: Path) -> Path:
             )
         ],
         "crema_d": [f"{a}_DFA_{e}_XX" for a, e in product(range(1001, 1092), CREMA_D_CODES)],
+        "nemo": [f"{a}_{e}_1" for a, e in product(("EB0", "KS0"), NEMO_EMOTIONS)],
+        "ased": [f"{e}-01-01-01-0{a}" for a, e in product((1, 2), ("n1", "f2", "h3", "s4", "a5"))],
+        "turev": [f"{a}_{e}_acik" for a, e in product((1157, 1234), ("kz", "hl", "sk", "mt"))],
+        "korean": [f"{a}00{e}01" for a, e in product(("nea", "emf"), range(4))],
+        "emospeech": [f"go-safe-{e}-1" for e in ("calm", "happy", "angry", "fearful")],
         "emo_db": [f"{a}a01{e}a" for a, e in product(("03", "08", "09", "10"), "WEAFTN")],
     }
     for folder, stems in names.items():

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from ser_core.config import WHISPER_FEATURES, PipelineConfig
+from ser_core.config import WHISPER_FEATURES, PipelineConfig, PreprocessConfig
 from ser_core.labels import LABELS
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder, read_tensors
@@ -20,6 +20,7 @@ from ser_lab.train.architectures import HeadConfig, stored_names
 from ser_lab.train.loop import (
     TrainedModel,
     encode_labels,
+    known_labels,
     sampling_weights,
     soft_targets,
     speech_rows,
@@ -28,7 +29,10 @@ from ser_lab.train.loop import (
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.sampling import COPIES, CopyPlan, SampledTraining, TrainingClips, load_copies
 
-SHARES: Mapping[str, float] = {"ravdess": 0.47, "crema-d": 0.38, "ravdess-song": 0.1, "tess": 0.05}
+SHARES: Mapping[str, float] = {
+    "ravdess": 0.25, "ravdess-song": 0.05, "tess": 0.04, "crema-d": 0.20, "nemo": 0.15,
+    "ased": 0.11, "turev": 0.06, "korean": 0.05, "emospeech": 0.09,
+}  # fmt: skip
 """Share of each corpus among the samples; a missing corpus leaves its share to the others."""
 
 SPLIT = shipped_split(tuple(SHARES))
@@ -55,7 +59,9 @@ class AccurateRecipe(Recipe):
     """
 
     pipeline: PipelineConfig = field(
-        default_factory=lambda: PipelineConfig(features=WHISPER_FEATURES)
+        default_factory=lambda: PipelineConfig(
+            preprocess=PreprocessConfig(level="speech"), features=WHISPER_FEATURES
+        )
     )
     encoder: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(blocks=(1, 2, 3, 4), pool=8)
@@ -102,10 +108,13 @@ class AccurateRecipe(Recipe):
         """See `Recipe`."""
         rows = speech_rows(copies[0], fold.train)
         truth = encode_labels(table, rows, self.labels)
+        known = known_labels(table, rows, self.labels)
+        smoothing, n_labels = self.training.label_smoothing, len(self.labels)
         clips = TrainingClips(
             [[copy[row] for row in rows] for copy in copies],
-            soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels)),
+            soft_targets(truth, smoothing, n_labels=n_labels, known=known),
             sampling_weights(table.iloc[rows], dict(self.shares)),
+            known=known,
         )
         network = train_ensemble(clips, self.training, seed=run.seed)
         return TrainedModel.calibrated(network, table, copies[0], fold.development, self.labels)
