@@ -12,7 +12,7 @@ import numpy as np
 from ser_core.audio import sandbox
 from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import PipelineConfig
-from ser_core.errors import NoSpeechError
+from ser_core.errors import ModelError, NoSpeechError, SerError
 from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
 from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
 from ser_core.model.manifest import Manifest
@@ -20,6 +20,7 @@ from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Speech, Waveform, preprocess, preprocess_stages
 from ser_core.quality import QualityWarning, assess_quality
 from ser_core.speech_detector import check_speech
+from ser_core.whisper.weights import first_line
 
 OnResult = Callable[[Prediction | Exception], None]
 """Function of the outcome of a recording."""
@@ -44,10 +45,23 @@ class Predictor:
     """
 
     def __init__(self, model: EmotionModel) -> None:
-        """Load a model and warm the whole pipeline, so that the first request is fast."""
+        """Load a model and warm the whole pipeline, so that the first request is fast.
+
+        Raises:
+            ModelError: The model cannot be loaded, or its settings do not work.
+        """
         self.model = model
         self.on_result: OnResult | None = None
-        self._warm_up()
+        try:
+            self._warm_up()
+        except SerError:
+            raise
+        # Settings of a model from elsewhere can contradict each other in ways that only show here.
+        except Exception as error:
+            raise ModelError(
+                f"{self.manifest.name} cannot analyse a second of sound: {first_line(error)}. "
+                "Export the model again."
+            ) from error
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, trust: bool = False) -> Self:

@@ -20,13 +20,15 @@ MAX_WEIGHTS = 25_000_000
 """Most weights of a network: 100 MB as float32."""
 MAX_LAYERS = 1_000
 """Most layers of a network, those of its parts included."""
-MAX_ARRAYS = 10_000
+MAX_ARRAYS = 3_000
 """Most groups and arrays in the file of weights."""
 MAX_NUMBER = 100_000
 """Largest integer in `config.json`, such as a width or a padding."""
 ANY_NUMBER = ("seed", "shared_object_id")
 """Keys of integers that may be larger."""
 
+REGISTERED = ">"
+"""Part of each name under which a class is registered; Keras builds it from the name alone."""
 OWN = {
     "AttentivePooling": "moodmirror>AttentivePooling",
     "BandDropout": "moodmirror>BandDropout",
@@ -152,6 +154,8 @@ def _faults(value: Any, key: str = "") -> Iterator[str]:
             yield from _faults(part, key)
     elif isinstance(value, int) and abs(value) > MAX_NUMBER and key not in ANY_NUMBER:
         yield f"it has a {key} of {value:,}; at most {MAX_NUMBER:,} is allowed"
+    elif isinstance(value, str) and REGISTERED in value and key != "registered_name":
+        yield f"it has the {key} {value:.60}, the name of a registered class"
 
 
 def _class_faults(entry: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NotRequired,
+    Self,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +71,7 @@ RANGES: dict[str, tuple[float, float]] = {
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _PATH = re.compile(rf"{_NAME.pattern}(/{_NAME.pattern})*")
 _REPO = re.compile(rf"{_NAME.pattern}/{_NAME.pattern}")
+_VERSION = re.compile(r"[A-Za-z0-9.+-]{1,40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -115,6 +126,49 @@ class Certainty:
     confidence: float
     precision: float
     share: float
+
+
+class CorpusFigures(TypedDict):
+    """Figures of a part of the test."""
+
+    n_clips: int
+    uar: float
+    uar_interval: list[float]
+    war: float
+    ece: float
+
+
+class EmotionFigures(TypedDict):
+    """Figures of an emotion in the test."""
+
+    support: float
+    recall: float
+    precision: float
+
+
+class TestFigures(TypedDict):
+    """Figures of the whole test."""
+
+    n_clips: int
+    uar: float
+    by_corpus: NotRequired[dict[str, CorpusFigures]]
+    per_emotion: NotRequired[dict[str, EmotionFigures]]
+
+
+class Metrics(TypedDict):
+    """Figures that the page shows, of those in `Manifest.metrics`."""
+
+    test: NotRequired[TestFigures]
+
+
+class Corpus(TypedDict):
+    """What the page shows of an entry of `Manifest.corpora`."""
+
+    title: str
+    licence: str
+
+
+Corpora = tuple[Corpus, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +310,9 @@ class Manifest:
     def _faults(self, signature: Any) -> Iterator[str]:
         """Yield each contradiction and what to do about it, types first."""
         again = "Export the model again."
-        yield from (f"{misfit}. {again}" for misfit in _misfits(self, type(self)))
+        parts = ((self, type(self)), (self.corpora, Corpora), (self.metrics, Metrics))
+        for part, kind in parts:
+            yield from (f"{misfit}. {again}" for misfit in _misfits(part, kind))
         if odd := [label for label in self.labels if not is_emotion_name(label)]:
             yield (
                 f"names the emotions {odd}; letters, digits, spaces and hyphens are allowed, 40 "
@@ -267,8 +323,8 @@ class Manifest:
         columns = self.pipeline.features.columns
         if self.columns != columns:
             yield (
-                f"lists the columns {list(self.columns)}, but its settings give {list(columns)}. "
-                f"{again}"
+                f"lists the columns {shorten(list(self.columns))}, but its settings give "
+                f"{shorten(list(columns))}. {again}"
             )
         if signature != self.signature:
             yield (
@@ -279,7 +335,7 @@ class Manifest:
 
     def _limits(self) -> Iterator[str]:
         """Yield names that lead elsewhere, and numbers outside their limits."""
-        names = [(_NAME, "a plain file name", self.name)]
+        names = [(_NAME, "a plain file name", self.name), (_VERSION, "a version", self.version)]
         names += [(_PATH, "a file inside the folder", path) for path in self.files]
         names += [(_SHA256, "a SHA-256", digest) for digest in self.files.values()]
         if (encoder := self.encoder) is not None:
@@ -350,6 +406,10 @@ def _misfits(value: Any, hint: Any, path: str = "") -> Iterator[str]:
     if is_dataclass(hint) and type(value) is hint:
         for name, kind in get_type_hints(hint).items():
             yield from _misfits(getattr(value, name), kind, f"{path}.{name}" if path else name)
+    elif is_typeddict(hint) and isinstance(value, dict):
+        for name, kind in get_type_hints(hint).items():
+            if name in value or name in hint.__required_keys__:
+                yield from _misfits(value.get(name), kind, f"{path}.{name}" if path else name)
     elif origin in (tuple, list, dict) and isinstance(value, origin):
         for item in value.values() if origin is dict else value:
             yield from _misfits(item, kinds[origin is dict], path)
