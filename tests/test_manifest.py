@@ -1,9 +1,12 @@
 """Manifests: what is read, written and rejected."""
 
 import json
+import random
 import shutil
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -21,9 +24,9 @@ from ser_core.config import (
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
 from ser_core.model.emotion_model import load_model
-from ser_core.model.manifest import Manifest, Probe
+from ser_core.model.manifest import FORMAT, MAX_BYTES, PINNED, Manifest, Probe, digest_of
 from tests.accurate import Parts, write_parts
-from tests.conftest import Golden
+from tests.conftest import ROOT, Golden
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ def edit(folder: Path, **changes: object) -> None:
 
 def test_manifest_survives_a_round_trip(folder: Path) -> None:
     manifest = Manifest.read(folder)
-    renamed = replace(manifest, name="another", metrics={"test": {"uar": 0.5}})
+    figures = {"test": {"uar": 0.5, "n_clips": 9}}
+    renamed = replace(manifest, name="another", metrics=figures)
     renamed.write(folder)
     assert Manifest.read(folder) == renamed
 
@@ -215,3 +219,167 @@ def test_a_changed_file_is_named(folder: Path) -> None:
         file.write(b"\0")
     with pytest.raises(ModelError, match="SHA-256 differs"):
         load_model(folder)
+
+
+def resign(folder: Path, **changes: object) -> None:
+    """Change fields as their author would: the digest fits."""
+    path = folder / "manifest.json"
+    stored = json.loads(path.read_text()) | {"format": FORMAT} | changes
+    path.write_text(json.dumps(stored | {"digest": digest_of(stored)}))
+
+
+def test_the_bundled_models_are_those_pinned_in_the_code() -> None:
+    """After a training, paste what this prints into `PINNED` of ser_core/model/manifest.py."""
+    folders = sorted(path.parent for path in (ROOT / "model").glob("*/manifest.json"))
+    found = {folder.name: Manifest.read(folder).digest for folder in folders}
+    assert found == PINNED, f"\nPINNED = {json.dumps(found, indent=4)}\n"
+
+
+def test_a_pinned_manifest_is_known_wherever_it_lies(folder: Path) -> None:
+    assert Manifest.read(folder).is_pinned
+    edit(folder, seed=8)
+    assert not Manifest.parse(folder).is_pinned
+
+
+@pytest.mark.parametrize("kind", ["network", "head"])
+def test_no_flipped_bit_changes_a_manifest_unnoticed(
+    kind: str, folder: Path, head_folder: Path
+) -> None:
+    place = folder if kind == "network" else head_folder
+    Manifest.parse(place).write(place)
+    expected, whole = Manifest.parse(place), (place / "manifest.json").read_bytes()
+    chance, n_refused = random.Random(0), 0
+    for _ in range(400):
+        content = bytearray(whole)
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        (place / "manifest.json").write_bytes(content)
+        try:
+            assert Manifest.parse(place) == expected
+        except ModelError:
+            n_refused += 1
+    assert n_refused > 200
+
+
+@pytest.mark.parametrize("labels", [list(reversed(LABELS)), [*LABELS[1:], LABELS[0]]])
+def test_labels_in_another_order_are_noticed(folder: Path, labels: list[str]) -> None:
+    Manifest.parse(folder).write(folder)
+    edit(folder, labels=labels)
+    with pytest.raises(ModelError, match="was changed after it was written"):
+        Manifest.parse(folder)
+
+
+NO_NAMES = ("", ".", "..", "../x", "/x", "a/b/", "a//b", "a/../b", "a\\b", "C:x", "x\n", "a" * 65)
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, "a/b", "\x1b[31m", "‮x", "-x"])
+def test_the_name_of_a_model_is_a_plain_file_name(folder: Path, name: str) -> None:
+    resign(folder, name=name)
+    with pytest.raises(ModelError, match="where a plain file name is expected") as info:
+        Manifest.parse(folder)
+    assert str(info.value).isprintable()
+
+
+@pytest.mark.parametrize("path", [*NO_NAMES, "\x1b[31m"])
+def test_files_lie_inside_the_folder(folder: Path, path: str) -> None:
+    stored = json.loads((folder / "manifest.json").read_text())
+    resign(folder, files=stored["files"] | {path: "0" * 64})
+    with pytest.raises(ModelError, match="where a file inside the folder is expected"):
+        Manifest.parse(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"repo": "../x"},
+        {"repo": "x"},
+        {"file": "../x"},
+        {"revision": "../x"},
+        {"deltas": "../x"},
+        {"tensors_sha256": 5},
+        {"blocks": [1.0]},
+        {"blocks": "12"},
+        {"pool": 10**30},
+    ],
+    ids=str,
+)
+def test_an_encoder_is_named_by_plain_names(head_folder: Path, changes: dict[str, object]) -> None:
+    stored = json.loads((head_folder / "manifest.json").read_text())
+    resign(head_folder, encoder=stored["encoder"] | changes)
+    with pytest.raises(ModelError):
+        Manifest.parse(head_folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("labels", 5), ("labels", "abc"), ("labels", []), ("labels", ["a", "a"]),
+        ("labels", [1, 2]), ("labels", [["a"], ["b"]]), ("columns", None),
+        ("temperature", 0), ("temperature", -1.0), ("temperature", "1"), ("temperature", True),
+        ("temperature", float("nan")), ("temperature", float("inf")), ("temperature", 10**400),
+        ("version", "1\x1b[31m"), ("n_parameters", 1.5), ("split", {"test": [5]}),
+        ("split", []), ("corpora", [5]), ("corpora", [{}]), ("metrics", {"test": 5}),
+        ("metrics", {"test": {}}), ("metrics", {"test": {"n_clips": 1, "uar": "high"}}),
+        ("files", {}), ("files", {"network.keras": "0"}), ("files", ["network.keras"]),
+        ("certainty", {"confidence": "high", "precision": 1, "share": 1}), ("certainty", []),
+        ("neutral_reference", [1.0]), ("neutral_reference", [None] * 8), ("format", [5]),
+        ("probe", {"seed": 0, "n_frames": [], "probabilities": []}),
+        ("probe", {"seed": 0, "n_frames": [10**9], "probabilities": [[0.125] * 8]}),
+        ("probe", {"seed": -1, "n_frames": [5], "probabilities": [[0.125] * 8]}),
+        ("probe", {"seed": 0, "n_frames": [5], "probabilities": [[1.0]]}),
+        ("pipeline", []), ("pipeline", {"audio": 5}), ("pipeline.audio.sample_rate_hz", 0),
+        ("pipeline.audio.sample_rate_hz", "16000"), ("pipeline.audio.max_bytes", 10**12),
+        ("pipeline.preprocess.trim_hop_length", 0), ("pipeline.preprocess.level", []),
+        ("pipeline.features.groups", "rms"), ("pipeline.features.groups", [{}]),
+        ("pipeline.features.n_mels", 10**9), ("pipeline.features.hop_length", 0),
+        ("pipeline.features.frame_length", 10**9), ("pipeline.windows.hop_s", 0),
+    ],
+)  # fmt: skip
+def test_values_that_cannot_be_are_refused_in_a_sentence(
+    folder: Path, path: str, value: object
+) -> None:
+    stored = json.loads((folder / "manifest.json").read_text())
+    *parents, last = path.split(".")
+    place = stored
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    stored["format"] = FORMAT if path != "format" else value
+    resign(folder, **stored)
+    with pytest.raises(ModelError) as info:
+        Manifest.parse(folder)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"\xff", b"[" * 100_000, b'{"format": 5}', b"{" + b" " * MAX_BYTES + b"}"],
+    ids=["empty", "list", "bytes", "deep", "format alone", "large"],
+)
+def test_what_is_no_manifest_is_refused_in_a_sentence(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(ModelError, match=r"manifest\.json"):
+        Manifest.parse(folder)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+
+
+@given(data=st.data())
+def test_a_forged_manifest_is_read_or_refused(parts: Parts, data: st.DataObject) -> None:
+    """Any part replaced by anything, by its author."""
+    stored = json.loads((parts.folder / "manifest.json").read_text())
+    with TemporaryDirectory() as root:
+        place, key = stored, data.draw(st.sampled_from(sorted(stored)))
+        while isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+            place = place[key]
+            is_list = isinstance(place, list)
+            key = data.draw(st.sampled_from(range(len(place)) if is_list else sorted(place)))
+        place[key] = data.draw(values)
+        (Path(root) / "manifest.json").write_text(
+            json.dumps(stored | {"digest": digest_of(stored)})
+        )
+        with suppress(ModelError):
+            assert Manifest.parse(Path(root)).digest == digest_of(stored)

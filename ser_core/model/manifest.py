@@ -310,9 +310,12 @@ class Manifest:
     def _faults(self, signature: Any) -> Iterator[str]:
         """Yield each contradiction and what to do about it, types first."""
         again = "Export the model again."
-        parts = ((self, type(self)), (self.corpora, Corpora), (self.metrics, Metrics))
-        for part, kind in parts:
-            yield from (f"{misfit}. {again}" for misfit in _misfits(part, kind))
+        for misfit in (
+            *_misfits(self, type(self)),
+            *_misfits(self.corpora, Corpora, "corpora"),
+            *_misfits(self.metrics, Metrics, "metrics"),
+        ):
+            yield f"{misfit}. {again}"
         if odd := [label for label in self.labels if not is_emotion_name(label)]:
             yield (
                 f"names the emotions {odd}; letters, digits, spaces and hyphens are allowed, 40 "
