@@ -165,7 +165,7 @@ def fetch_model(address: str, *, trust: bool = False) -> EmotionModel:
             cannot be reached.
     """
     repo, revision = parse_address(address)
-    folder = _fetch(repo, revision, FILE_NAME, most_bytes=MAX_MANIFEST_BYTES).parent
+    folder = _fetch(repo, revision, FILE_NAME).parent
     commit = folder.name
     pinned = f"{SCHEME}{repo}@{commit}"
     try:
@@ -180,9 +180,25 @@ def fetch_model(address: str, *, trust: bool = False) -> EmotionModel:
     return model
 
 
-def _fetch(repo: str, revision: str, file: str, *, most_bytes: int = MAX_FILE_BYTES) -> Path:
-    """Return a file of a repository, in a folder named after its commit."""
+def _download(repo: str, revision: str, file: str) -> Path:
+    """Return a file of a repository, after looking at its size."""
     from huggingface_hub import hf_hub_download
+
+    most_bytes = MAX_MANIFEST_BYTES if file == FILE_NAME else MAX_FILE_BYTES
+    found = hf_hub_download(repo, file, revision=revision, etag_timeout=HUB_TIMEOUT_S, dry_run=True)
+    if found.is_cached:
+        return Path(found.local_path)
+    if found.file_size is None or found.file_size > most_bytes:
+        raise ModelError(
+            f"{file} of {SCHEME}{repo}@{revision} has {found.file_size} bytes; at most "
+            f"{most_bytes:,} are downloaded. Use a smaller model."
+        )
+    at = found.commit_hash
+    return Path(hf_hub_download(repo, file, revision=at, etag_timeout=HUB_TIMEOUT_S))
+
+
+def _fetch(repo: str, revision: str, file: str) -> Path:
+    """Return a file of a repository, in a folder named after its commit."""
     from huggingface_hub.errors import (
         RemoteEntryNotFoundError,
         RepositoryNotFoundError,
@@ -190,18 +206,7 @@ def _fetch(repo: str, revision: str, file: str, *, most_bytes: int = MAX_FILE_BY
     )
 
     try:
-        found = hf_hub_download(
-            repo, file, revision=revision, etag_timeout=HUB_TIMEOUT_S, dry_run=True
-        )
-        if found.is_cached:
-            return Path(found.local_path)
-        if found.file_size is None or found.file_size > most_bytes:
-            raise ModelError(
-                f"{file} of {SCHEME}{repo}@{revision} has {found.file_size} bytes; at most "
-                f"{most_bytes:,} are downloaded. Use a smaller model."
-            )
-        at = found.commit_hash
-        return Path(hf_hub_download(repo, file, revision=at, etag_timeout=HUB_TIMEOUT_S))
+        return _download(repo, revision, file)
     except ModelError:
         raise
     except RemoteEntryNotFoundError as error:

@@ -1,5 +1,7 @@
 """Which model answers."""
 
+import json
+import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from ser_core import registry
 from ser_core.errors import ModelError
 from ser_core.model import emotion_model
-from ser_core.model.manifest import PINNED, Manifest
+from ser_core.model.manifest import PINNED, Manifest, digest_of
 from ser_core.registry import open_predictor, resolve
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.whisper.weights import ENCODER_VARIABLE, OfflineError
@@ -154,3 +156,39 @@ def test_choosing_a_model_loads_nothing_heavy() -> None:
     code = f"import sys, ser_core.switch; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_a_bundled_model_is_the_one_pinned_in_the_code(bundle: Path, name: str) -> None:
+    path = bundle / name / "manifest.json"
+    stored = json.loads(path.read_text()) | {"seed": 99}
+    path.write_text(json.dumps(stored | {"digest": digest_of(stored)}))
+    with pytest.raises(ModelError, match=rf"is not the {name} model of this version.*its folder"):
+        resolve(name)
+    assert resolve(str(bundle / name)).model.manifest.seed == 99
+
+
+def test_no_flipped_bit_of_a_bundled_manifest_is_accepted(bundle: Path) -> None:
+    path = bundle / "compact" / "manifest.json"
+    whole, expected = path.read_bytes(), resolve("compact").model.manifest
+    chance, n_refused = random.Random(0), 0
+    for _ in range(200):
+        content = bytearray(whole)
+        content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+        try:
+            assert resolve("compact").model.manifest == expected
+        except ModelError:
+            n_refused += 1
+    assert n_refused > 100
+
+
+@pytest.mark.parametrize(("value", "trust"), [("1", True), ("0", False), ("", False)])
+def test_trust_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str, trust: bool
+) -> None:
+    monkeypatch.setenv(registry.TRUST_VARIABLE, value)
+    assert registry.chosen_trust() is trust
+    monkeypatch.setenv(registry.TRUST_VARIABLE, "maybe")
+    with pytest.raises(ModelError, match="MOODMIRROR_TRUST is maybe; expected 1"):
+        registry.chosen_trust()

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ser_core import registry
 from ser_core.errors import ModelError
+from ser_core.model.manifest import digest_of
+from ser_core.model.saved_model import NETWORK, SAVED_MODEL
 from ser_core.registry import fetch_model, open_predictor, parse_address, resolve
 from tests.conftest import ROOT, run_cli
 from tests.fake_hub import FakeHub, Fault, serve_hub, use_hub
@@ -143,7 +146,9 @@ def test_a_tampered_file_is_refused(repo: Repo) -> None:
 def test_a_manifest_that_names_files_elsewhere_is_refused(repo: Repo, name: str) -> None:
     manifest = json.loads(repo.files["manifest.json"])
     repo.files["manifest.json"] = json.dumps(manifest | {"files": {name: "0" * 64}}).encode()
-    with pytest.raises(ModelError, match=r"was rejected: .*names '.*', where a file inside the folder is expected"):
+    with pytest.raises(
+        ModelError, match=r"was rejected: .*names '.*', where a file inside the folder is expected"
+    ):
         fetch_model(ADDRESS)
 
 
@@ -184,3 +189,48 @@ def test_the_command_line_says_in_one_line_that_the_hub_cannot_be_reached(
     assert (done.exit_code, done.stdout, hub.requests) == (2, "", [])
     complaint = done.stderr.splitlines()[-1]
     assert complaint.startswith(f"moodmirror: manifest.json of {ADDRESS}@main cannot be fetched")
+
+
+def rewrite(repo: Repo, **changes: object) -> dict[str, str]:
+    """Make the manifest one of others; return its files."""
+    stored = json.loads(repo.files["manifest.json"]) | {"seed": 99} | changes
+    repo.files["manifest.json"] = json.dumps(stored | {"digest": digest_of(stored)}).encode()
+    return stored["files"]
+
+
+def test_a_model_of_others_is_its_weights_alone(hub: FakeHub, repo: Repo) -> None:
+    rewrite(repo)
+    model = fetch_model(ADDRESS)
+    assert model.path.name == NETWORK
+    assert hub.asked(SAVED_MODEL) == 0
+    assert fetch_model(ADDRESS, trust=True).path == model.folder
+    assert hub.asked(f"{SAVED_MODEL}/saved_model.pb") > 0
+
+
+def test_a_savedmodel_of_others_is_not_downloaded_without_trust(
+    hub: FakeHub, repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = rewrite(repo)
+    rewrite(repo, files={path: files[path] for path in files if path != NETWORK})
+    done = run_cli("predict", "--model", ADDRESS, ROOT / CLIP)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "If you trust its author, run it with --trust" in done.stderr.splitlines()[-1]
+    assert hub.asked(SAVED_MODEL) == 0
+    done = run_cli("predict", "--json", "--trust", "--model", ADDRESS, ROOT / CLIP)
+    assert done.exit_code == 0, done.stderr
+    monkeypatch.setenv("MOODMIRROR_TRUST", "1")
+    done = run_cli("predict", "--json", "--model", ADDRESS, ROOT / CLIP)
+    assert done.exit_code == 0, done.stderr
+    assert resolve(ADDRESS, trust=True).model.path.name == repo.commit
+
+
+@pytest.mark.parametrize(
+    ("file", "limit"), [("manifest.json", "MAX_MANIFEST_BYTES"), (NETWORK, "MAX_FILE_BYTES")]
+)
+def test_a_file_that_is_too_large_is_not_downloaded(
+    hub: FakeHub, repo: Repo, monkeypatch: pytest.MonkeyPatch, file: str, limit: str
+) -> None:
+    monkeypatch.setattr(registry, limit, 100)
+    with pytest.raises(ModelError, match=rf"{file} of .* bytes; at most 100 are downloaded"):
+        fetch_model(ADDRESS)
+    assert hub.asked(f"GET /{NAME}/resolve/{repo.commit}/{file}") == 0

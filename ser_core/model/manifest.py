@@ -39,6 +39,8 @@ EARLIER_FORMATS = (4,)
 FILE_NAME = "manifest.json"
 MAX_BYTES = 10_000_000
 """Largest manifest accepted."""
+MAX_FILES = 100
+"""Most files of a model folder."""
 LARGEST_NUMBER = 2.0**63
 """No number of a manifest reaches it, nor is one infinite or no number."""
 HEAD = "head.keras"
@@ -347,6 +349,8 @@ class Manifest:
         for pattern, expected, value in names:
             if not pattern.fullmatch(value):
                 yield f"names {shorten(value)}, where {expected} is expected"
+        if len(self.files) > MAX_FILES:
+            yield f"names {len(self.files)} files; at most {MAX_FILES} are allowed"
         numbers = {
             f"{section}.{key}": value
             for section, settings in asdict(self.pipeline).items()

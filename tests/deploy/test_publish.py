@@ -1,9 +1,11 @@
 """Models published, and the commands that bring things to the Hub."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,13 @@ from huggingface_hub import HfApi
 from ser_core.deploy.folder import CLIP, space_files
 from ser_core.deploy.repository import check_name, hub_errors, publish_model, publishable
 from ser_core.errors import HubError
-from ser_core.registry import fetch_model
+from ser_core.model.manifest import Manifest, sha256_of
+from ser_core.model.saved_model import NETWORK, SAVED_MODEL
+from ser_core.registry import fetch_model, open_predictor
 from tests.conftest import ROOT, run_cli
 from tests.deploy.conftest import PLACE, SPACE, replace_in
 from tests.fake_hub import FakeHub
+from tests.fake_repos import Repo
 
 
 def test_a_published_model_can_be_run_by_its_address(
@@ -26,7 +31,41 @@ def test_a_published_model_can_be_run_by_its_address(
     assert address == f"hf://tester/voice@{repo.commit}"
     assert {"README.md", "manifest.json", "figures/calibration.png"} <= set(repo.files)
     fetch_model.cache_clear()
-    assert (fetch_model(address).path / "manifest.json").is_file()
+    assert fetch_model(address).manifest.is_pinned
+
+
+def test_weights_alone_are_published_unless_the_savedmodel_is_asked_for(
+    hub: FakeHub, bundled_model: Path, examples: Path
+) -> None:
+    clip, answers = examples / "synthetic-angry.flac", []
+    for options, parts in (((), {NETWORK}), (("--format", "saved_model"), {NETWORK, SAVED_MODEL})):
+        hub.repos.repos.clear()
+        hub.repos.new = Repo()
+        done = run_cli("publish-model", bundled_model, "tester/voice", *options)
+        assert done.exit_code == 0, done.stderr
+        files = hub.repos.repos["models/tester/voice"].files
+        found = {name.partition("/")[0] for name in files}
+        assert found == {"README.md", "manifest.json", "figures", *parts}
+        fetch_model.cache_clear()
+        answers.append(open_predictor(done.stdout.splitlines()[-1]).predict(clip).probabilities)
+    assert answers[0] == pytest.approx(answers[1], abs=1e-4)
+
+
+def test_a_model_that_others_would_refuse_is_not_published(
+    hub: FakeHub, bundled_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(bundled_model, tmp_path / "model"))
+    manifest = Manifest.read(folder)
+    bare = {path: value for path, value in manifest.files.items() if path != NETWORK}
+    (folder / NETWORK).write_bytes(b"no network")
+    for files, complaint in (
+        (bare, f"contains no {NETWORK}, only a SavedModel"),
+        (bare | {NETWORK: sha256_of(folder / NETWORK)}, f"{NETWORK} cannot be opened"),
+    ):
+        replace(manifest, files=files).write(folder)
+        done = run_cli("publish-model", folder, "tester/voice")
+        assert (done.exit_code, hub.requests) == (2, [])
+        assert complaint in done.stderr.splitlines()[-1]
 
 
 def test_what_the_manifest_does_not_name_is_not_published(copy: Path) -> None:
