@@ -27,7 +27,7 @@ class LiveConfig:
         smoothing: Weight of the previous prediction in the next one.
         pause_s: Silence that resets window and smoothing.
         quiet_dbfs: Peak below which audio counts as silence.
-        limit_s: Longest session.
+        limit_s: Longest session, in audio; it may last twice as long.
         absent_s: Time without a chunk after which a session counts as inactive.
     """
 
@@ -78,7 +78,9 @@ class LiveSession:
     @property
     def is_over(self) -> bool:
         """Whether the longest session has been reached."""
-        return self.received_s >= self.config.limit_s
+        limit_s = self.config.limit_s
+        lasted_s = time.monotonic() - self._started if self._started else 0.0
+        return self.received_s >= limit_s or lasted_s >= 2 * limit_s
 
     @property
     def is_active(self) -> bool:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
 from ser_core.errors import OutputError, SerError
 
@@ -29,6 +29,10 @@ LISTING = ".moodmirror.json"
 """File that lists the others of an output folder, by which a later run recognises them."""
 DRAFT = ".moodmirror-"
 """Prefix of a folder beside an output, in which the output is written."""
+TEMPORARY = "moodmirror-"
+"""Prefix of a running app's folder of recordings."""
+LOCK = ".moodmirror-lock"
+"""File that marks such a folder, which is locked while its app runs."""
 OLD = "old"
 """Folder in a draft for what is replaced, where two folders cannot be exchanged."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux, `renameat2`
@@ -169,6 +173,32 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Yield a folder that is removed at the end, or by the next process that was not killed.
+
+    Args:
+        parent: Where to create it, if need be with the folders above it.
+
+    Raises:
+        OutputError: It cannot be created.
+    """
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(mkdtemp(prefix=f".{TEMPORARY}", dir=parent))
+    for dead in parent.glob(f"{TEMPORARY}*/{LOCK}") if fcntl else ():
+        with suppress(OSError), _locked(dead.parent):
+            shutil.rmtree(dead.parent)
+    with _locked(draft):
+        (draft / LOCK).touch()
+        # Under this name it can be found, and is locked already.
+        folder = draft.rename(parent / draft.name.removeprefix("."))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def default_cache() -> Path:

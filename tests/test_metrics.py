@@ -36,10 +36,10 @@ def test_each_outcome_has_a_name(
 
 def test_a_full_queue_is_a_rejection_and_an_app_that_warms_is_none(predictor: Predictor) -> None:
     metrics = Metrics(ModelSwitch(predictor))
-    metrics.count_response("/gradio_api/queue/join", 503)
+    metrics.count_response("/gradio_api/queue/join", 429, "queue_full")
     metrics.count_response("/healthz", 503)
     assert counted(metrics, "moodmirror_rejections_total", reason="queue_full") == 1
-    assert counted(metrics, "moodmirror_responses_total", route="join", status="503") == 1
+    assert counted(metrics, "moodmirror_responses_total", route="join", status="429") == 1
     assert counted(metrics, "moodmirror_responses_total", route="healthz", status="503") == 1
 
 

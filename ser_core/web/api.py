@@ -8,11 +8,10 @@ from typing import Any
 import gradio as gr
 
 from ser_core.batch import batch_to_dict, predict_paths
-from ser_core.errors import SerError
 from ser_core.explain import to_dict
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.switch import ModelSwitch
-from ser_core.web.components import uploads_only
+from ser_core.web.components import ANALYSIS, BATCH, error_message, uploads_only
 from ser_core.web.language import translate
 
 Answer = dict[str, Any]
@@ -74,15 +73,16 @@ def add_endpoints(models: ModelSwitch) -> None:
         return batch_to_dict(predict_paths([Path(path) for path in files], models))
 
     clip = [audio, model, denoise]
-    for endpoint, inputs in (
-        (predict, clip),
-        (timeline, clip),
-        (explain, clip),
-        (compare, [audio, denoise]),
-        (batch, [files]),
+    for endpoint, inputs, options in (
+        (predict, clip, ANALYSIS),
+        (timeline, clip, ANALYSIS),
+        (explain, clip, ANALYSIS),
+        (compare, [audio, denoise], ANALYSIS),
+        (batch, [files], BATCH),
     ):
         answer = gr.JSON(visible=False)
-        gr.on([], _raises_readably(endpoint), inputs, answer, api_name=endpoint.__name__)
+        handler = _raises_readably(endpoint)
+        gr.on([], handler, inputs, answer, api_name=endpoint.__name__, **options)
 
 
 def _raises_readably(endpoint: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -94,7 +94,9 @@ def _raises_readably(endpoint: Callable[..., Answer]) -> Callable[..., Answer]:
             raise gr.Error(translate("no_clip"), print_exception=False)
         try:
             return endpoint(source, *options)
-        except SerError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            message = error_message(error)
+        # Out of the handler: the error's frames hold the recording, and Gradio would keep them.
+        raise gr.Error(message, print_exception=False)
 
     return wrapper

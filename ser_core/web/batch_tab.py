@@ -20,6 +20,7 @@ from ser_core.labels import column_of
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
+    BATCH,
     Localized,
     error_message,
     live_region,
@@ -60,7 +61,7 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
     def run(paths: list[str] | None) -> Iterator[tuple[str, Table]]:
         yield from analyse_files(models, paths or [])
 
-    running = on(analyse.click, run, files, [note, table])
+    running = on(analyse.click, run, files, [note, table], **BATCH)
     cancelled = on(cancel.click, None, None, None, cancels=[running])
     on(cancelled.then, lambda: drawing.status(translate("batch_cancelled")), None, note)
     on(files.clear, lambda: (_empty(), []), None, [note, table])

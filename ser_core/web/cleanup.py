@@ -10,13 +10,14 @@ import ctypes
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.queueing import Queue
 from gradio.routes import App
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ async def _clean_up_on_schedule(app: App, clips: ClipFolder) -> None:
         try:
             page = app.get_blocks()
             _drop_idle_sessions(page)
-            await asyncio.to_thread(_clean_up, page, clips)
+            in_use = _files_in_use(page._queue)
+            await asyncio.to_thread(_clean_up, page, clips, in_use)
         except Exception:
             logger.exception("Deleting old files failed; trying again in the next round")
 
@@ -115,15 +117,30 @@ def _drop_idle_sessions(page: gr.Blocks) -> None:
                 states.time_last_used.pop(session, None)
 
 
-def _clean_up(page: gr.Blocks, clips: ClipFolder) -> None:
+def _clean_up(page: gr.Blocks, clips: ClipFolder, in_use: set[str]) -> None:
     blocks = [*page.blocks.values()]
-    gone = clips.delete_old(
-        keep={path for block in blocks for path in getattr(block, "keep_in_cache", ())}
-    )
+    examples = {path for block in blocks for path in getattr(block, "keep_in_cache", ())}
+    gone = clips.delete_old(keep=examples | in_use)
     for known in page.temp_file_sets:
         known.difference_update(gone)
     if trim := _from_glibc("malloc_trim"):
         trim(0)
+
+
+def _files_in_use(queue: Queue) -> set[str]:
+    """Return the paths in the inputs of events that run or are in the queue."""
+    inputs = [event.data.data for event in [*queue.event_ids_to_events.values()] if event.data]
+    return {*_paths_in(inputs)}
+
+
+def _paths_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(path := value.get("path"), str):
+            yield path
+        value = [*value.values()]
+    if isinstance(value, list):
+        for one in value:
+            yield from _paths_in(one)
 
 
 def limit_heaps() -> None:

@@ -1,5 +1,6 @@
 """Gradio's components and events with the defaults of this page."""
 
+import errno
 import logging
 from collections.abc import Callable
 from functools import partial, wraps
@@ -17,6 +18,11 @@ logger = logging.getLogger(__name__)
 
 Localized = tuple[gr.components.Component, Callable[[], Any]]
 """A component, and a function that makes its value in the current language."""
+
+ANALYSIS: dict[str, Any] = {"concurrency_id": "analysis"}
+"""Option of events that run a model: all of them together share the limit on concurrency."""
+BATCH: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
+"""Likewise for batches, which take long, so that single recordings need not queue behind them."""
 
 Receiver = TypeVar("Receiver", gr.Audio, gr.File)
 Inputs = ParamSpec("Inputs")
@@ -69,6 +75,30 @@ def uploads_only(component: Receiver) -> Receiver:
 
     setattr(component, "async_move_resource_to_block_cache", move_upload)  # noqa: B010
     return component
+
+
+def refuse_odd_inputs(page: gr.Blocks) -> None:
+    """Make events with values that the components cannot read end in a sentence, without a trace.
+
+    The page is changed in place.
+    """
+    preprocess = page.preprocess_data
+
+    async def preprocess_data(event: Any, inputs: list[Any], *rest: Any, **options: Any) -> Any:
+        known = event.fn is not None and all(
+            value is not None
+            for component, value in zip(event.inputs, inputs, strict=False)
+            if isinstance(component, gr.Dataset)
+        )
+        try:
+            if known:
+                return await preprocess(event, inputs, *rest, **options)
+            message = translate("refused_odd")
+        except Exception as error:
+            message = error.message if isinstance(error, gr.Error) else translate("refused_odd")
+        raise gr.Error(message, print_exception=False)
+
+    setattr(page, "preprocess_data", preprocess_data)  # noqa: B010
 
 
 def check_clip(path: str | None) -> str:
@@ -128,5 +158,12 @@ def error_message(error: Exception) -> str:
     """Return the sentence that the page shows for an error; a bug's trace goes to the log."""
     if isinstance(error, SerError):
         return str(error)
+    if is_full(error):
+        return translate("refused_disk_full")
     logger.error("An event of the page failed.", exc_info=error)
     return translate("apology")
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

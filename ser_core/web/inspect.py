@@ -12,7 +12,7 @@ from ser_core.predictor import trace_pipeline
 from ser_core.registry import AUTO
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
-from ser_core.web.components import check_clip, live_region, on, shows_errors
+from ser_core.web.components import ANALYSIS, check_clip, live_region, on, shows_errors
 from ser_core.web.language import label, translate
 from ser_core.web.timeline import plain_waveform
 
@@ -61,8 +61,8 @@ def build_inspect(
     def reset_after(event: Dependency) -> None:
         on(event.then, reset, None, [see, plots, steps, stages])
 
-    on(see.expand, show_plots, clip, plots)
-    on(steps.expand, show_steps, [clip, model, denoise], stages)
+    on(see.expand, show_plots, clip, plots, **ANALYSIS)
+    on(steps.expand, show_steps, [clip, model, denoise], stages, **ANALYSIS)
     return reset_after
 
 

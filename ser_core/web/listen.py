@@ -17,6 +17,7 @@ from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, timeline, words
 from ser_core.web.about import privacy_card
 from ser_core.web.components import (
+    ANALYSIS,
     Localized,
     check_clip,
     live_region,
@@ -74,14 +75,13 @@ def build_listen(
         return read_link(dict(request.query_params), examples)
 
     inputs, outputs = [clip, model, denoise, voice], [result, prediction]
+    shown = ANALYSIS | {"show_progress": "full"}
     new_clip = [analyse.click, clip.stop_recording, clip.upload]
-    reset_views(
-        on(new_clip, show, inputs, outputs, show_progress="full", trigger_mode="always_last")
-    )
+    reset_views(on(new_clip, show, inputs, outputs, **shown, trigger_mode="always_last"))
     if example_loaded:
-        reset_views(on(example_loaded.then, show, inputs, outputs, show_progress="full"))
+        reset_views(on(example_loaded.then, show, inputs, outputs, **shown))
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
-    on(arrived.then, show_linked, inputs, outputs)
+    on(arrived.then, show_linked, inputs, outputs, **ANALYSIS)
     on(clip.clear, show_nothing, None, outputs)
     return [*texts, (model, lambda: gr.Radio(choices=_model_choices())), correction]
 

@@ -57,6 +57,9 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
         chunk: str | None, session: LiveSession | None, request: gr.Request
     ) -> tuple[LiveSession, Any]:
         session = session or LiveSession()
+        for one in [*sessions.values()]:
+            if one is not session and not one.is_active:
+                one.discard_audio()
         others = sum(one.is_active for one in [*sessions.values()] if one is not session)
         if others >= N_STREAMS and not session.is_active:
             return session, _draw_message(translate("live_full", n=N_STREAMS))

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ser_core.errors import AudioError, NoSpeechError
 from ser_core.prediction import Prediction
 from ser_core.switch import ModelSwitch
+from ser_core.web.limits import REJECTION
 
 METRICS_VARIABLE = "MOODMIRROR_METRICS"
 """Environment variable that opens `/metrics` where it is 1."""
@@ -36,8 +37,8 @@ ROUTES = {
     "/gradio_api/call": "call",
 }
 """Names of the requests that are counted apart, by their paths."""
-REJECTIONS = {413: "too_large", 429: "too_many", 503: "queue_full"}
-"""Reasons of rejected requests, by status."""
+REJECTIONS = ("too_large", "too_many", "queue_full", "disk_full", "too_slow", "odd")
+"""Reasons of rejected requests."""
 
 
 def monitor_app(models: ModelSwitch) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Metrics:
         self._running = gauge("moodmirror_queue_running", "Requests that are answered.")
         ready = gauge("moodmirror_ready", "1 once a model is warm.")
         ready.set_function(lambda: float(models.is_warm))
-        for reason in REJECTIONS.values():
+        for reason in REJECTIONS:
             self._rejections.labels(reason)
 
     def count_recording(self, outcome: Prediction | Exception) -> None:
@@ -100,11 +101,11 @@ class Metrics:
             for stage, ms in outcome.timings_ms.items():
                 self._stages.labels(outcome.model, stage).observe(ms / 1_000)
 
-    def count_response(self, path: str, status: int) -> None:
-        """Count one response of the server."""
+    def count_response(self, path: str, status: int, rejection: str | None = None) -> None:
+        """Count one response of the server, and the reason where it rejects the request."""
         self._responses.labels(_route_name(path), str(status)).inc()
-        if status in REJECTIONS and path != "/healthz":
-            self._rejections.labels(REJECTIONS[status]).inc()
+        if rejection in REJECTIONS:
+            self._rejections.labels(rejection).inc()
 
     def respond(self, request: Request) -> Response:
         """Respond with all metrics in Prometheus's format."""
@@ -120,7 +121,8 @@ def _count_responses(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     async def counting_app(scope: Scope, receive: Receive, send: Send) -> None:
         async def count_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                metrics.count_response(scope["path"], message["status"])
+                rejection = scope.get(REJECTION)
+                metrics.count_response(scope["path"], message["status"], rejection)
             await send(message)
 
         await app(scope, receive, count_and_send if scope["type"] == "http" else send)

@@ -3,23 +3,27 @@
 import logging
 import os
 import signal
+import tempfile
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from ser_core.paths import bundled
+from ser_core.paths import bundled, temporary_folder
 from ser_core.registry import chosen_model, chosen_trust
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import theme
 from ser_core.web.about import draw_about
+from ser_core.web.address import check_port
 from ser_core.web.api import add_endpoints
 from ser_core.web.batch_tab import build_batch
 from ser_core.web.cleanup import cleanup_lifespan, limit_heaps
-from ser_core.web.components import custom_html, localized, on
+from ser_core.web.components import custom_html, localized, on, refuse_odd_inputs
+from ser_core.web.connections import LimitedProtocol
 from ser_core.web.language import CATALOGUES, ENGLISH, TRANSLATIONS, label, translate
+from ser_core.web.limits import RequestLimits
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.metrics import monitor_app
@@ -30,6 +34,14 @@ POLL_EVERY_S = 2
 """Time between two checks of an open page for the better model."""
 MAX_CONCURRENT = 2
 MAX_WAITING = 64
+MAX_THREADS = 128
+"""Most events at a time: more than all places of the live tab, so that other events never wait."""
+MAX_SESSIONS = 1_000
+"""Visits whose state is kept, 0.1 to 0.2 MB each; those that were used last."""
+SPACES_PROXIES = "10.0.0.0/8"
+"""Addresses of the proxies before a Space."""
+PROXIES = "FORWARDED_ALLOW_IPS"
+"""Environment variable of uvicorn with the proxies whose X-Forwarded-For counts."""
 CLIPS = "GRADIO_TEMP_DIR"
 """Environment variable with the folder that Gradio keeps clips in."""
 NO_STATISTICS = {"GRADIO_ANALYTICS_MAX_EVENTS": "1", "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000"}
@@ -71,7 +83,8 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         on(page.load, lambda: [draw() for _, draw in texts], None, components, queue=False)
         _keep_current(page, models, note, about)
     gr.set_static_paths([theme.CARD])
-    page.queue(default_concurrency_limit=MAX_CONCURRENT, max_size=MAX_WAITING)
+    page.queue(default_concurrency_limit=MAX_CONCURRENT, max_size=MAX_WAITING, api_open=False)
+    refuse_odd_inputs(page)
     return page
 
 
@@ -111,6 +124,8 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         models: Their settings limit the size of a file, and their state is monitored.
         clips: Gradio's folder of clips, which no other app uses; old files in it are deleted.
     """
+    app = monitor_app(models)
+    limits = Middleware(RequestLimits, clips=clips)
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.STYLE_SHEET,
@@ -125,7 +140,10 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         "ssr_mode": False,
         "pwa": False,
         "share": False,
-        "app_kwargs": monitor_app(models) | {"lifespan": cleanup_lifespan(clips)},
+        "max_threads": MAX_THREADS,
+        "state_session_capacity": MAX_SESSIONS,
+        "app_kwargs": app
+        | {"middleware": [*app["middleware"], limits], "lifespan": cleanup_lifespan(clips)},
     }
 
 
@@ -138,15 +156,27 @@ def serve(model: str | None = None, *, trust: bool | None = None) -> None:
 
     Raises:
         ModelError: The model cannot be opened.
+        SerError: The port is not available.
+        OutputError: The folder for clips cannot be written.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     limit_heaps()
+    check_port()
     trust = chosen_trust() if trust is None else trust
-    models = ModelSwitch.open(model or chosen_model(), trust=trust)
+    models = ModelSwitch.open(chosen_model() if model is None else model, trust=trust)
     # SIGTERM ends like Ctrl-C, so that the visitors' clips are deleted: Gradio's own deletion
     # does not run while a page is open.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with TemporaryDirectory(dir=os.environ.get(CLIPS), prefix="moodmirror-") as clips:
-        os.environ |= {CLIPS: clips} | NO_STATISTICS
+    if "SPACE_ID" in os.environ:
+        os.environ.setdefault(PROXIES, SPACES_PROXIES)
+    with temporary_folder(Path(os.environ.get(CLIPS) or tempfile.gettempdir())) as folder:
+        tempfile.tempdir = str(folder)  # for all that is unpacked
+        clips = folder / "clips"
+        clips.mkdir()
+        os.environ |= {CLIPS: str(clips)} | NO_STATISTICS
         page = build_page(models, examples=bundled("examples"))
-        page.launch(**launch_options(models, clips=Path(clips)))
+        page.launch(**launch_options(models, clips=clips), prevent_thread_lock=True)
+        page.server.config.http_protocol_class = LimitedProtocol
+        for chatty in ("uvicorn.error", "python_multipart.multipart"):  # a line per odd request
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        page.block_thread()

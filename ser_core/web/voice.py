@@ -16,7 +16,9 @@ from ser_core.speaker import MAX_CORRECTIONS, SpeakerError, SpeakerProfile
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
+    ANALYSIS,
     Localized,
+    check_clip,
     live_region,
     localized,
     on,
@@ -61,7 +63,14 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
         profile = SpeakerProfile.enroll(predictor.analyse(path), reference)
         return profile, status(profile)
 
-    on([create.click, clip.stop_recording], enroll, clip, [voice, note], show_progress="full")
+    on(
+        [create.click, clip.stop_recording],
+        enroll,
+        clip,
+        [voice, note],
+        **ANALYSIS,
+        show_progress="full",
+    )
     on(file.upload, load_profile, file, [voice, note], show_progress="full")
     on(delete.click, lambda: (None, status(None)), None, [voice, note])
     on(voice.change, status, voice, note)
@@ -75,6 +84,7 @@ def _hints() -> str:
 @shows_errors(_keep_profile)
 def load_profile(path: str) -> tuple[SpeakerProfile, str]:
     """Return a profile that the visitor saved, and its status; the old one stays on an error."""
+    path = check_clip(path)
     if Path(path).stat().st_size > MAX_PROFILE_BYTES:
         raise SpeakerError(translate("voice_too_large"))
     profile = SpeakerProfile.from_json(Path(path).read_text(encoding="utf-8", errors="replace"))
