@@ -1,5 +1,7 @@
 """The MoodMirror app, for a Space and for `make run`; all of it is in the package."""
 
+import sys
+
 from ser_core.errors import SerError
 from ser_core.web.page import serve
 
@@ -9,7 +11,8 @@ def main() -> None:
     try:
         serve()
     except SerError as error:
-        raise SystemExit(f"MoodMirror cannot start. {error}") from error
+        print(f"MoodMirror cannot start. {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

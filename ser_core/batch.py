@@ -1,9 +1,9 @@
 """Batches: recordings and zip archives in, one row for each file out."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -135,11 +135,12 @@ def collect_files(paths: Sequence[Path], folder: Path) -> list[BatchFile]:
         BatchError: There are no files or too many, or archives hold too much.
     """
     files: list[BatchFile] = []
-    n_same: Counter[str] = Counter()
+    names: set[str] = set()
     for file in _list_files(paths, folder):
-        n_same[file.name] += 1
-        n = n_same[file.name]
-        files.append(file if n == 1 else replace(file, name=f"{file.name} ({n})"))
+        numbered = chain([file.name], (f"{file.name} ({n})" for n in count(2)))
+        name = next(name for name in numbered if name not in names)
+        names.add(name)
+        files.append(replace(file, name=name))
         if len(files) > MAX_FILES:
             raise BatchError(
                 f"There are more than {MAX_FILES} files, the maximum at a time. Upload fewer."

@@ -17,6 +17,7 @@ from ser_core.audio import sandbox
 from ser_core.audio.stream import BLOCK_FRAMES, Stream, Waveform, to_float, to_waveform
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
+from ser_core.names import printable
 
 AudioSource = str | Path | tuple[int, npt.NDArray[Any]]
 """Path of a file, or `(sample_rate_hz, samples)`."""
@@ -63,7 +64,7 @@ def load_native(path: str | Path, config: AudioConfig = _DEFAULTS) -> tuple[int,
 
 
 def _load_file(path: Path, config: AudioConfig) -> tuple[int, Waveform]:
-    return sandbox.decode(_read(path, config), path.name, config)
+    return sandbox.decode(_read(path, config), printable(path.name), config)
 
 
 def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
@@ -98,7 +99,7 @@ def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
 
 
 def _read(path: Path, config: AudioConfig) -> bytes:
-    name = path.name or "The path"
+    name = printable(path.name) or "The path"
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

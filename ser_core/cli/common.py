@@ -1,5 +1,6 @@
 """The app, the registration of its commands, shared options, and how a model is opened."""
 
+import io
 import logging
 import os
 import sys
@@ -7,12 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from ser_core import __version__
 from ser_core.errors import SerError
+from ser_core.names import printable
 
 if TYPE_CHECKING:
     from ser_core.predictor import Predictor
@@ -57,15 +60,41 @@ TrustOption = Annotated[
 DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
 FileArgument = Annotated[Path, typer.Argument(help="A recording.")]
 
+
+class _Commands(TyperGroup):
+    """All commands; arguments that do not fit are one line on stderr, too."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+        """Run the command of the arguments, and exit."""
+        _print_any_text()
+        try:
+            code = super().main(*args, standalone_mode=False, **options)
+        except _UsageError as error:
+            if message := error.format_message():  # empty where the help was printed
+                complain(f"{message.rstrip('.')}. The option --help shows what is expected.")
+            code = error.exit_code
+        except typer.Abort:
+            code = 1
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+_UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException, under no public name
 app = typer.Typer(
-    help="Speech emotion recognition.", no_args_is_help=True, pretty_exceptions_enable=False
+    cls=_Commands,
+    help="Speech emotion recognition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 
 def command(
     group: typer.Typer = app, *, extra: str = ""
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command, in which a SerError is one line on stderr and exit code 2.
+    """Register a command that exits with code 2 and one line on stderr after some errors.
+
+    These are a SerError, a file that cannot be used, and a missing package.
 
     Args:
         group: The app or a group of it.
@@ -79,6 +108,13 @@ def command(
                 function(*args, **kwargs)
             except SerError as error:
                 fail(str(error))
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                fail(
+                    f"{error.filename} cannot be used: {error.strerror}. Check the path, the disk "
+                    "and the permissions."
+                )
             except ModuleNotFoundError as error:
                 if not extra:
                     raise
@@ -92,9 +128,14 @@ def command(
     return register
 
 
+def show(text: object) -> None:
+    """Print text, whose lines may contain names from elsewhere."""
+    typer.echo("\n".join(map(printable, str(text).split("\n"))))
+
+
 def complain(message: str) -> None:
     """Print a message to stderr."""
-    typer.echo(f"moodmirror: {message}", err=True)
+    typer.echo(f"moodmirror: {printable(message)}", err=True)
 
 
 def fail(message: str) -> NoReturn:
@@ -119,8 +160,21 @@ def main(
 ) -> None:
     """Recognise emotions in speech: a recording in, eight probabilities out."""
     # A descriptor of its own, which `quiet_native_code` leaves open.
-    log = os.fdopen(os.dup(2), "w")
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=log)
+    log = logging.StreamHandler(os.fdopen(os.dup(2), "w", errors="backslashreplace"))
+    log.setFormatter(_PrintableFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[log])
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def _print_any_text() -> None:
+    """Make the streams print characters as escapes that their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def open_model(choice: str, *, trust: bool | None = None) -> "Predictor":

@@ -17,6 +17,7 @@ from ser_core.cli.common import (
     one_of,
     open_model,
     quiet_native_code,
+    show,
 )
 from ser_core.cli.output import print_scores, print_states, print_summary
 from ser_core.corpora import CORPORA
@@ -88,7 +89,7 @@ def train(
         records = None
     manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs, records=records)
     uar = manifest.metrics["test"]["uar"]
-    typer.echo(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
+    show(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
 
 
 @command(extra="train")
@@ -111,7 +112,7 @@ def train_detector(
     rejection_rates = train_detector(data, out)
     write_text(record, json.dumps(rejection_rates, indent=1) + "\n")
     for name, rate in rejection_rates.items():
-        typer.echo(f"{name}: {rate:.1%} rejected.")
+        show(f"{name}: {rate:.1%} rejected.")
 
 
 @command(extra="train")
@@ -155,7 +156,7 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
         from ser_lab.ship import retest
 
         manifest = retest(resolve(model).model.folder, data)
-        typer.echo(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
+        show(f"{manifest.name}: UAR {manifest.metrics['test']['uar']:.1%}, card written.")
         return
     predictor = open_model(model)
     _, answers = evaluate_test(predictor, data)
@@ -163,7 +164,7 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
     for corpus, scores in scores_by_corpus(answers, predictor.labels).items():
         print_scores(corpus, scores)
         if corpus in stated:
-            typer.echo(f"The model card says UAR {stated[corpus]['uar']:.1%}.")
+            show(f"The model card says UAR {stated[corpus]['uar']:.1%}.")
 
 
 def _evaluate_protocol(
@@ -174,6 +175,7 @@ def _evaluate_protocol(
     from ser_lab.evaluate.shipped import evaluate_model
 
     protocol = find_protocol(name)
+    check_output(runs / protocol.id, Path.is_dir)
     if recipe is None:
         summary = evaluate_model(open_model(model), protocol, data, runs_folder=runs)
     else:
@@ -197,7 +199,7 @@ def report(
         check_output(out / name, _is_generated)
     for page in (write_report(runs, out), write_reproduction(runs, out)):
         if page is not None:
-            typer.echo(f"{page} written.")
+            show(f"{page} written.")
 
 
 def _is_generated(page: Path) -> bool:
@@ -223,7 +225,7 @@ def explore(
     from ser_lab.explore import explore as explore_data
 
     page = explore_data(data, out, corpora=corpora or (), speakers=speakers or ())
-    typer.echo(f"{page} written.")
+    show(f"{page} written.")
 
 
 @command(extra="train")
@@ -240,7 +242,7 @@ def robustness(
     check_output(out / RECORD, lambda path: "machine" in json.loads(path.read_text("utf-8")))
     predictors = [open_model(name) for name in models or ["accurate", "compact"]]
     rows = {p.manifest.name: measure_robustness(p, data) for p in predictors}
-    typer.echo(f"{write_robustness(rows, out)} written.")
+    show(f"{write_robustness(rows, out)} written.")
 
 
 @command(extra="train")
@@ -274,8 +276,9 @@ def reproduce(
     jobs = list(find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs))
     for job in jobs:
         check_output(out / job.place, lists_its_files)
+    check_output(runs / name, Path.is_dir)
     for job in jobs:
-        typer.echo(run_job(job, data, runs_folder=runs, out=out))
+        show(run_job(job, data, runs_folder=runs, out=out))
 
 
 @command(data_app, extra="train")
@@ -293,7 +296,7 @@ def fetch(
 
     sources = [find_source(name) for name in names]
     for source in sources:
-        typer.echo(source.describe())
+        show(source.describe())
     _show_states([fetch_corpus(source, data) for source in sources], must_be_complete=True)
 
 
@@ -309,7 +312,7 @@ def place(
     from ser_lab.fetch import find_source, place_corpus
 
     source = find_source(name)
-    typer.echo(source.describe())
+    show(source.describe())
     _show_states([place_corpus(source, path, data)], must_be_complete=True)
 
 

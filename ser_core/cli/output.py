@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from ser_core.labels import column_of, find_emotion
+from ser_core.names import escape_formula, name_of, printable
 
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
     """Print one JSON object per recording and line."""
     for file, prediction in answers:
-        print(json.dumps({"file": str(file)} | prediction.to_dict()), flush=True)
+        print(json.dumps({"file": name_of(file)} | prediction.to_dict()), flush=True)
 
 
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
@@ -34,7 +36,9 @@ def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, .
         codes = " ".join(warning.code for warning in prediction.warnings)
         certain = str(prediction.certain).lower()
         answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *probabilities]
-        writer.writerow([file, *answer, f"{prediction.duration_s:.2f}", codes])
+        writer.writerow(
+            [escape_formula(printable(file)), *answer, f"{prediction.duration_s:.2f}", codes]
+        )
 
 
 def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
@@ -46,7 +50,7 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
     for file, prediction in answers:
         following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
         table.add_row(
-            str(file),
+            Text(printable(file)),
             f"{find_emotion(prediction.emotion).sign} {prediction.emotion}",
             f"{prediction.confidence:.0%}" + ("" if prediction.certain else ", uncertain"),
             following,
@@ -92,7 +96,7 @@ def print_states(states: "Sequence[CorpusState]") -> None:
     table = Table("corpus", Column("clips", justify="right"), Column("of", justify="right"),
                   Column("", overflow="fold"), box=None, pad_edge=False)  # fmt: skip
     for state in states:
-        sign = "[green]✔[/]" if state.whole else "[red]✘[/]" if state.n_clips else "–"
+        sign = ("✔", "green") if state.whole else ("✘", "red") if state.n_clips else "–"
         counts = (f"{state.n_clips:,}", f"{state.corpus.n_clips:,}")
-        table.add_row(state.corpus.name, *counts, f"{sign} {state.text}")
+        table.add_row(state.corpus.name, *counts, Text.assemble(sign, f" {printable(state.text)}"))
     Console().print(table)

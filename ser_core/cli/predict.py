@@ -24,6 +24,7 @@ from ser_core.cli.common import (
     complain,
     fail,
     open_model,
+    show,
 )
 from ser_core.cli.output import print_csv, print_json, print_table
 from ser_core.errors import SerError
@@ -74,6 +75,8 @@ def _read_profile(path: Path) -> "SpeakerProfile":
         return SpeakerProfile.from_json(path.read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
         raise SpeakerError(f"{path} cannot be read: {error.strerror}.") from error
+    except SpeakerError as error:
+        raise SpeakerError(f"{path}: {error}") from error
 
 
 def _predict_each(
@@ -102,7 +105,7 @@ def timeline(
     denoise: DenoiseOption = False,
 ) -> None:
     """Print the emotions over time in a recording, as JSON."""
-    typer.echo(json.dumps(open_model(model, trust=trust).analyse(file, denoise=denoise).timeline()))
+    show(json.dumps(open_model(model, trust=trust).analyse(file, denoise=denoise).timeline()))
 
 
 @command()
@@ -118,7 +121,7 @@ def explain(
 
     predictor = open_model(model, trust=trust)
     analysis = predictor.analyse(file, denoise=denoise)
-    typer.echo(json.dumps(to_dict(analysis, explain_analysis(analysis, predictor.model))))
+    show(json.dumps(to_dict(analysis, explain_analysis(analysis, predictor.model))))
 
 
 @command()
@@ -145,7 +148,7 @@ def batch(
     from ser_core.batch import batch_to_dict, predict_paths
 
     rows = predict_paths(files, open_model(model, trust=trust))
-    typer.echo(json.dumps(batch_to_dict(rows)))
+    show(json.dumps(batch_to_dict(rows)))
     if any(row.prediction is None for row in rows):
         raise typer.Exit(BAD_INPUT)
 
@@ -167,7 +170,7 @@ def teach(
     profile = SpeakerProfile.enroll(predictor.analyse(file), predictor.manifest.neutral_reference)
     with replacing(out, _is_profile) as draft:
         draft.write_text(profile.to_json() + "\n", encoding="utf-8")
-    typer.echo(f"{out} written, for {profile.model}.")
+    show(f"{out} written, for {profile.model}.")
 
 
 def _is_profile(path: Path) -> bool:
@@ -193,13 +196,14 @@ def draw(
     with replacing(out, lists_its_files) as draft:
         draft.mkdir()
         for i, (name, waveform) in enumerate(trace.stages.items(), 1):
-            path = draft / f"{i}-{name}.wav"
-            soundfile.write(path, waveform, trace.sample_rate_hz, subtype="FLOAT")
+            with (draft / f"{i}-{name}.wav").open("wb") as file:  # its path may be no UTF-8
+                rate_hz = trace.sample_rate_hz
+                soundfile.write(file, waveform, rate_hz, subtype="FLOAT", format="WAV")
         for picture in draw_sound(trace.stages["loaded"], trace.sample_rate_hz):
             (draft / f"{picture.name.replace(' ', '-').lower()}.png").write_bytes(picture.png)
         (draft / "features.png").write_bytes(draw_features(trace.features, trace.hop_s))
         write_listing(draft)
-    typer.echo(f"{out} written.")
+    show(f"{out} written.")
 
 
 @command(extra="cluster")
@@ -253,7 +257,7 @@ def score(
         ) as pool,
     ):
         summary = score_archive(source, folder, pool, config, on_progress=on_progress)
-    typer.echo(
+    show(
         f"{output}: {summary.n_clips} clips analysed, {summary.n_errors} with an error, "
         f"{summary.audio_s / 3600:.2f} h of audio; {summary.n_before} were already done."
     )
@@ -279,7 +283,7 @@ def _verify(output: str) -> None:
         damaged += [name] if rows is None else []
     if not n_parts:
         fail(f"{output} contains no parts. Name the output folder of a run.")
-    typer.echo(f"{output}: {n_parts} parts, {n_rows} rows in whole parts.")
+    show(f"{output}: {n_parts} parts, {n_rows} rows in whole parts.")
     if damaged:
         fail(f"Damaged: {', '.join(damaged)}. Run the command again without --verify.")
 

@@ -2,14 +2,13 @@
 
 import os
 import queue
-import socket
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ser_core.cli.common import MODEL, ModelOption, TrustOption, command, open_model
+from ser_core.cli.common import MODEL, ModelOption, TrustOption, command, open_model, show
 from ser_core.errors import SerError
 
 CHUNK_S = 0.25
@@ -27,13 +26,17 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65_535, help="Default: 7860, or the next free port."),
+        typer.Option(
+            envvar="GRADIO_SERVER_PORT",
+            min=1,
+            max=65_535,
+            help="Default: 7860, or the next free port.",
+        ),
     ] = None,
 ) -> None:
     """Serve the web page until interrupted."""
     os.environ["GRADIO_SERVER_NAME"] = host
     if port is not None:
-        _check_free(host, port)
         os.environ["GRADIO_SERVER_PORT"] = str(port)
     from ser_core.web.page import serve as serve_page
 
@@ -59,24 +62,13 @@ def live(
             if answer := session.process(rate_hz, chunk, predictor):
                 result = answer.prediction
                 text = f"{result.emotion} {result.confidence:.0%}" if result else "…"
-                typer.echo(f"{answer.at_s:6.1f} s  {text}")
+                show(f"{answer.at_s:6.1f} s  {text}")
             if session.is_over:
                 break
     except KeyboardInterrupt:
         pass
     shares = ", ".join(f"{label} {share:.0%}" for label, share in session.shares().items())
-    typer.echo(f"{session.received_s:.0f} s analysed. {shares or 'No speech.'}")
-
-
-def _check_free(host: str, port: int) -> None:
-    """Raise where the port is taken, for which Gradio would silently use another."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise SerError(
-            f"Port {port} on {host} is not available: {error.strerror}. Choose another with --port."
-        ) from error
+    show(f"{session.received_s:.0f} s analysed. {shares or 'No speech.'}")
 
 
 def _import_sounddevice() -> Any:

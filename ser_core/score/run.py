@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from ser_core.names import name_of
 from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row
 from ser_core.score.pool import WorkerPool
 from ser_core.score.sources import (
@@ -15,7 +16,6 @@ from ser_core.score.sources import (
     Shard,
     digest_of,
     list_clips,
-    name_of,
     stamp_of,
 )
 from ser_core.score.worker import VERSION, Task, TaskResult

@@ -18,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from ser_core.corpora import AUDIO_SUFFIXES
 from ser_core.errors import AudioError, SerError
 from ser_core.model.manifest import sha256_of
+from ser_core.names import name_of
 from ser_core.zips import is_clutter
 
 TAR_SUFFIXES = (
@@ -274,11 +275,6 @@ def digest_of(address: str) -> str:
         if isinstance(system, LocalFileSystem) and Path(path).is_file():
             return sha256_of(Path(path))
     return ""
-
-
-def name_of(address: str) -> str:
-    """Return an address as valid UTF-8, with invalid bytes written in hexadecimal."""
-    return os.fsencode(address).decode("utf-8", errors="backslashreplace")
 
 
 def _full_address(system: Any, path: str, address: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 from ser_core import __version__
 from ser_core.errors import SerError
 from ser_core.model.saved_model import import_tensorflow
+from ser_core.names import name_of
 from ser_core.predictor import Predictor, PreparedClip
 from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row, rows_of
-from ser_core.score.sources import Clip, Files, Shard, Source, digest_of, name_of, stamp_of
+from ser_core.score.sources import Clip, Files, Shard, Source, digest_of, stamp_of
 
 logger = logging.getLogger(__name__)
 

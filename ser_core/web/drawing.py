@@ -11,14 +11,12 @@ from typing import Any
 import soundfile
 
 from ser_core.labels import LABELS, find_emotion
+from ser_core.names import escape_formula
 from ser_core.prediction import Prediction
 from ser_core.preprocess import Waveform
 from ser_core.quality import QualityWarning
 from ser_core.web import words
 from ser_core.web.language import translate, translate_all
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""Characters that make a spreadsheet read a cell as a formula."""
 
 Table = Sequence[Sequence[Any]]
 
@@ -187,12 +185,8 @@ def _to_csv(header: Sequence[str], table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([_escape_formula(cell) for cell in row] for row in table)
+    writer.writerows([escape_formula(cell) for cell in row] for row in table)
     return text.getvalue().encode()
-
-
-def _escape_formula(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _to_parquet(header: Sequence[str], table: Table) -> bytes:
