@@ -78,9 +78,8 @@ class LiveSession:
     @property
     def is_over(self) -> bool:
         """Whether the longest session has been reached."""
-        limit_s = self.config.limit_s
-        lasted_s = time.monotonic() - self._started if self._started else 0.0
-        return self.received_s >= limit_s or lasted_s >= 2 * limit_s
+        lasted_s = self._last_chunk - self._started if self._last_chunk else 0.0
+        return max(self.received_s, lasted_s / 2) >= self.config.limit_s
 
     @property
     def is_active(self) -> bool:

@@ -217,7 +217,7 @@ def test_what_gradio_cannot_read_is_refused_without_a_trace(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_is_a_sentence(code: int, tmp_path: Path) -> None:
     status, text, *_ = upload(failing(OSError(code, "full"), tmp_path), 10)
     assert (status, text) == (507, CATALOGUES["en"]["refused_disk_full"])

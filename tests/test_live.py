@@ -120,6 +120,17 @@ def test_a_session_ends_at_its_limit_and_sums_up() -> None:
     assert [row["emotion"] for row in session.rows()] == ["calm"] * 2 + ["angry"] * 3
 
 
+def test_a_session_of_tiny_chunks_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    session = LiveSession(LiveConfig(limit_s=300.0))
+    while not session.is_over:
+        session.process(RATE_HZ, speech(0.01), Echo())
+        now_s[0] += 0.5
+        assert now_s[0] < 710.0
+    assert session.received_s < 20.0
+
+
 def test_an_answer_tells_how_far_behind_the_speaker_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,6 +19,7 @@ from ser_core.paths import (
     check_output,
     lists_its_files,
     replacing,
+    temporary_folder,
     write_listing,
     writing,
 )
@@ -213,3 +214,30 @@ def test_errors_name_the_place() -> None:
         writing("here"),
     ):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_recordings_of_a_killed_app_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    foreign, target = tmp_path / "moodmirror-mine", tmp_path / "target"
+    foreign.mkdir()
+    (foreign / "clip.wav").touch()
+    target.mkdir()
+    (target / paths.LOCK).touch()
+    (tmp_path / "moodmirror-link").symlink_to(target, target_is_directory=True)
+    before = tree(tmp_path)
+
+    def record() -> None:
+        with temporary_folder(tmp_path) as folder:
+            (folder / "clip.wav").write_bytes(b"voice")
+            time.sleep(60)
+
+    child = in_child(record)
+    while not any(path.name == "clip.wav" for path in tmp_path.glob("moodmirror-[!m]*/*")):
+        time.sleep(0.01)
+    with temporary_folder(tmp_path) as alive:
+        assert len([*tmp_path.glob("moodmirror-*/clip.wav")]) == 2  # the child's and the foreign
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with temporary_folder(tmp_path):
+            assert {*tmp_path.glob("moodmirror-*/clip.wav")} == {foreign / "clip.wav"}
+            assert alive.exists()
+    assert tree(tmp_path) == before

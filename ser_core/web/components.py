@@ -166,4 +166,4 @@ def error_message(error: Exception) -> str:
 
 def is_full(error: BaseException) -> bool:
     """Return whether an error says that the disk is full."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

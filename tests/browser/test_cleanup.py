@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, expect
 from benchmarks.load import LiveClient, session_of
 from ser_core.labels import LABELS
 from ser_core.paths import bundled
+from ser_core.prediction import Analysis
 from ser_core.switch import ModelSwitch
 from ser_core.web import cleanup
 from ser_core.web.page import build_page, launch_options
@@ -72,6 +74,29 @@ def test_nothing_is_left_of_visits_that_are_over_and_who_talks_is_heard_to_the_e
     assert not any(page.temp_file_sets)
     assert len(page._queue.pending_messages_per_session) == 0
     assert len(page.state_holder.session_data) == 1  # the talker's, whose state Gradio keeps
+
+
+@pytest.mark.slow
+def test_a_clip_that_waits_or_is_analysed_stays_until_then(
+    swept: tuple[gr.Blocks, str], tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, url = swept
+    analyse = ModelSwitch.analyse
+
+    def analyse_slowly(models: ModelSwitch, source: Any, **options: Any) -> Analysis:
+        time.sleep(LIFE_S + 1.0)
+        return analyse(models, source, **options)
+
+    monkeypatch.setattr(ModelSwitch, "analyse", analyse_slowly)
+
+    def ask(i: int) -> str:
+        with httpx.Client(base_url=url, timeout=60.0) as http:
+            clip = upload(http, f"clip-{i}.wav", voice.read_bytes() + bytes(2 * i))
+            return call(http, [file_data(clip), "auto", False])
+
+    with ThreadPoolExecutor(4) as visitors:
+        assert all("event: complete" in told for told in visitors.map(ask, range(4)))
+    wait_until_cleaned(tmp_path)
 
 
 def test_an_example_answers_long_after_the_page_was_built(
