@@ -205,7 +205,7 @@ def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str)
     if not isinstance(values, dict) or set(values) != known:
         found = sorted(values) if isinstance(values, dict) else values
         raise ModelError(
-            f"The manifest's {name} settings are {found}; "
+            f"The manifest's {name} settings are {found!r:.200}; "
             f"this version needs {sorted(known)}. Use a model of this version."
         )
     try:

@@ -149,14 +149,7 @@ def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
     """
     path = Path(path)
     if path.suffix == KERAS:
-        manifest = Manifest.parse(path.parent)
-        if path.name not in manifest.files or manifest.encoder is not None:
-            raise ModelError(
-                f"{path.name} is not the network of {path.parent.name}, whose manifest names "
-                f"{', '.join(manifest.files)}. Name the model's folder instead."
-            )
-        check_files(path.parent, {path.name: manifest.files[path.name]})
-        return EmotionModel(path, manifest)
+        return _open_network(path)
     manifest = Manifest.parse(path)
     files = manifest.files_to_load(trust=trust)
     check_files(path, files)
@@ -171,6 +164,17 @@ def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
             f"{NETWORK}."
         )
     return EmotionModel(path / NETWORK, manifest)
+
+
+def _open_network(path: Path) -> EmotionModel:
+    manifest = Manifest.parse(path.parent)
+    if path.name not in manifest.files or manifest.encoder is not None:
+        raise ModelError(
+            f"{path.name} is not the network of {path.parent.name}, whose manifest names "
+            f"{', '.join(manifest.files)}. Name the model's folder instead."
+        )
+    check_files(path.parent, {path.name: manifest.files[path.name]})
+    return EmotionModel(path, manifest)
 
 
 def in_batches(

@@ -189,7 +189,7 @@ def load_keras(path: Path) -> keras.Model:
     # Keras raises errors of any type for configurations that it has not written itself.
     except Exception as error:
         raise ModelError(
-            f"{path.name} cannot be opened: {first_line(error)[:300]}. Download or export the "
+            f"{path.name} cannot be opened: {first_line(error)}. Download or export the "
             "whole model again."
         ) from error
 

@@ -115,8 +115,9 @@ def _failure(config: EncoderConfig, error: Exception) -> ModelError:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the start of an error's message without control marks, or its type without one."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return "".join(c if c.isprintable() else "�" for c in line[:300])
 
 
 def read_tensors(path: Path, config: EncoderConfig) -> Tensors:
