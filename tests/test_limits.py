@@ -26,7 +26,7 @@ SMALL = Budgets(
     file_bytes=100,
     client_requests=3,
     client_turns=1,
-    idle_s=0.2,
+    idle_s=30.0,
     bytes_per_s=10_000,
 )
 JOIN = "/gradio_api/queue/join"
@@ -144,9 +144,17 @@ def test_a_body_is_refused_before_it_is_read_whole(
     assert json.loads(text) == {"detail": CATALOGUES["en"]["refused_too_large"]}
 
 
-def upload(middleware: RequestLimits, n_bytes: int, *, n_files: int = 0, **options: Any) -> Any:
-    kind = "multipart/form-data; boundary=edge"
-    files = [b"--ed", b"ge\r\n"] * n_files  # cut in two
+def upload(
+    middleware: RequestLimits,
+    n_bytes: int,
+    *,
+    n_files: int = 0,
+    boundary: str = "edge",
+    **options: Any,
+) -> Any:
+    """Upload, with each boundary cut into single bytes."""
+    kind = f"multipart/form-data; boundary={boundary}"
+    files = [bytes([byte]) for byte in f"--{boundary}".encode()] * n_files
     return request(middleware, UPLOAD, [*files, bytes(n_bytes)], content_type=kind, **options)
 
 
@@ -160,9 +168,10 @@ def test_uploads_of_a_client_and_of_all_have_budgets(middleware: RequestLimits) 
     assert (status, text) == (507, CATALOGUES["zh"]["refused_disk_full"])
 
 
-def test_many_empty_files_are_counted(middleware: RequestLimits) -> None:
-    assert upload(middleware, 0, n_files=50)[0] == 200
-    assert upload(middleware, 0, n_files=50)[0] == 429
+@pytest.mark.parametrize("boundary", ["edge", "x", "a-longer-one" * 4])
+def test_many_empty_files_are_counted(middleware: RequestLimits, boundary: str) -> None:
+    assert upload(middleware, 0, n_files=50, boundary=boundary)[0] == 200
+    assert upload(middleware, 0, n_files=50, boundary=boundary)[0] == 429
 
 
 def test_a_budget_is_free_again_once_the_files_are_deleted(
@@ -186,13 +195,15 @@ def test_a_nearly_full_disk_refuses_uploads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [JOIN, UPLOAD])
-def test_a_body_that_trickles_is_given_up(middleware: RequestLimits, path: str) -> None:
+def test_a_body_that_trickles_is_given_up(tmp_path: Path, path: str) -> None:
+    impatient = RequestLimits(app, tmp_path, replace(SMALL, idle_s=0.2))
+
     async def trickle() -> AsyncIterator[bytes]:
         while True:
             await asyncio.sleep(0.05)
             yield b"a"
 
-    status, _, headers, n_read = request(middleware, path, trickle())
+    status, _, headers, n_read = request(impatient, path, trickle())
     assert (status, headers["connection"]) == (408, "close")
     assert n_read < 10
 

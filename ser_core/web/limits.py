@@ -238,7 +238,7 @@ class RequestLimits:
                 window = tail + chunk
                 cost = len(chunk) + self._budgets.file_bytes * window.count(boundary)
                 self._uploads.spend(client, cost)
-                n_bytes, tail = n_bytes + cost, window[1 - len(boundary) :]
+                n_bytes, tail = n_bytes + cost, window[max(0, len(window) - len(boundary) + 1) :]
                 return {"type": "http.request", "body": chunk, "more_body": True}
             return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -254,11 +254,9 @@ class RequestLimits:
             RefusalError: It has more than `max_bytes`, or arrives too slowly.
             ClientDisconnect: The client is gone.
         """
-        declared = Headers(scope=scope).get("content-length", "0")
-        n_bytes, waited_s, more = int(declared), 0.0, True
-        if n_bytes > max_bytes:
+        if int(Headers(scope=scope).get("content-length", "0")) > max_bytes:
             raise RefusalError(413, "too_large")
-        n_bytes = 0
+        n_bytes, waited_s, more = 0, 0.0, True
         while more:
             began = time.monotonic()
             allowed_s = self._budgets.idle_s + n_bytes / self._budgets.bytes_per_s
@@ -357,4 +355,5 @@ def _response(refusal: RefusalError, scope: Scope) -> Response:
     return JSONResponse({"detail": text}, refusal.status, headers)
 
 
+# Gradio's upload looks the name up with each request.
 route_utils.GradioMultiPartParser = FilesOnlyParser  # type: ignore[misc]
