@@ -27,9 +27,19 @@ STORED_NAMES = {
 """Names of settings in run keys and manifests, where they differ from those in code."""
 
 
+ADDED_SETTINGS = {
+    "known_only": False, "swap_share": 0.0, "burst_share": 0.0, "burst_db": (-6.0, 30.0),
+}  # fmt: skip
+"""Settings that are stored only where they differ from this, so that earlier run keys remain."""
+
+
 def stored_names(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return settings under their `STORED_NAMES`; a `dict_factory` of `asdict`."""
-    return {STORED_NAMES.get(name, name): value for name, value in settings}
+    return {
+        STORED_NAMES.get(name, name): value
+        for name, value in settings
+        if name not in ADDED_SETTINGS or value != ADDED_SETTINGS[name]
+    }
 
 
 class NetworkPlan(Protocol):

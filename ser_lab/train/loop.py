@@ -145,17 +145,24 @@ class TrainedModel:
 
     @classmethod
     def calibrated(
-        cls, network: keras.Model, table: pd.DataFrame, clips: Clips, rows: Rows, labels: Labels
+        cls,
+        network: keras.Model,
+        table: pd.DataFrame,
+        clips: Clips,
+        rows: Rows,
+        labels: Labels,
+        *,
+        known_only: bool = False,
     ) -> Self:
         """Calibrate a network on development rows; its score is their UAR.
 
-        Only the emotions of a row's corpus count.
+        With `known_only`, the emotions that a clip's corpus lacks do not count.
         """
-        known = known_labels(table, np.arange(len(table)), labels)
         rows = speech_rows(clips, rows)
         truth = encode_labels(table, rows, labels)
         logits = predict_logits(network, speech_clips(clips, rows), n_labels=len(labels))
-        logits = np.where(known[rows] > 0.0, logits, UNKNOWN_LOGIT)
+        if known_only:
+            logits = np.where(known_labels(table, rows, labels) > 0.0, logits, UNKNOWN_LOGIT)
         uar = unweighted_recall(truth, logits.argmax(axis=1) == truth)
         return cls(network, calibrate(logits, truth), uar, labels)
 
@@ -310,10 +317,18 @@ def encode_labels(table: pd.DataFrame, rows: Rows, labels: Labels) -> npt.NDArra
 
 
 def known_labels(table: pd.DataFrame, rows: Rows, labels: Labels) -> npt.NDArray[np.float32]:
-    """Return (n_rows, n_labels), 1 where the corpus of a row has the emotion in some of `rows`."""
-    chosen = table.iloc[rows]
-    counts = pd.crosstab(chosen["corpus"], chosen["emotion"]).reindex(columns=labels, fill_value=0)
-    return (counts > 0).loc[chosen["corpus"]].to_numpy(np.float32)
+    """Return (n_rows, n_labels), 1 where the row is known to have that emotion or not to have it.
+
+    These are the emotions of its corpus. Calm and neutral differ only where a corpus has both: in
+    the others, whatever is neither of the two is known not to be either.
+    """
+    corpora, emotions = table["corpus"].iloc[rows], table["emotion"].iloc[rows]
+    counts = pd.crosstab(table["corpus"], table["emotion"]).reindex(columns=labels, fill_value=0)
+    known = np.array((counts > 0).loc[corpora], dtype=np.float32)
+    quiet = [labels.index(label) for label in ("neutral", "calm") if label in labels]
+    either = known[:, quiet].any(axis=1) & ~emotions.isin(("neutral", "calm")).to_numpy()
+    known[np.ix_(np.flatnonzero(either), np.array(quiet, np.intp))] = 1.0
+    return known
 
 
 def soft_targets(

@@ -11,7 +11,13 @@ import pytest
 from ser_lab.data.augment import Augmentation, Changes
 from ser_lab.data.feature_store import Clips
 from ser_lab.train.architectures import HeadConfig, StudentConfig
-from ser_lab.train.loop import predict_logits, sampling_weights, soft_targets, train_ensemble
+from ser_lab.train.loop import (
+    known_labels,
+    predict_logits,
+    sampling_weights,
+    soft_targets,
+    train_ensemble,
+)
 from ser_lab.train.sampling import (
     COPIES,
     CopyPlan,
@@ -237,3 +243,58 @@ def test_a_copy_is_made_of_the_corpora_that_it_names(tmp_path: Path) -> None:
 def test_no_two_copies_share_their_number() -> None:
     numbers = [plan.settings.copy for plan in COPIES]
     assert sorted(numbers) == list(range(len(COPIES)))
+
+
+def test_a_clip_moves_only_the_emotions_that_its_corpus_has() -> None:
+    """Two corpora of two emotions each: no clip pushes down an emotion of the other corpus."""
+    vectors, truth = clips()
+    corpora = np.repeat([0, 1], 60)
+    known = np.zeros((120, 8), np.float32)
+    known[corpora == 0, :2], known[corpora == 1, 2:4] = 1.0, 1.0
+    targets = soft_targets(truth + 2 * corpora, 0.1, known=known)
+    np.testing.assert_allclose(targets.sum(axis=1), 1.0, rtol=1e-6)
+    assert (targets[known == 0.0] == 0.0).all()
+    training = TrainingClips([vectors], targets, np.ones(120), known=known)
+    network = train_ensemble(training, replace(SMALL, mixup=0.01), seed=0)
+    logits = predict_logits(network, vectors)
+    within = np.where(known > 0.0, logits, -np.inf).argmax(axis=1)
+    assert np.mean(within == truth + 2 * corpora) > 0.9
+    alike = logits[:60].mean(axis=0), logits[60:].mean(axis=0)
+    assert np.abs(alike[0][:2].mean() - alike[0][2:4].mean()) < 3.0
+
+
+def test_known_labels_are_those_of_the_corpus() -> None:
+    labels = ("neutral", "calm", "sad", "angry")
+    emotions = {"x": ("sad", "calm", "neutral"), "y": ("sad", "neutral"), "z": ("angry",)}
+    rows = [(corpus, emotion) for corpus, found in emotions.items() for emotion in found]
+    table = pd.DataFrame(rows, columns=["corpus", "emotion"])
+    known = known_labels(table, np.arange(len(table)), labels)
+    assert known[:3].tolist() == [[1, 1, 1, 0]] * 3
+    assert known[3:5].tolist() == [[1, 1, 1, 0], [1, 0, 1, 0]]  # sad is not calm; neutral may be
+    assert known[5].tolist() == [0, 0, 0, 1]
+
+
+def test_a_swap_moves_clips_between_their_speakers_means() -> None:
+    random = np.random.default_rng(0)
+    speakers = np.repeat([0, 1], 60)
+    vectors = [
+        (random.normal(size=(6, 8)) + 10 * (2 * speaker - 1)).astype(np.float16)
+        for speaker in speakers
+    ]
+    targets = np.eye(2, dtype=np.float32)[speakers]
+    plain = replace(SMALL, mixup=1e-3, time_mask=0.0)
+
+    def mean_by_speaker(config: SampledTraining) -> list[list[float]]:
+        training = TrainingClips([vectors], targets, np.ones(120), speakers=speakers)
+        sampled = SampledBatches(training, config, mean=[0.0] * 8, seed=0)
+        found: list[list[float]] = [[], []]
+        for (features, n_vectors), labels in (sampled[i] for i in range(10)):
+            for clip, n, label in zip(features, n_vectors, labels, strict=True):
+                found[int(label[1] > 0.5)].append(float(clip[:n].mean()))
+        return found
+
+    for means, expected in zip(mean_by_speaker(plain), (-10.0, 10.0), strict=True):
+        np.testing.assert_allclose(means, expected, atol=1.5)
+    for means in mean_by_speaker(replace(plain, swap_share=1.0)):
+        assert min(means) < -5.0
+        assert max(means) > 5.0

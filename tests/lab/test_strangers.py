@@ -70,7 +70,9 @@ def test_calm_counts_as_neutral_where_a_corpus_has_no_calm() -> None:
     assert merge_calm(row, LABELS).tolist() == row.tolist()
     answers = StrangerAnswers(row, np.array([LABELS.index("neutral")]), SIX)
     confidence, right = answers.confidences(1.0)
-    assert confidence[0] == pytest.approx(0.5, abs=1e-5)  # as served, where calm and neutral are two
+    assert confidence[0] == pytest.approx(
+        0.5, abs=1e-5
+    )  # as served, where calm and neutral are two
     assert right[0]
 
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from ser_core.config import FeatureConfig, PipelineConfig
-from ser_core.speech_detector import LEVEL
 from ser_core.whisper import spec as whisper
 from ser_lab.data.augment import Changes
 from ser_lab.data.feature_store import Clips, Frames, load_features
@@ -65,9 +64,7 @@ class CompactRecipe(Recipe):
         hint_weight: Weight of their loss beside that of the emotions.
     """
 
-    pipeline: PipelineConfig = field(
-        default_factory=lambda: PipelineConfig(preprocess=LEVEL, features=LOG_MEL)
-    )
+    pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: SampledTraining = field(
         default_factory=lambda: SampledTraining(
