@@ -28,7 +28,7 @@ load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
 score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
 	$(BIN)/python -m benchmarks.scoring
 
-fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings through the decoder
+fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings and documents through what reads them
 	$(BIN)/python -m benchmarks.fuzz
 
 lint: $(VENV)/.dev  ## Check style, types and the direction of imports

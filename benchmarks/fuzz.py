@@ -1,10 +1,11 @@
-"""Mutated recordings through decoder and preprocessing, which may raise nothing but SerErrors.
+"""Mutated files of all kinds through what reads them, which may raise nothing but SerErrors.
 
     python -m benchmarks.fuzz --inputs 100000
 
-Bytes of valid files of every format are flipped, cut, doubled and overwritten, and each result is
-loaded and preprocessed in a process with limits of 5 s per input and 1.5 GB. Inputs that break this
-are kept in artifacts/fuzz/ and counted.
+Bytes of valid files are flipped, cut, doubled and overwritten. Recordings of every format are
+loaded and preprocessed; tables, tars, zips, manifests, Parquet parts, voice profiles, live chunks
+and names are read by `benchmarks.fuzz_readers`. Limits are 5 s per input and 1.5 GB per process.
+Inputs that break this are kept in artifacts/fuzz/ and counted.
 """
 
 import io
@@ -26,6 +27,7 @@ import soundfile
 import typer
 
 from benchmarks import ROOT
+from benchmarks.fuzz_readers import READERS, make_documents
 from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
 from ser_core.errors import SerError
@@ -59,7 +61,7 @@ CONFIG = PipelineConfig()
 
 
 def make_seeds(folder: Path) -> dict[str, bytes]:
-    """Return a short clip in every format, by suffix."""
+    """Return a short clip in every format and a document of each kind, by suffix."""
     clip = make_babble(duration_s=1.0)[RATE_HZ // 2 : -RATE_HZ // 2]
     seeds = {}
     for suffix, (kind, subtype) in BY_SOUNDFILE.items():
@@ -74,7 +76,7 @@ def make_seeds(folder: Path) -> dict[str, bytes]:
             command = ["ffmpeg", "-v", "error", "-y", "-i", str(source), *options, str(target)]
             subprocess.run(command, check=True)
             seeds[suffix] = target.read_bytes()
-    return seeds
+    return seeds | make_documents(folder, seeds["wav"])
 
 
 def warm_up(folder: Path) -> None:
@@ -117,16 +119,21 @@ def decode(path: Path) -> str:
     """Return the outcome of an input: `loaded`, `refused`, or an error that must not occur."""
     signal.signal(signal.SIGALRM, _expire)
     signal.alarm(MAX_S)
+    suffix = path.name.removeprefix("input.")
     try:
-        waveform = load_audio(path, CONFIG.audio)
-        preprocess(waveform, CONFIG)
+        if is_finite := suffix in READERS:
+            READERS[suffix](path)
+        else:
+            waveform = load_audio(path, CONFIG.audio)
+            preprocess(waveform, CONFIG)
+            is_finite = bool(np.isfinite(waveform).all())
     except SerError as error:
         return "crashed its decoder" if "decoder stopped" in str(error) else "refused"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"[:200]
     finally:
         signal.alarm(0)
-    return "loaded" if np.isfinite(waveform).all() else "not finite"
+    return "loaded" if is_finite else "not finite"
 
 
 def _expire(*_: object) -> None:
@@ -168,6 +175,7 @@ def main(inputs: int = 100_000, seed: int = 0, processes: int = os.cpu_count() o
             most_bytes = max(most_bytes, n_bytes)
     figures = {
         "inputs": outcomes.total(),
+        "seeds": [seed, seed + len(jobs) - 1],
         "outcomes": dict(outcomes),
         "most_megabytes": round(most_bytes / 1e6),
         "seconds": round(time.monotonic() - started),

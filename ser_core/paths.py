@@ -7,6 +7,7 @@ A wheel contains models and examples in `ser_core/bundled` (see `package-dir` in
 a checkout has them in its root.
 """
 
+import atexit
 import ctypes
 import json
 import os
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory, gettempdir, mkdtemp
 
 from ser_core.errors import OutputError, SerError
 
@@ -205,7 +206,39 @@ def default_cache() -> Path:
     """Return `MOODMIRROR_CACHE`, or `moodmirror` in the user's cache."""
     if configured := os.environ.get("MOODMIRROR_CACHE"):
         return Path(configured)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "moodmirror"
+    return _user_cache() / "moodmirror"
+
+
+def _user_cache() -> Path:
+    if configured := os.environ.get("XDG_CACHE_HOME"):
+        return Path(configured)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        return Path(gettempdir())
+
+
+def provide_caches() -> None:
+    """Give numba and matplotlib a temporary folder where the user's cache cannot be written.
+
+    Without one, librosa cannot be used if its own folder is read-only, too. Call it before.
+    """
+    missing = [name for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR") if name not in os.environ]
+    if missing and not _can_write(_user_cache()):
+        folder = mkdtemp(prefix=TEMPORARY)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ |= dict.fromkeys(missing, folder)
+
+
+def _can_write(folder: Path) -> bool:
+    """Return whether a folder can be written, or created."""
+    places = (folder.absolute(), *folder.absolute().parents)
+    place = next(place for place in places if os.path.exists(place))  # noqa: PTH110  # or denied
+    try:
+        TemporaryDirectory(prefix=DRAFT, dir=place).cleanup()
+    except OSError:
+        return False
+    return True
 
 
 def entry_name(format_number: int, key: str, *, prefix: str = "") -> str:

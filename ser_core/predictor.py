@@ -16,6 +16,7 @@ from ser_core.errors import ModelError, NoSpeechError, SerError
 from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
 from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
 from ser_core.model.manifest import Manifest
+from ser_core.paths import provide_caches
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Speech, Waveform, preprocess, preprocess_stages
 from ser_core.quality import QualityWarning, assess_quality
@@ -180,6 +181,7 @@ class Predictor:
 
     def _warm_up(self) -> None:
         """Start a decoder, and compile librosa's kernels and the graph on a synthetic second."""
+        provide_caches()
         sandbox.warm_up()
         rate_hz = self.config.audio.sample_rate_hz
         tone = np.sin(2 * np.pi * 220 * np.arange(rate_hz) / rate_hz).astype(np.float32)

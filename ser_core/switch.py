@@ -135,6 +135,8 @@ class ModelSwitch:
             raise self._failure
         if name == AUTO:
             return self._predictor
+        if not name:
+            raise ModelError(f"No model is named; expected {AUTO}, {ACCURATE} or {COMPACT}.")
         if name not in self._open:
             raise ModelError(
                 f"The {name} model is not available here, only {' and '.join(self._open)}. "

@@ -207,6 +207,16 @@ def test_rows_of_the_same_name_can_be_told_apart(tmp_path: Path, folder: Path) -
     assert {"one.zip/Ada/01.wav", "other.zip/Ada/01.wav", "one.zip/Ada/01.wav (2)"} < set(names)
 
 
+@pytest.mark.parametrize("names", [["a", "a", "a (2)"], ["a (2)", "a", "a"], ["a", "a (2)", "a"]])
+def test_a_number_is_one_that_no_other_name_has(
+    names: list[str], tmp_path: Path, folder: Path
+) -> None:
+    paths = [tmp_path / f"{i}" / name for i, name in enumerate(names)]
+    found = [file.name for file in collect_files(paths, folder)]
+    assert len(set(found)) == 3
+    assert found[0] == names[0]
+
+
 def test_a_recording_with_a_zip_in_its_tail_is_a_recording(tmp_path: Path, folder: Path) -> None:
     sound = tmp_path / "a.wav"
     soundfile.write(sound, np.zeros(100), 16_000)

@@ -16,8 +16,10 @@ import soundfile
 from ser_core import __version__
 from ser_core.cli import lab as names
 from ser_core.cli.common import MODELS
+from ser_core.errors import SerError
 from ser_core.labels import LABELS
 from ser_core.registry import ACCURATE, AUTO, COMPACT
+from ser_core.web.address import check_port
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.fetch import SOURCES
 from ser_lab.reproduce.recipes import REPRODUCTIONS
@@ -150,6 +152,23 @@ def test_a_port_that_is_taken_is_refused_before_a_model_is_opened() -> None:
         done = run_cli("serve", "--port", str(port), "--model", "/nowhere")
     assert done.exit_code == 2
     assert done.stderr.startswith(f"moodmirror: Port {port} on 127.0.0.1 is not available: ")
+
+
+@pytest.mark.parametrize("port", ["taken", "many", "0", "70000"])
+def test_a_port_of_the_environment_is_refused_alike(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        monkeypatch.setenv("GRADIO_SERVER_PORT", number if port == "taken" else port)
+        with pytest.raises(SerError, match="Port .* not available" if port == "taken" else port):
+            check_port()
+        done = run_cli("serve", "--model", "/nowhere")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("moodmirror: ")
+    assert "GRADIO_SERVER_PORT" in line
 
 
 def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:

@@ -64,20 +64,18 @@ FileArgument = Annotated[Path, typer.Argument(help="A recording.")]
 class _Commands(TyperGroup):
     """All commands; arguments that do not fit are one line on stderr, too."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **options: Any) -> Any:
+    def main(self, *args: Any, **options: Any) -> Any:
         """Run the command of the arguments, and exit."""
         _print_any_text()
         try:
-            code = super().main(*args, standalone_mode=False, **options)
+            code = super().main(*args, **(options | {"standalone_mode": False}))
         except _UsageError as error:
             if message := error.format_message():  # empty where the help was printed
                 complain(f"{message.rstrip('.')}. The option --help shows what is expected.")
             code = error.exit_code
         except typer.Abort:
             code = 1
-        if standalone_mode:
-            sys.exit(code)
-        return code
+        sys.exit(code)
 
 
 _UsageError: Any = typer.BadParameter.__mro__[2]  # ClickException, under no public name

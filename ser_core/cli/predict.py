@@ -196,9 +196,9 @@ def draw(
     with replacing(out, lists_its_files) as draft:
         draft.mkdir()
         for i, (name, waveform) in enumerate(trace.stages.items(), 1):
-            with (draft / f"{i}-{name}.wav").open("wb") as file:  # its path may be no UTF-8
+            with (draft / f"{i}-{name}.wav").open("wb") as stage:  # its path may be no UTF-8
                 rate_hz = trace.sample_rate_hz
-                soundfile.write(file, waveform, rate_hz, subtype="FLOAT", format="WAV")
+                soundfile.write(stage, waveform, rate_hz, subtype="FLOAT", format="WAV")
         for picture in draw_sound(trace.stages["loaded"], trace.sample_rate_hz):
             (draft / f"{picture.name.replace(' ', '-').lower()}.png").write_bytes(picture.png)
         (draft / "features.png").write_bytes(draw_features(trace.features, trace.hop_s))
