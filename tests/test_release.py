@@ -168,7 +168,7 @@ def test_live_prints_results_until_it_is_interrupted(monkeypatch: pytest.MonkeyP
 
 def test_serve_hands_on_where_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     served: dict[str, str] = {}
-    monkeypatch.setattr("ser_core.web.page.serve", lambda model: served.update(model=model))
+    monkeypatch.setattr("ser_core.web.page.serve", lambda model, **_: served.update(model=model))
     monkeypatch.setenv("GRADIO_SERVER_NAME", "")
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7860")
     done = CliRunner().invoke(app, ["serve", "--port", "8123", "--model", "compact"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ser_core.cli.common import command
+from ser_core.cli.common import command, show
 from ser_core.errors import HubError
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ def deploy(
         folder = Path(place) / "space"
         files = copy_files(space_files(source), folder)
         for line in check_folder(folder):
-            typer.echo(line)
+            show(line)
         api = None if dry_run else open_hub()
         if skip_smoke_test:
-            typer.echo("smoke test: skipped; this folder has not been shown to run")
+            show("smoke test: skipped; this folder has not been shown to run")
         else:
-            typer.echo("smoke test: installing requirements.txt into a fresh environment …")
+            show("smoke test: installing requirements.txt into a fresh environment …")
             python = fresh_environment(folder / "requirements.txt", Path(place) / "venv")
-            typer.echo(smoke_test(folder, python))
+            show(smoke_test(folder, python))
         if api is None:
             _print_files(files)
         for line in plan.steps(files) if api is None else deploy_space(api, plan, files):
-            typer.echo(line)
+            show(line)
 
 
 @command()
@@ -94,10 +94,10 @@ def publish_model(
         files = publishable(folder) if is_whole else weights_only(folder, Path(draft))
         if dry_run:
             _print_files(files)
-            typer.echo(f"would create the repository {repo} if needed, and upload these files")
+            show(f"would create the repository {repo} if needed, and upload these files")
             return
         for line in publish(open_hub(), files, repo, private=private):
-            typer.echo(line)
+            show(line)
 
 
 def _split_pair(variable: str) -> tuple[str, str]:
@@ -109,4 +109,4 @@ def _split_pair(variable: str) -> tuple[str, str]:
 
 def _print_files(files: "Files") -> None:
     for name, path in files.items():
-        typer.echo(f"{path.stat().st_size:>12,}  {name}")
+        show(f"{path.stat().st_size:>12,}  {name}")
