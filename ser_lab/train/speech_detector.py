@@ -1,7 +1,7 @@
 """Training of the speech detector: clips of the corpora against noise, tones and music.
 
-Its rejection rates are measured by cross-validation over corpora, kinds of noise and readers:
-each part of the training leaves some out, on which that detector is then tested.
+Its rejection rates are measured by cross-validation over kinds of noise and readers: each part
+of the training leaves some out, on which that detector is then tested.
 """
 
 import logging
@@ -22,39 +22,28 @@ from ser_core.errors import NoSpeechError, SerError
 from ser_core.features import Features, extract_features
 from ser_core.paths import replacing
 from ser_core.preprocess import Waveform, preprocess
-from ser_core.speech_detector import (
-    FRAMES,
-    LEVEL,
-    PART,
-    RATE_HZ,
-    SpeechDetector,
-    describe_frames,
-)
-from ser_lab.data.augment import NOISE
+from ser_core.speech_detector import FRAMES, PART, RATE_HZ, SpeechDetector, describe_frames
+from ser_lab.data.augment import NOISE, Augmentation, Changes
 from ser_lab.data.feature_store import load_by_corpus, load_features
 from ser_lab.data.splits import shipped_split, tabulate_clips
 
 logger = logging.getLogger(__name__)
 
-CORPORA = (
-    "ravdess", "ravdess-song", "tess", "crema-d", "nemo", "ased", "turev", "korean", "emospeech",
-)  # fmt: skip
+CORPORA = ("ravdess", "ravdess-song", "tess", "crema-d")
 READING = "librispeech"
 """Folder of recordings of reading aloud, beside the corpora."""
-PIPELINE = PipelineConfig(AudioConfig(sample_rate_hz=RATE_HZ), LEVEL, FRAMES)
+PIPELINE = PipelineConfig(audio=AudioConfig(sample_rate_hz=RATE_HZ), features=FRAMES)
 N_SOUNDS = 1_500
 """Synthetic sounds for training."""
 N_SAMPLED = 14_000
 """Samples of speech, and of other sounds, each cut, changed and mixed."""
 N_PARTS = 4
 N_UNITS, DECAY, N_EPOCHS = 128, 1.0, 40
-READ_SHARE, SYNTHETIC_SHARE, MIXED_SHARE, MUSIC_SHARE = 0.15, 0.2, 0.5, 0.4
-"""Of the speech: read aloud, and with other sound, of which some is synthetic music; of the other
-sounds: synthetic ones."""
-SPEECH_OVER_NOISE_DB = (0.0, 30.0)
+READ_SHARE, SYNTHETIC_SHARE, MIXED_SHARE = 0.2, 0.2, 0.4
+SPEECH_OVER_NOISE_DB = (5.0, 30.0)
 SHORTEST_FRAMES = 25
-REJECTED_SHARE = 0.007
-"""Share of the clips of any unseen corpus that the threshold may reject."""
+REJECTED_SHARE = 0.003
+"""Share of the development speakers' clips that the threshold rejects."""
 TOP_DB = 80.0
 SHORTEST_S, LONGEST_S = 1.0, 4.0
 
@@ -68,13 +57,13 @@ class Material:
     """Training clips, (n_frames, 64) in decibels each.
 
     Attributes:
-        speech: Clips by corpus, training speakers only; each corpus is sampled alike.
+        speech: Clips of the corpora and their changed copies, training speakers only.
         reading: Reading aloud.
         noise: Recorded noise.
         synthetic: Tones, chords and the like.
     """
 
-    speech: Sequence[Sequence[Features]]
+    speech: Sequence[Features]
     reading: Sequence[Features]
     noise: Sequence[Features]
     synthetic: Sequence[Features]
@@ -87,13 +76,11 @@ class Material:
 
     def _sample_speech(self, random: Random) -> Features:
         is_read = random.random() < READ_SHARE
-        corpus = self.reading if is_read else self.speech[int(random.integers(len(self.speech)))]
-        clip = _cut(_choose(corpus, random), random)
-        if random.random() < 0.5:
+        clip = _cut(_choose(self.reading if is_read else self.speech, random), random)
+        if is_read and random.random() < 0.5:
             clip = _warp(clip, random)
         if random.random() < MIXED_SHARE:
-            sounds = self.synthetic if random.random() < MUSIC_SHARE else self.noise
-            clip = mix(clip, _choose(sounds, random), random.uniform(*SPEECH_OVER_NOISE_DB))
+            clip = mix(clip, _choose(self.noise, random), random.uniform(*SPEECH_OVER_NOISE_DB))
         return clip
 
     def _sample_sound(self, random: Random) -> Features:
@@ -107,7 +94,7 @@ class Material:
 
 
 def train_detector(data: Path, out: Path) -> dict[str, float]:
-    """Train on all corpora but the speakers held out from the shipped models; write the weights.
+    """Train on all speakers but those held out from the shipped models, and write the weights.
 
     Args:
         data: Folder of the corpora, of noise and of reading.
@@ -115,63 +102,52 @@ def train_detector(data: Path, out: Path) -> dict[str, float]:
 
     Returns:
         Rejected shares by detectors that were not trained on the like: `noise` of other kinds,
-        `librispeech` of other readers, and each of `CORPORA` of other corpora.
+        `librispeech` of other readers, `development` and `test` of other speakers.
 
     Raises:
         CorpusError: A corpus is missing.
         SerError: There is no noise or no reading.
     """
-    speech = _load_corpora(data)
+    splits = _load_corpora(data)
     noise, reading = _load_folder(data / NOISE), _load_folder(data / READING)
     sounds = (make_sound(np.random.default_rng(i)) for i in range(N_SOUNDS))
     synthetic = [frames for sound in sounds if (frames := _frames(sound)) is not None]
     log_odds: dict[str, list[Rows]] = {}
     for part in range(N_PARTS):
-        material, tested = _leave_out(part, speech, noise, reading, synthetic)
+        material, tested = _leave_out(part, splits, noise, reading, synthetic)
         detector = _fit(material, seed=part)
         for name, clips in tested.items():
             log_odds.setdefault(name, []).append(_log_odds(detector, clips))
     joined = {name: np.concatenate(parts) for name, parts in log_odds.items()}
-    threshold = min(np.quantile(joined[corpus], REJECTED_SHARE) for corpus in CORPORA)
-    everything = Material(
-        [[clip for _, clip in clips] for clips in speech.values()],
-        list(reading.values()),
-        list(noise.values()),
-        synthetic,
-    )
-    shipped = replace(_fit(everything, seed=N_PARTS), threshold=float(threshold))
+    threshold = np.quantile(joined["development"], REJECTED_SHARE)
+    everything = Material(splits["train"], list(reading.values()), list(noise.values()), synthetic)
+    shipped = _fit(everything, seed=N_PARTS)
+    level = np.quantile(_log_odds(shipped, splits["development"]), REJECTED_SHARE)
     with replacing(out, Path.is_file) as draft:
-        shipped.write(draft)
+        replace(shipped, threshold=float(level)).write(draft)
     return {name: float(np.mean(values < threshold)) for name, values in joined.items()}
 
 
 def _leave_out(
     part: int,
-    speech: Mapping[str, list[tuple[str, Features]]],
+    splits: Mapping[str, list[Features]],
     noise: Mapping[Path, Features],
     reading: Mapping[Path, Features],
     synthetic: Sequence[Features],
 ) -> tuple[Material, dict[str, list[Features]]]:
-    """Return the training clips of one part, and the clips that it is tested on.
-
-    Corpora of the same speakers are left out together.
-    """
+    """Return the training clips of one part, and the clips that it is tested on."""
 
     def kind(path: Path) -> str:  # the class of a recording of ESC-50
         return path.stem.split("-")[-1]
 
-    pools = {corpus: clips[0][0].partition("/")[0] for corpus, clips in speech.items()}
-    left_out = list(dict.fromkeys(pools.values()))[part::N_PARTS]
     kinds = sorted({kind(path) for path in noise})[part::N_PARTS]
     held_out = {path for path in noise if kind(path) in kinds} | {*list(reading)[part::N_PARTS]}
     trained, tested = {}, {}
     for name, clips in ((NOISE, noise), (READING, reading)):
         trained[name] = [clip for path, clip in clips.items() if path not in held_out]
         tested[name] = [clip for path, clip in clips.items() if path in held_out]
-    corpora = {corpus: [clip for _, clip in clips] for corpus, clips in speech.items()}
-    tested |= {corpus: clips for corpus, clips in corpora.items() if pools[corpus] in left_out}
-    kept = [clips for corpus, clips in corpora.items() if pools[corpus] not in left_out]
-    return Material(kept, trained[READING], trained[NOISE], synthetic), tested
+    tested |= {split: splits[split] for split in ("development", "test")}
+    return Material(splits["train"], trained[READING], trained[NOISE], synthetic), tested
 
 
 def _fit(material: Material, *, seed: int) -> SpeechDetector:
@@ -190,16 +166,16 @@ def _log_odds(detector: SpeechDetector, clips: Sequence[Features]) -> Rows:
     return np.array([detector.max_log_odds(clip.astype(np.float32)) for clip in clips], np.float32)
 
 
-def _load_corpora(data: Path) -> dict[str, list[tuple[str, Features]]]:
-    """Return speakers and frames of the training clips of the shipped models, by corpus."""
+def _load_corpora(data: Path) -> dict[str, list[Features]]:
+    """Return frames by split of the shipped models; the training split with a changed copy."""
     table = tabulate_clips(data, CORPORA, shipped_split(CORPORA))
-    table = table[table["split"] == "train"].reset_index(drop=True)
-    clips = load_by_corpus(table, partial(load_features, config=PIPELINE))
-    corpora: dict[str, list[tuple[str, Features]]] = {corpus: [] for corpus in CORPORA}
-    for corpus, speaker, clip in zip(table["corpus"], table["speaker"], clips, strict=True):
-        if clip is not None:
-            corpora[corpus].append((speaker, clip.astype(np.float16)))
-    return corpora
+    splits: dict[str, list[Features]] = {"train": [], "development": [], "test": []}
+    for changes in (None, Changes(Augmentation(), data)):
+        clips = load_by_corpus(table, partial(load_features, config=PIPELINE, changes=changes))
+        for clip, split in zip(clips, table["split"], strict=True):
+            if clip is not None and (changes is None or split == "train"):
+                splits[split].append(clip.astype(np.float16))
+    return splits
 
 
 def _load_folder(folder: Path) -> dict[Path, Features]:
