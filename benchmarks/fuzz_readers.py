@@ -25,6 +25,7 @@ from ser_core.score.sources import Shard
 from ser_core.speaker import FORMAT, SpeakerProfile
 from ser_lab.data.tables import clips_from_csv
 
+MODEL = ROOT / "model" / "compact"
 LABELS, ANSWER = ("calm", "angry"), (0.9, 0.1)
 PROFILE = {
     "format": FORMAT,
@@ -53,6 +54,7 @@ def make_documents(folder: Path, clip: bytes) -> dict[str, bytes]:
         for name, content in members.items():
             archive.writestr(name, content)
     rows = [{"clip": "clip.wav", "emotion": "calm", "error": None, "source": "1 2"}] * 5
+    open_output(str(folder / "output"), Manifest.parse(MODEL), ScoreConfig())
     part = io.BytesIO()
     parquet.write_table(pa.Table.from_pylist(rows), part)
     return {
@@ -62,9 +64,9 @@ def make_documents(folder: Path, clip: bytes) -> dict[str, bytes]:
         "tar.bz2": _make_tar(members, "w:bz2"),
         "tar.xz": _make_tar(members, "w:xz"),
         "zip": packed.getvalue(),
-        "manifest.json": (ROOT / "model" / "compact" / "manifest.json").read_bytes(),
+        "manifest.json": (MODEL / "manifest.json").read_bytes(),
         "parquet": part.getvalue(),
-        SETTINGS: json.dumps({"settings": {"model": "compact"}, "run": "1"}).encode(),
+        SETTINGS: (folder / "output" / SETTINGS).read_bytes(),
         "voice.json": json.dumps(PROFILE).encode(),
         "live.wav": clip,
         "name": "Ada [x]/clé\x1b[31m=1.wav".encode(),
@@ -118,7 +120,7 @@ def read_settings(path: Path) -> None:
     """Take over an output folder with these settings."""
     with TemporaryDirectory() as folder:
         (Path(folder) / SETTINGS).write_bytes(path.read_bytes())
-        open_output(folder, Manifest.parse(ROOT / "model" / "compact"), ScoreConfig())
+        open_output(folder, Manifest.parse(MODEL), ScoreConfig())
 
 
 def read_profile(path: Path) -> None:
