@@ -38,10 +38,6 @@ class EmptyQueue:
     event_ids_to_events: ClassVar = {}
     event_queue_per_concurrency_id: ClassVar = {}
     active_jobs = ()
-    max_size = 64
-
-    def __len__(self) -> int:
-        return 0
 
 
 async def app(_scope: Scope, receive: Receive, send: Send) -> None:

@@ -208,8 +208,6 @@ class RequestLimits:
         events = queue.event_ids_to_events.values()
         if sum(_client_of(event) == client for event in events) >= self._budgets.client_events:
             raise RefusalError(429, "too_many")
-        if queue.max_size is not None and len(queue) >= queue.max_size:
-            raise RefusalError(429, "queue_full")  # the page hides the sentence of a 503
 
     async def _read(self, scope: Scope, receive: Receive) -> Receive:
         """Return a `receive` that gives the whole body at once."""
@@ -309,6 +307,8 @@ class _Reply:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if message["status"] == 503 and _JOINS.match(self._path):
+                raise RefusalError(429, "queue_full")  # the page hides the sentence of a 503
             self.has_started = True
             if message["status"] == 500 and _DIRECT.match(self._path):
                 message["status"] = 400
