@@ -88,8 +88,7 @@ def train_and_export(
     calibration = records and calibrated_for_strangers(
         best.calibration, records / "strangers" / recipe.name, recipe.settings
     )
-    if not calibration:
-        logger.warning("There are no answers about strangers; calibrated on known corpora.")
+    logger.info("calibrated on %s corpora", "unseen" if calibration else "known")
     with replacing(folder, is_model_folder) as draft:
         export_model(
             best.network,
