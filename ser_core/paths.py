@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ DRAFT = ".moodmirror-"
 """Prefix of a folder beside an output, in which the output is written."""
 TEMPORARY = "moodmirror-"
 """Prefix of a running app's folder of recordings."""
+N_REMOVALS = 20
+"""Most attempts to remove it, 0.1 s apart, as threads may still write."""
 LOCK = ".moodmirror-lock"
 """File that marks such a folder, which is locked while its app runs."""
 OLD = "old"
@@ -199,7 +202,11 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            for _ in range(N_REMOVALS):
+                shutil.rmtree(folder, ignore_errors=True)
+                if not folder.exists():
+                    break
+                time.sleep(0.1)
 
 
 def default_cache() -> Path:

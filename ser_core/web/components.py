@@ -1,5 +1,6 @@
 """Gradio's components and events with the defaults of this page."""
 
+import asyncio
 import errno
 import logging
 from collections.abc import Callable
@@ -71,6 +72,7 @@ def uploads_only(component: Receiver) -> Receiver:
     async def move_upload(url_or_file_path: str | Path | None) -> str | None:
         if is_http_url_like(str(url_or_file_path)):
             raise gr.Error(translate("no_address"), print_exception=False)
+        await asyncio.sleep(0)  # Gradio needs milliseconds a file, in the loop that serves everyone
         return await move(url_or_file_path)
 
     setattr(component, "async_move_resource_to_block_cache", move_upload)  # noqa: B010
