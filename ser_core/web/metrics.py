@@ -121,8 +121,9 @@ def _count_responses(app: ASGIApp, metrics: Metrics) -> ASGIApp:
     async def counting_app(scope: Scope, receive: Receive, send: Send) -> None:
         async def count_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                rejection = scope.get(REJECTION)
-                metrics.count_response(scope["path"], message["status"], rejection)
+                status = message["status"]  # Gradio refuses a large file itself
+                rejection = scope.get(REJECTION, "too_large" if status == 413 else None)
+                metrics.count_response(scope["path"], status, rejection)
             await send(message)
 
         await app(scope, receive, count_and_send if scope["type"] == "http" else send)

@@ -391,7 +391,12 @@ def _export(done: Reproduced, folder: Path) -> None:
         held_out = held_out_speakers(done.table, job.seed)
         splits = {split: tuple(s for s in held_out if held_out[s] == split) for split in splits}
     lineage = Lineage(
-        done.record.name, done.table, SpeakerSplit(**splits), job.seed, done.record.commit
+        done.record.name,
+        done.table,
+        SpeakerSplit(**splits),
+        job.seed,
+        done.record.commit,
+        recipe.labels,
     )
     manifest = export_model(
         done.network,
@@ -401,4 +406,4 @@ def _export(done: Reproduced, folder: Path) -> None:
         architecture=recipe.settings,
         lineage=lineage,
     )
-    replace(manifest, labels=recipe.labels, metrics={job.split: done.record.test}).write(folder)
+    replace(manifest, metrics={job.split: done.record.test}).write(folder)

@@ -49,7 +49,7 @@ def test_the_app_does_not_start_with_a_tampered_model(
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setenv("MOODMIRROR_MODEL", ADDRESS)
     done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     refusal = done.stderr.splitlines()[-1]
     assert refusal.startswith(f"MoodMirror cannot start. {ADDRESS}@")
     assert "network.keras is not the file that the manifest describes" in refusal

@@ -22,7 +22,9 @@ import sys
 from pathlib import Path
 import app
 from ser_core import registry
+from ser_core.model.manifest import Manifest
 registry.BUNDLED = Path(sys.argv[1])
+registry.PINNED = {name: Manifest.parse(registry.BUNDLED / name).digest for name in registry.PINNED}
 app.main()
 """
 """The app with another bundle of models."""
