@@ -318,7 +318,8 @@ def fit(
         verbose=0,
         callbacks=keep_best(folder, epochs=epochs, patience=patience, title=recipe.name),
     )
-    core = keras.models.load_model(folder / BEST)
+    # Compiled, it would carry its optimiser into the exported network.
+    core = keras.models.load_model(folder / BEST, compile=False)
     return Trained(core, pd.DataFrame(history.history), time.perf_counter() - start)
 
 
