@@ -229,15 +229,38 @@ def find_certainty(probabilities: Floats, truth: Ints, *, precision: float) -> C
     Returns:
         The threshold with its precision and share; a threshold of 1 where none is enough.
     """
-    confidence = probabilities.max(axis=1)
-    descending = np.argsort(-confidence, kind="stable")
-    correct = (probabilities.argmax(axis=1) == truth)[descending]
-    reached = np.flatnonzero(np.cumsum(correct) / np.arange(1, len(correct) + 1) >= precision)
+    correct = probabilities.argmax(axis=1) == truth
+    return find_threshold(probabilities.max(axis=1), correct, precision=precision)
+
+
+def find_threshold(
+    confidence: Floats,
+    correct: npt.NDArray[np.bool_],
+    *,
+    precision: float,
+    weights: Floats | None = None,
+) -> Certainty:
+    """Find the least confidence from which answers reach a precision.
+
+    Args:
+        confidence: (n_clips,) probability of each answer.
+        correct: (n_clips,) whether it is right.
+        precision: Required share of right answers.
+        weights: (n_clips,) how much each counts; None where all count alike.
+
+    Returns:
+        As `find_certainty`; answers of equal confidence are certain together.
+    """
+    weights = np.ones(len(confidence)) if weights is None else weights
+    order = np.argsort(-confidence, kind="stable")
+    sums, right = np.cumsum(weights[order]), np.cumsum((weights * correct)[order])
+    is_last = np.append(np.diff(confidence[order]) != 0.0, True)  # of equal confidences
+    reached = np.flatnonzero((right / sums >= precision) & is_last)
     if not len(reached):
         return Certainty(confidence=1.0, precision=1.0, share=0.0)
-    n_certain = int(reached[-1]) + 1
+    last = int(reached[-1])
     return Certainty(
-        confidence=float(confidence[descending[n_certain - 1]]),
-        precision=float(correct[:n_certain].mean()),
-        share=n_certain / len(correct),
+        confidence=float(confidence[order[last]]),
+        precision=float(right[last] / sums[last]),
+        share=float(sums[last] / sums[-1]),
     )

@@ -1,4 +1,4 @@
-"""What one client and all together can take of the server, without the server."""
+"""Limits of the server on one client and on all together, tested without a server."""
 
 import asyncio
 import errno

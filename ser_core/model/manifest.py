@@ -164,7 +164,7 @@ class Metrics(TypedDict):
 
 
 class Corpus(TypedDict):
-    """What the page shows of an entry of `Manifest.corpora`."""
+    """Fields of an entry of `Manifest.corpora` that the page shows."""
 
     title: str
     licence: str

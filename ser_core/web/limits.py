@@ -61,7 +61,7 @@ _MARKS = (b",", b"[", b"{")
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """What clients may take.
+    """Limits on what clients take.
 
     Attributes:
         body_bytes: Largest body that is no upload.

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from ser_core.labels import LABELS
 from ser_core.model.manifest import Certainty
 from ser_lab.evaluate.records import FoldRecord
-from ser_lab.metrics import Calibration, Floats
+from ser_lab.metrics import Calibration, Floats, find_threshold
 
 PRECISION = 0.75
 """Share of the certain answers about an unseen corpus that is right, the mean over corpora."""
@@ -96,19 +96,8 @@ def calibrate_on_strangers(corpora: Sequence[StrangerAnswers]) -> Calibration:
     pairs = [corpus.confidences(temperature) for corpus in corpora]
     confidence, right = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     weight = np.concatenate([np.full(len(c), 1.0 / (len(c) * len(pairs))) for c, _ in pairs])
-    return Calibration(temperature, _find_threshold(confidence, right, weight))
-
-
-def _find_threshold(confidence: Floats, right: npt.NDArray[np.bool_], weight: Floats) -> Certainty:
-    order = np.argsort(-confidence, kind="stable")
-    shares = np.cumsum(weight[order])
-    precisions = np.cumsum((weight * right)[order]) / shares
-    is_last = np.append(np.diff(confidence[order]) != 0.0, True)  # of equal confidences
-    reached = np.flatnonzero((precisions >= PRECISION) & is_last)
-    if not len(reached):
-        return Certainty(confidence=1.0, precision=1.0, share=0.0)
-    last = int(reached[-1])
-    return Certainty(float(confidence[order[last]]), float(precisions[last]), float(shares[last]))
+    certainty = find_threshold(confidence, right, precision=PRECISION, weights=weight)
+    return Calibration(temperature, certainty)
 
 
 def recalibrate(records: Sequence[FoldRecord]) -> list[tuple[FoldRecord, Certainty]]:

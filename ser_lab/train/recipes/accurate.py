@@ -28,7 +28,14 @@ from ser_lab.train.loop import (
     train_ensemble,
 )
 from ser_lab.train.recipes.base import Recipe
-from ser_lab.train.sampling import COPIES, CopyPlan, SampledTraining, TrainingClips, load_copies
+from ser_lab.train.sampling import (
+    COPIES,
+    SMALL,
+    CopyPlan,
+    SampledTraining,
+    TrainingClips,
+    load_copies,
+)
 
 SHARES: Mapping[str, float] = {"ravdess": 0.47, "crema-d": 0.38, "ravdess-song": 0.1, "tess": 0.05}
 """Share of each corpus among the samples; a missing corpus leaves its share to the others."""
@@ -143,7 +150,7 @@ CHANGED = Augmentation(
 NINE = AccurateRecipe(
     name="nine-corpora",
     pipeline=PipelineConfig(preprocess=PreprocessConfig(level="speech"), features=WHISPER_FEATURES),
-    copies=(CopyPlan(CHANGED), CopyPlan(replace(CHANGED, copy=1), ("ravdess", "ravdess-song"))),
+    copies=(CopyPlan(CHANGED), CopyPlan(replace(CHANGED, copy=1), SMALL)),
     training=SampledTraining(
         (HeadConfig(input_blocks=(0, 1), units=0), *ENSEMBLE[1:]),
         1_000,
