@@ -30,7 +30,7 @@ DATA = Path("../shared/data")
 RUNS = Path("docs/runs")
 
 # Names for help and completion, written out so that the command line starts without ser_lab.
-RECIPES = ("lstm", "accurate", "compact", "nine-corpora")
+RECIPES = ("lstm", "accurate", "compact")
 PROTOCOLS = (
     "ravdess-6fold", "ravdess-5fold", "crema-d",
     "strangers", "cross-corpus", "random-split",
@@ -58,7 +58,7 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            help="accurate, compact, nine-corpora (not shipped), or lstm (the baseline).",
+            help="accurate, compact, or lstm (the baseline).",
             autocompletion=one_of(*RECIPES),
         ),
     ] = "lstm",

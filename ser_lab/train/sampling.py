@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -271,34 +271,12 @@ class _Sample:
         return values
 
 
-SMALL = ("ravdess", "ravdess-song")
-"""Corpora whose clips are sampled most often: they have more copies."""
-
-NOISY = Augmentation(
-    rebuilt_share=0.3,
-    noise_share=0.75,
-    noise_snr_db=(3.0, 22.0),
-    hiss_share=0.1,
-    low_pass_share=0.0,
-    telephone_share=0.35,
-)
-"""Mostly with noise, a third over a telephone."""
-
-
 @dataclass(frozen=True, slots=True)
 class CopyPlan:
     """A changed copy of the training clips, made of some corpora; of all where empty."""
 
     settings: Augmentation
     corpora: tuple[str, ...] = ()
-
-
-COPIES = (
-    CopyPlan(Augmentation()),
-    CopyPlan(replace(NOISY, copy=1)),
-    *(CopyPlan(Augmentation(copy=n), SMALL) for n in (2, 4)),
-    *(CopyPlan(replace(NOISY, copy=n), SMALL) for n in (3, 5)),
-)
 
 
 def load_copies(

@@ -18,8 +18,9 @@ from ser_lab.train.loop import (
     soft_targets,
     train_ensemble,
 )
+from ser_lab.train.recipes.accurate import AccurateRecipe
+from ser_lab.train.recipes.compact import CompactRecipe
 from ser_lab.train.sampling import (
-    COPIES,
     CopyPlan,
     DistillationTargets,
     SampledBatches,
@@ -241,8 +242,9 @@ def test_a_copy_is_made_of_the_corpora_that_it_names(tmp_path: Path) -> None:
 
 
 def test_no_two_copies_share_their_number() -> None:
-    numbers = [plan.settings.copy for plan in COPIES]
-    assert sorted(numbers) == list(range(len(COPIES)))
+    for recipe in (AccurateRecipe(), CompactRecipe().teacher):
+        numbers = [plan.settings.copy for plan in recipe.copies]
+        assert sorted(numbers) == list(range(len(numbers)))
 
 
 def test_a_clip_moves_only_the_emotions_that_its_corpus_has() -> None:

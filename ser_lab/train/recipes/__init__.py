@@ -8,7 +8,7 @@ from ser_core.errors import CorpusError, SerError
 from ser_core.labels import comparable_name, order_labels
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.data.tables import clips_from_csv, corpus_of, readable_clips
-from ser_lab.train.recipes.accurate import NINE, AccurateRecipe
+from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.recipes.compact import CompactRecipe
 from ser_lab.train.recipes.lstm import LstmRecipe
@@ -17,7 +17,7 @@ HELD_OUT_SHARE = 0.2
 """Share of the speakers held out for the test, and as many again to choose and calibrate."""
 FEWEST_SPEAKERS = 3
 
-_RECIPES: tuple[Recipe, ...] = (LstmRecipe(), AccurateRecipe(), CompactRecipe(), NINE)
+_RECIPES: tuple[Recipe, ...] = (LstmRecipe(), AccurateRecipe(), CompactRecipe())
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 
 

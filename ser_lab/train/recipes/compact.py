@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ser_core.config import FeatureConfig, PipelineConfig
+from ser_core.config import WHISPER_FEATURES, FeatureConfig, PipelineConfig
 from ser_core.whisper import spec as whisper
-from ser_lab.data.augment import Changes
+from ser_lab.data.augment import Augmentation, Changes
 from ser_lab.data.feature_store import Clips, Frames, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
-from ser_lab.data.splits import SpeakerSplit
+from ser_lab.data.splits import SpeakerSplit, shipped_split
 from ser_lab.train.architectures import (
     LARGEST_DEVIATION,
     HeadConfig,
@@ -31,9 +31,10 @@ from ser_lab.train.loop import (
     speech_rows,
     train_ensemble,
 )
-from ser_lab.train.recipes.accurate import CHANGED_SHARE, AccurateRecipe
+from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.sampling import (
+    CopyPlan,
     DistillationTargets,
     SampledTraining,
     TrainingClips,
@@ -43,6 +44,35 @@ from ser_lab.train.sampling import (
 VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
 """Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
 LOG_MEL = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320, n_mels=64)
+
+SMALL = ("ravdess", "ravdess-song")
+"""Corpora whose clips are sampled most often: they have more copies."""
+
+NOISY = Augmentation(
+    rebuilt_share=0.3,
+    noise_share=0.75,
+    noise_snr_db=(3.0, 22.0),
+    hiss_share=0.1,
+    low_pass_share=0.0,
+    telephone_share=0.35,
+)
+"""Mostly with noise, a third over a telephone."""
+
+COPIES = (
+    CopyPlan(Augmentation()),
+    CopyPlan(replace(NOISY, copy=1)),
+    *(CopyPlan(Augmentation(copy=n), SMALL) for n in (2, 4)),
+    *(CopyPlan(replace(NOISY, copy=n), SMALL) for n in (3, 5)),
+)
+
+TEACHER = AccurateRecipe(
+    pipeline=PipelineConfig(features=WHISPER_FEATURES),
+    copies=COPIES,
+    training=SampledTraining(networks=(HeadConfig(units=0),), changed_share=0.67),
+    shares=(("ravdess", 0.47), ("crema-d", 0.38), ("ravdess-song", 0.1), ("tess", 0.05)),
+    split=shipped_split(("ravdess", "crema-d", "ravdess-song", "tess")),
+)
+"""Trained on four corpora, one head for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +101,7 @@ class CompactRecipe(Recipe):
             steps=6_000, crop=128, changed_share=0.75, mixup=0.1
         )
     )
-    teacher: AccurateRecipe = field(
-        default_factory=lambda: AccurateRecipe(
-            training=SampledTraining(networks=(HeadConfig(units=0),), changed_share=CHANGED_SHARE)
-        )
-    )
+    teacher: AccurateRecipe = TEACHER
     distillation_weight: float = 0.6
     hint_blocks: tuple[int, ...] = (2, 3)
     hint_weight: float = 6.0
