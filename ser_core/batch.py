@@ -15,6 +15,7 @@ from ser_core.errors import SerError
 from ser_core.labels import order_labels
 from ser_core.prediction import Prediction
 from ser_core.predictor import PredictorLike
+from ser_core.reference import adapt_together
 from ser_core.zips import UNREADABLE, is_clutter, is_zip, open_zip
 
 MAX_FILES = 200
@@ -88,18 +89,28 @@ class BatchMetrics:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def predict_paths(paths: Sequence[Path], predictor: PredictorLike) -> list[BatchRow]:
+def predict_paths(
+    paths: Sequence[Path], predictor: PredictorLike, *, one_voice: bool = False
+) -> list[BatchRow]:
     """Analyse recordings and the members of zip archives, which are unpacked for that time.
 
     Args:
         paths: Recordings and zip archives.
         predictor: Predictor of each recording.
+        one_voice: Whether to adapt all rows to their common speaker, see `adapt_rows`.
 
     Raises:
         BatchError: As in `collect_files`.
     """
     with TemporaryDirectory() as folder:
-        return list(predict_files(collect_files(paths, Path(folder)), predictor))
+        rows = list(predict_files(collect_files(paths, Path(folder)), predictor))
+    return adapt_rows(rows) if one_voice else rows
+
+
+def adapt_rows(rows: Sequence[BatchRow]) -> list[BatchRow]:
+    """Adapt each row by all others, as recordings of one voice; see `ser_core.reference`."""
+    adapted = iter(adapt_together([row.prediction for row in rows if row.prediction]))
+    return [replace(row, prediction=next(adapted)) if row.prediction else row for row in rows]
 
 
 def predict_files(files: Sequence[BatchFile], predictor: PredictorLike) -> Iterator[BatchRow]:

@@ -33,6 +33,7 @@ from ser_core.paths import check_output, lists_its_files, replacing, write_listi
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
     from ser_core.predictor import Predictor
+    from ser_core.reference import Reference
     from ser_core.score import Summary
     from ser_core.speaker import SpeakerProfile
 
@@ -48,6 +49,10 @@ def predict(
     voice: Annotated[
         Path | None, typer.Option(help="Voice profile of teach; results are relative to it.")
     ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another recording of the same speaker; name several, of varied mood."),
+    ] = None,
 ) -> None:
     """Recognise the emotion in each recording.
 
@@ -58,6 +63,11 @@ def predict(
     predictor = open_model(model, trust=trust)
     failed: list[Path] = []
     answers = _predict_each(predictor, files, failed, denoise=denoise, profile=profile)
+    if reference:
+        from ser_core.reference import Reference
+
+        known = [predictor.analyse(file, denoise=denoise).prediction for file in reference]
+        answers = _adapt_each(answers, Reference.of([p.probabilities for p in known]))
     if as_json:
         print_json(answers)
     elif as_csv:
@@ -95,6 +105,13 @@ def _predict_each(
         except SerError as error:
             complain(f"{file}: {error}")
             failed.append(file)
+
+
+def _adapt_each(
+    answers: "Iterable[tuple[Path, Prediction]]", reference: "Reference"
+) -> "Iterator[tuple[Path, Prediction]]":
+    for file, prediction in answers:
+        yield file, prediction.with_probabilities(reference.adapt(prediction.probabilities))
 
 
 @command()
@@ -143,11 +160,14 @@ def batch(
     files: Annotated[list[Path], typer.Argument(help="Recordings, and zips of them.")],
     model: ModelOption = MODEL,
     trust: TrustOption = False,
+    one_voice: Annotated[
+        bool, typer.Option("--one-voice", help="All are of one speaker: adapt to that voice.")
+    ] = False,
 ) -> None:
     """Analyse up to 200 recordings and print JSON: a row each, and scores for labelled names."""
     from ser_core.batch import batch_to_dict, predict_paths
 
-    rows = predict_paths(files, open_model(model, trust=trust))
+    rows = predict_paths(files, open_model(model, trust=trust), one_voice=one_voice)
     show(json.dumps(batch_to_dict(rows)))
     if any(row.prediction is None for row in rows):
         raise typer.Exit(BAD_INPUT)

@@ -23,6 +23,7 @@ def add_endpoints(models: ModelSwitch) -> None:
     files = uploads_only(gr.File(file_count="multiple", label="files", visible=False))
     model = gr.Dropdown([AUTO, ACCURATE, COMPACT], value=AUTO, label="model", visible=False)
     denoise = gr.Checkbox(False, label="denoise", visible=False)
+    one_voice = gr.Checkbox(False, label="one_voice", visible=False)
 
     def predict(audio: str, model: str = AUTO, denoise: bool = False) -> Answer:
         """Analyse one recording: eight probabilities, warnings and timings.
@@ -64,13 +65,15 @@ def add_endpoints(models: ModelSwitch) -> None:
         analyses = models.compare(audio, denoise=denoise)
         return {"answers": [analysis.prediction.to_dict() for analysis in analyses]}
 
-    def batch(files: list[str]) -> Answer:
+    def batch(files: list[str], one_voice: bool = False) -> Answer:
         """Analyse many recordings, or zips of them: a row each, and scores for labelled names.
 
         Args:
             files: Recordings and zip archives.
+            one_voice: Whether all are of one speaker, to whose voice the rows are adapted.
         """
-        return batch_to_dict(predict_paths([Path(path) for path in files], models))
+        paths = [Path(path) for path in files]
+        return batch_to_dict(predict_paths(paths, models, one_voice=one_voice))
 
     clip = [audio, model, denoise]
     for endpoint, inputs, options in (
@@ -78,7 +81,7 @@ def add_endpoints(models: ModelSwitch) -> None:
         (timeline, clip, ANALYSIS),
         (explain, clip, ANALYSIS),
         (compare, [audio, denoise], ANALYSIS),
-        (batch, [files], BATCH),
+        (batch, [files, one_voice], BATCH),
     ):
         answer = gr.JSON(visible=False)
         handler = _raises_readably(endpoint)

@@ -10,15 +10,19 @@ import pandas as pd
 
 from ser_core.errors import SerError
 from ser_lab.data.protocols import PROTOCOLS, Protocol
+from ser_lab.evaluate.adapted import MOST_TESTED, N_CLIPS, measure_adapted
 from ser_lab.evaluate.enrolment import N_DRAWS, measure_enrolment
 from ser_lab.evaluate.records import FoldRecord, read_json, write_text
 from ser_lab.evaluate.runs import SUMMARY
+from ser_lab.evaluate.strangers import recalibrate
 from ser_lab.report.plots import System, plot_calibration, plot_confusion, plot_systems
 
 REPORT = "figures.md"
 PICTURES = "figures"
 PROFILED = ("ravdess-6fold", "crema-d")
 """Protocols on one corpus whose test speakers all have neutral clips."""
+ADAPTED = ("strangers", "ravdess-6fold")
+"""Protocols whose answers are adapted to their speakers, too."""
 _SHARED = (
     "**Speakers shared:** the test voices were also trained on, so this says nothing about new "
     "speakers. It is listed for comparison with the papers that measured it this way."
@@ -76,7 +80,7 @@ def write_report(runs_folder: Path, out: Path) -> Path:
             f"{runs_folder} contains no summary of a run. Make one with "
             '"python -m ser_core evaluate PROTOCOL --recipe NAME".'
         )
-    sections.extend(_voices(runs_folder))
+    sections.extend([*_adapted(runs_folder), *_voices(runs_folder)])
     template = (_HERE / "figures.md").read_text(encoding="utf-8")
     write_text(out / REPORT, template.format(runs=runs, sections="\n".join(sections)))
     return out / REPORT
@@ -202,16 +206,43 @@ def _plot(protocol: Protocol, summaries: Sequence[Summary], out: Path) -> Iterat
         yield name, title
 
 
+def _adapted(runs_folder: Path) -> Iterator[str]:
+    """Yield the section on references, if a recipe has records of a first seed."""
+    lines = []
+    for protocol in ADAPTED:
+        for recipe, records in _first_seeds(runs_folder / protocol):
+            if PROTOCOLS[protocol].recalibrated:
+                records = [record for record, _ in recalibrate(records)]
+            scores = measure_adapted(records)
+            for kind in dict.fromkeys(score.kind for score in scores):
+                by_n = [score for score in scores if score.kind == kind]
+                shares = [_mean(by_n[0].without), *(_mean(score.uar) for score in by_n)]
+                lines.append([f"`{protocol}`", recipe, kind, *map(percent, shares)])
+    if lines:
+        heads = ["protocol", "system", "the clips", "n = 0", *map(str, N_CLIPS)]
+        template = (_HERE / "adapted.md").read_text(encoding="utf-8")
+        yield template.format(tested=MOST_TESTED, table=markdown_table(heads, lines))
+
+
+def _mean(shares: Mapping[str, float]) -> float:
+    return sum(shares.values()) / len(shares)
+
+
+def _first_seeds(folder: Path) -> Iterator[tuple[str, list[FoldRecord]]]:
+    """Yield each recipe of a protocol with the records of its first seed."""
+    for seed in sorted(folder.glob("*/seed-0")):
+        yield seed.parent.name, [FoldRecord.read(path) for path in sorted(seed.glob("*.json"))]
+
+
 def _voices(runs_folder: Path) -> Iterator[str]:
     """Yield the section on voice profiles, if a recipe has records of a first seed."""
     lines = []
     for protocol in PROFILED:
-        for folder in sorted((runs_folder / protocol).glob("*/seed-0")):
-            records = [FoldRecord.read(path) for path in sorted(folder.glob("*.json"))]
+        for recipe, records in _first_seeds(runs_folder / protocol):
             for gain in measure_enrolment(records):
                 points = f"{100 * gain.gain:+.1f} ± {100 * gain.spread:.1f}"
                 corrections, before = str(gain.n_corrections), percent(gain.before)
-                lines.append([f"`{protocol}`", folder.parent.name, corrections, before, points])
+                lines.append([f"`{protocol}`", recipe, corrections, before, points])
     if lines:
         heads = ["protocol", "system", "corrections", "UAR without", "gain in points"]
         template = (_HERE / "voices.md").read_text(encoding="utf-8")
