@@ -18,6 +18,7 @@ from ser_core.cli import lab as names
 from ser_core.cli.common import MODELS
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
+from ser_core.reference import Reference
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.web.address import check_port
 from ser_lab.data.protocols import PROTOCOLS
@@ -91,6 +92,24 @@ def test_a_batch_is_json_with_scores_where_names_tell(clips: list[Path], tmp_pat
     assert [row["file"] for row in answer["files"]] == ["03-01-05-01-01-01-12.wav", "silent.wav"]
     assert answer["files"][0]["actual"] == "angry"
     assert answer["scores"]["n_files"] == 1
+
+
+def test_other_clips_of_a_voice_shift_the_answers(clips: list[Path]) -> None:
+    compact = ("--model", "compact")
+    both = json.loads(run_cli("batch", clips[0], clips[2], *compact).stdout)["files"]
+    one_voice = json.loads(run_cli("batch", clips[0], clips[2], "--one-voice", *compact).stdout)
+    for reference, tested in ((0, 1), (1, 0)):
+        files = [Path(both[row]["file"]).name for row in (reference, tested)]
+        paths = [next(clip for clip in clips if clip.name == name) for name in files]
+        asked = ("predict", "--json", paths[1], "--reference", paths[0], *compact)
+        adapted = json.loads(run_cli(*asked).stdout)["probabilities"]
+        assert adapted == one_voice["files"][tested]["probabilities"]
+        expected = Reference.of([list(both[reference]["probabilities"].values())])
+        probabilities = expected.adapt(list(both[tested]["probabilities"].values()))
+        assert list(adapted.values()) == pytest.approx(probabilities, abs=1e-3)
+    silent = run_cli("predict", clips[0], "--reference", clips[1], *compact)
+    assert silent.exit_code == 2
+    assert len(silent.stderr.splitlines()) == 1
 
 
 def test_a_taught_voice_shifts_the_answers(clips: list[Path], tmp_path: Path) -> None:
