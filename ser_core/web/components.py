@@ -5,6 +5,7 @@ import errno
 import logging
 from collections.abc import Callable
 from functools import partial, wraps
+from html import escape
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,6 +25,10 @@ ANALYSIS: dict[str, Any] = {"concurrency_id": "analysis"}
 """Option of events that run a model: all of them together share the limit on concurrency."""
 BATCH: dict[str, Any] = {"concurrency_id": "batch", "concurrency_limit": 1}
 """Likewise for batches, which take long, so that single recordings need not queue behind them."""
+
+MICROPHONE_PROBLEMS = ("none", "busy", "lost", "insecure")
+BROWSERS = ("chromium", "firefox", "safari", "ios")
+"""Browsers that differ in how a microphone is allowed."""
 
 Receiver = TypeVar("Receiver", gr.Audio, gr.File)
 Inputs = ParamSpec("Inputs")
@@ -48,18 +53,60 @@ def localized(draw: Callable[[], str]) -> Localized:
     return custom_html(draw()), draw
 
 
-def recorder(key: str, *, elem_id: str) -> gr.Audio:
-    """Place a recorder, which takes uploads too; `key` is the catalogue key of its label."""
-    return uploads_only(
-        gr.Audio(
-            sources=["microphone", "upload"],
-            type="filepath",
-            label=label(key),
-            editable=False,
-            buttons=[],
-            elem_id=elem_id,
-        )
+def recorder(key: str, *, elem_id: str, **options: Any) -> tuple[gr.Audio, Localized]:
+    """Place a recorder, and below it the state of the microphone, which page.js shows.
+
+    Args:
+        key: Catalogue key of its label.
+        elem_id: Its id.
+        **options: Further arguments of `gr.Audio`; by default it takes uploads, too.
+    """
+    options = {"sources": ["microphone", "upload"], "editable": False} | options
+    audio = gr.Audio(
+        type="filepath",  # Gradio would decode any other without our limits
+        label=label(key),
+        buttons=[],
+        elem_id=elem_id,
+        elem_classes="mm-recorder",
+        **options,
     )
+    way_out = "microphone_upload" if "upload" in options["sources"] else "microphone_upload_tab"
+    return uploads_only(audio), localized(lambda: _microphone_states(way_out))
+
+
+def _microphone_states(way_out: str) -> str:
+    """Return an empty line that holds a sentence for each state of the microphone."""
+    upload = translate(way_out, tab=translate("listen_tab"))
+    denied = translate("microphone_denied")
+    problems = {state: translate(f"microphone_{state}") for state in MICROPHONE_PROBLEMS} | {
+        f"denied-{browser}": f"{denied} {translate(f'microphone_allow_{browser}')}"
+        for browser in BROWSERS
+    }
+    states = {
+        "asking": translate("microphone_asking"),
+        "listening": translate("listening"),
+        "paused": translate("microphone_paused"),
+    } | {state: f"{text} {upload}" for state, text in problems.items()}
+    data = " ".join(f'data-{state}="{escape(text)}"' for state, text in states.items())
+    return (
+        f'<p class="mm-microphone" {data}><span role="status"></span> '
+        '<span class="mm-watch" aria-hidden="true"></span></p>'
+    )
+
+
+def ends_recording(key: str, clip: gr.Audio) -> gr.Button:
+    """Place a button for a clip, inactive without one; it ends a recording first (page.js)."""
+    button = gr.Button(
+        label(key),
+        variant="primary",
+        size="lg",
+        interactive=False,
+        elem_classes="mm-ends-recording",
+    )
+    activate = "{__type__: 'update', interactive: %s}"
+    on(clip.change, None, clip, button, js=f"clip => ({activate % 'clip !== null'})")
+    on(clip.start_recording, None, None, button, js=f"() => ({activate % 'true'})")
+    return button
 
 
 def uploads_only(component: Receiver) -> Receiver:

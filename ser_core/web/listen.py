@@ -20,6 +20,7 @@ from ser_core.web.components import (
     ANALYSIS,
     Localized,
     check_clip,
+    ends_recording,
     live_region,
     localized,
     on,
@@ -50,8 +51,8 @@ def build_listen(
     labels = models.manifest.labels
     with gr.Row(elem_id="tool"):
         with gr.Column(elem_id="input"):
-            clip = recorder("clip", elem_id="clip")
-            analyse = gr.Button(label("analyse"), variant="primary", size="lg")
+            clip, microphone = recorder("clip", elem_id="clip")
+            analyse = ends_recording("analyse", clip)
             model, denoise = _build_options(clip)
             correction = build_correction(voice, prediction, labels)
         result = live_region(drawing.empty(labels), elem_id="result")
@@ -83,7 +84,8 @@ def build_listen(
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
     on(arrived.then, show_linked, inputs, outputs, **ANALYSIS)
     on(clip.clear, show_nothing, None, outputs)
-    return [*texts, (model, lambda: gr.Radio(choices=_model_choices())), correction]
+    choices = model, lambda: gr.Radio(choices=_model_choices())
+    return [*texts, microphone, choices, correction]
 
 
 @shows_errors(lambda message: (drawing.failure(message), None))

@@ -18,10 +18,10 @@ from ser_core.web.components import (
     live_region,
     localized,
     on,
+    recorder,
     shows_errors,
-    uploads_only,
 )
-from ser_core.web.language import label, translate
+from ser_core.web.language import translate
 
 CHUNK_S = 0.5
 N_STREAMS = 32
@@ -37,21 +37,14 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
     sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
-            microphone = uploads_only(
-                gr.Audio(
-                    sources=["microphone"],
-                    streaming=True,
-                    type="filepath",  # Gradio would decode any other without our limits
-                    label=label("live_clip"),
-                    elem_id="live-clip",
-                    buttons=[],
-                )
+            microphone, note = recorder(
+                "live_clip", elem_id="live-clip", sources=["microphone"], streaming=True
             )
-            texts = [localized(_hint)]
+            texts = [note, localized(_hint)]
         panel = live_region(draw_idle(), elem_id="live-result")
 
     def begin() -> tuple[LiveSession, str]:
-        return LiveSession(), draw_listening()
+        return LiveSession(), draw_idle()  # until there is sound: the microphone may be refused
 
     def stream(
         chunk: str | None, session: LiveSession | None, request: gr.Request

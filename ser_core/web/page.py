@@ -66,7 +66,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         texts = [localized(_header)]
         note = custom_html(draw_model_note(models), elem_id="model-note")
         voice = gr.State(None)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             with gr.Tab(label("listen_tab")):
                 texts += build_listen(models, page, examples=examples, voice=voice)
             with gr.Tab(label("live_tab")):
@@ -131,7 +131,7 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         "css_paths": theme.STYLE_SHEET,
         "i18n": TRANSLATIONS,
         "js": SET_LANGUAGE,
-        "head": theme.social_card(TITLE, translate("tagline")),
+        "head": theme.social_card(TITLE, translate("tagline")) + theme.script(),
         "favicon_path": theme.FAVICON,
         "footer_links": ["api"],
         "max_file_size": models.config.audio.max_bytes,

@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.themes.utils import colors
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
+SCRIPT = Path(__file__).with_name("page.js")
 CARD = Path(__file__).with_name("card.png")
 FAVICON = Path(__file__).with_name("favicon.svg")
 
@@ -77,3 +78,8 @@ def social_card(title: str, description: str) -> str:
     return "".join(
         f'<meta property="{name}" content="{escape(text)}">' for name, text in tags.items()
     )
+
+
+def script() -> str:
+    """Return the page's own JavaScript as an element."""
+    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"

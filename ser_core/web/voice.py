@@ -19,6 +19,7 @@ from ser_core.web.components import (
     ANALYSIS,
     Localized,
     check_clip,
+    ends_recording,
     live_region,
     localized,
     on,
@@ -40,8 +41,8 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
     texts = [localized(_hints)]
     with gr.Row(elem_id="voice-tool"):
         with gr.Column():
-            clip = recorder("voice_clip", elem_id="voice-clip")
-            create = gr.Button(label("voice_create"), variant="primary", size="lg")
+            clip, microphone = recorder("voice_clip", elem_id="voice-clip")
+            create = ends_recording("voice_create", clip)
         with gr.Column():
             note = live_region(status(None), elem_id="voice-note")
             file = uploads_only(
@@ -74,7 +75,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
     on(file.upload, load_profile, file, [voice, note], show_progress="full")
     on(delete.click, lambda: (None, status(None)), None, [voice, note])
     on(voice.change, status, voice, note)
-    return [*texts, (note, lambda: status(None))]
+    return [*texts, microphone, (note, lambda: status(None))]
 
 
 def _hints() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.conftest import IN_CI, ROOT, data_folder
 
@@ -116,26 +116,28 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser(voice: Path) -> Iterator[Browser]:
     """Chromium whose microphone plays `voice` over and over."""
+    with sync_playwright() as playwright:
+        browser = launch(
+            playwright.chromium,
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={voice}",
+        )
+        yield browser
+        browser.close()
+
+
+def launch(browser_type: BrowserType, *arguments: str) -> Browser:
+    """Return a new Chromium without a window."""
     chromium = shutil.which("chromium")
     if chromium is None:
         if IN_CI:
             pytest.fail("Chromium is missing; install Debian's package chromium.")
         pytest.skip("Chromium is missing; install Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                "--headless=new",
-                "--no-sandbox",
-                "--use-fake-ui-for-media-stream",
-                "--use-fake-device-for-media-stream",
-                f"--use-file-for-fake-audio-capture={voice}",
-                "--disable-background-networking",
-                "--disable-component-update",
-            ],
-        )
-        yield browser
-        browser.close()
+    args = ["--headless=new", "--no-sandbox", "--disable-background-networking"]
+    return browser_type.launch(
+        executable_path=chromium, args=[*args, "--disable-component-update", *arguments]
+    )
 
 
 @pytest.fixture
