@@ -1,9 +1,27 @@
-"""The corpora by name."""
+"""The corpora by name, one module each."""
 
 from pathlib import Path
 
+from ser_core.corpora.ased import ASED
 from ser_core.corpora.base import AUDIO_SUFFIXES, Archive, Clip, Corpus, NameParts, Sex
-from ser_core.corpora.published import CORPORA, CREMA_D
+from ser_core.corpora.crema_d import CREMA_D
+from ser_core.corpora.emo_db import EMO_DB
+from ser_core.corpora.emospeech import EMOSPEECH
+from ser_core.corpora.jl_corpus import JL_CORPUS
+from ser_core.corpora.korean import KOREAN
+from ser_core.corpora.nemo import NEMO
+from ser_core.corpora.ravdess import RAVDESS, RAVDESS_SONG
+from ser_core.corpora.savee import SAVEE
+from ser_core.corpora.tess import TESS
+from ser_core.corpora.turev import TUREV
+
+CORPORA: dict[str, Corpus] = {
+    corpus.name: corpus
+    for corpus in (
+        RAVDESS, RAVDESS_SONG, TESS, CREMA_D, NEMO, ASED, TUREV, KOREAN, EMOSPEECH,
+        SAVEE, JL_CORPUS, EMO_DB,
+    )
+}  # fmt: skip
 
 
 def read_emotion(path: Path) -> str | None:
@@ -17,8 +35,8 @@ def read_emotion(path: Path) -> str | None:
     """
     for corpus in CORPORA.values():
         parts = corpus.parse(corpus.clip_name(path))
-        if parts is not None and parts.emotion in corpus.emotions:
-            return corpus.emotions[parts.emotion]
+        if parts is not None and parts.emotion_code in corpus.emotions:
+            return corpus.emotions[parts.emotion_code]
     return None
 
 

@@ -35,14 +35,14 @@ class NameParts:
     Attributes:
         speaker: Speaker within the corpus; empty where the name does not say it.
         sex: Sex of the speaker as the publisher gives it.
-        emotion: The publisher's code for the emotion.
+        emotion_code: The publisher's code for the emotion.
         intensity: Such as `normal` or `strong`; may be empty.
         statement: Which sentence is spoken.
     """
 
     speaker: str
     sex: Sex
-    emotion: str
+    emotion_code: str
     intensity: str
     statement: str
 
@@ -97,10 +97,8 @@ class Corpus:
             the earlier folder is used.
         n_clips: Number of clips published, those of dropped emotions included.
         emotions: The publisher's codes, mapped to `ser_core.labels.LABELS`.
-        pattern: Regular expression of the clip names. Its groups are the fields of `NameParts`:
-            `emotion`, `statement` and, where the name says them, `speaker`, `intensity` and `sex`.
-        women: Speakers who are women or, where there is one, codes of the group `sex`.
-        values: By group, the publisher's codes and what they mean; others stay as they are.
+        pattern: Matches the clip names of this corpus.
+        parse_name: Maps such a match to the parts of the name.
         dropped: The publisher's codes that have no counterpart, with the reason.
         speakers: Pool in which speaker names are unique; the corpus's name if empty. Two
             corpora recorded with the same people share one, so that no speaker is in the
@@ -117,9 +115,8 @@ class Corpus:
     folders: tuple[str, ...]
     n_clips: int
     emotions: Mapping[str, str]
-    pattern: str
-    women: frozenset[str] = frozenset()
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pattern: re.Pattern[str]
+    parse_name: Callable[[re.Match[str]], NameParts]
     dropped: Mapping[str, str] = field(default_factory=dict)
     speakers: str = ""
     archives: tuple[Archive, ...] = ()
@@ -127,13 +124,8 @@ class Corpus:
 
     def parse(self, name: str) -> NameParts | None:
         """Return the parts of a clip name; None if it is no clip of this corpus."""
-        if not (match := re.fullmatch(self.pattern, name)):
-            return None
-        groups = {"speaker": "", "intensity": "", "sex": ""} | match.groupdict()
-        parts = {key: self.values.get(key, {}).get(code, code) for key, code in groups.items()}
-        known = parts.pop("sex") or parts["speaker"]
-        sex: Sex = "female" if known in self.women else "male" if known else "unknown"
-        return NameParts(sex=sex, **parts)
+        match = self.pattern.fullmatch(name)
+        return match and self.parse_name(match)
 
     def is_present(self, data: Path) -> bool:
         """Return whether the data folder has this corpus under one of its folder names."""
@@ -203,12 +195,12 @@ class Corpus:
 
     def _clip(self, name: str, path: Path, speakers: Mapping[str, str]) -> Clip | None:
         parts = self.parse(name)
-        if parts is None or parts.emotion in self.dropped:
+        if parts is None or parts.emotion_code in self.dropped:
             return None
-        if parts.emotion not in self.emotions:
+        if parts.emotion_code not in self.emotions:
             known = ", ".join([*self.emotions, *self.dropped])
             raise CorpusError(
-                f"{path} has the emotion code {parts.emotion!r}; {self.name} uses {known}. "
+                f"{path} has the emotion code {parts.emotion_code!r}; {self.name} uses {known}. "
                 "Correct the name, or remove the file."
             )
         speaker = parts.speaker or speakers.get(name) or UNKNOWN_SPEAKER
@@ -217,7 +209,7 @@ class Corpus:
             corpus=self.name,
             speaker=f"{self.speakers or self.name}/{speaker}",
             sex=parts.sex,
-            emotion=self.emotions[parts.emotion],
+            emotion=self.emotions[parts.emotion_code],
             intensity=parts.intensity,
             statement=parts.statement,
         )
