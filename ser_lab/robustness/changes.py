@@ -52,6 +52,10 @@ def list_changes(noises: Sequence[Waveform]) -> list[Change]:
         small(f"low-pass {hz} Hz", partial(_filter, hz=hz, kind="lowpass")) for hz in (7_500, 6_500)
     ]
     changes += [small(f"white noise at {db} dB", partial(_hiss, snr_db=db)) for db in (45, 35)]
+    changes += [
+        small(f"{kind} 25 dB louder, at start, middle or end", partial(_burst, kind=kind))
+        for kind in ("click", "thump", "beep")
+    ]
     if noises:
         changes += [
             Change("recorded noise at 20 dB", partial(_noise, noises=noises, snr_db=20), 0.9, 0.02),
@@ -90,6 +94,17 @@ def _filter(clip: Waveform, _random: Random, *, hz: float, kind: str) -> Wavefor
 
 def _hiss(clip: Waveform, random: Random, *, snr_db: float) -> Waveform:
     return _mix(clip, random.normal(size=len(clip)), snr_db)
+
+
+def _burst(clip: Waveform, random: Random, *, kind: str) -> Waveform:
+    """Add a sample, 50 ms of a thump at 80 Hz or 200 ms of a beep at 1 kHz."""
+    length_s, hz = {"click": (0.0, 0), "thump": (0.05, 80), "beep": (0.2, 1_000)}[kind]
+    t = np.arange(round(length_s * RATE_HZ)) / RATE_HZ
+    burst = np.sin(2 * np.pi * hz * t) if len(t) else np.ones(1)
+    start = (len(clip) - len(burst)) * int(random.integers(3)) // 2
+    changed = clip.copy()
+    changed[start : start + len(burst)] += 10.0 ** (25 / 20) * np.abs(clip).max() * burst
+    return changed
 
 
 def _noise(

@@ -55,6 +55,21 @@ def test_changes_do_what_their_names_say(changed: dict[str, np.ndarray]) -> None
         assert snr_db(changed[name]) == pytest.approx(level, abs=0.5)
 
 
+@pytest.mark.parametrize(("kind", "length_s"), [("click", 0.0), ("thump", 0.05), ("beep", 0.2)])
+def test_a_burst_is_25_db_louder_and_as_short_as_it_says(kind: str, length_s: float) -> None:
+    clip = make_babble()
+    (change,) = (c for c in list_changes([]) if c.name.startswith(kind))
+    starts = set()
+    for seed in range(12):
+        added = change.apply(clip, np.random.default_rng(seed)) - clip
+        loud = np.flatnonzero(np.abs(added) > 1e-3)
+        assert np.ptp(loud) < max(length_s * RATE_HZ, 1)
+        level_db = 20 * np.log10(np.abs(added).max() / np.abs(clip).max())
+        assert level_db == pytest.approx(25, abs=0.1)
+        starts.add(round(loud[0] / len(clip), 1))
+    assert len(starts) == 3
+
+
 @needs_ffmpeg
 def test_the_telephone_leaves_its_band(changed: dict[str, np.ndarray]) -> None:
     hz, power = signal.welch(changed["telephone"], RATE_HZ, nperseg=1_024)
