@@ -14,8 +14,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import soxr
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.special import expit
 
-from ser_core.config import AudioConfig, FeatureConfig, PipelineConfig
+from ser_core.config import AudioConfig, FeatureConfig, PipelineConfig, PreprocessConfig
 from ser_core.errors import NoSpeechError
 from ser_core.features import Features, extract_features
 from ser_core.preprocess import Waveform
@@ -161,3 +163,75 @@ def _rhythm(frames: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[An
     edges = np.searchsorted(hz, RHYTHM_HZ)
     sums = np.add.reduceat(groups, edges[:-1], axis=0)
     return np.asarray(np.log(sums / (groups[1:].sum() + 1e-9) + 1e-6))
+
+
+LEVEL = PreprocessConfig(level="speech")
+"""Level of the network's input, whichever the model needs."""
+CHUNK, CONTEXT = 512, 64
+"""Samples of a chunk, which gets one probability, and samples before it that the network sees."""
+SPEECH_FROM, CLEAR_FROM = 0.25, 0.9
+BLOCK = 16
+"""Chunks computed at once: half a second."""
+N_FFT, HOP, N_UNITS = 256, 128, 128
+STRIDES = (1, 2, 2, 1)
+"""Strides of the encoder's convolutions, which turn the four spectra of a chunk into one vector."""
+
+
+@cache
+def _load_weights() -> dict[str, Numbers]:
+    with np.load(Path(__file__).with_name("silero_vad.npz")) as stored:
+        return dict(stored)
+
+
+def speech_probabilities(samples: Waveform) -> Iterator[Numbers]:
+    """Yield the probabilities of speech of the chunks of a clip, up to `BLOCK` at once.
+
+    Args:
+        samples: (n_samples,) float32 at `RATE_HZ`.
+    """
+    weights = _load_weights()
+    recurrent, bias = weights["lstm.weight_hh"], weights["lstm.bias_ih"] + weights["lstm.bias_hh"]
+    padded = np.pad(samples, (CONTEXT, -len(samples) % CHUNK))
+    chunks = sliding_window_view(padded, CONTEXT + CHUNK)[::CHUNK]  # (n_chunks, 576)
+    hidden, cell = np.zeros((2, N_UNITS), np.float32)
+    for start in range(0, len(chunks), BLOCK):
+        block = _encode(chunks[start : start + BLOCK]) @ weights["lstm.weight_ih"].T + bias
+        states = np.empty((len(block), N_UNITS), np.float32)
+        for i, row in enumerate(block):
+            gates = row + recurrent @ hidden
+            opened = expit(gates)
+            into, keep, _, out = opened.reshape(4, N_UNITS)
+            cell = keep * cell + into * np.tanh(gates[2 * N_UNITS : 3 * N_UNITS])
+            states[i] = hidden = out * np.tanh(cell)
+        logits = np.maximum(states, 0.0) @ weights["output.weight"][0, :, 0]
+        yield expit(logits + weights["output.bias"])
+
+
+def _encode(chunks: Numbers) -> Numbers:
+    """Return (n_chunks, 128) vectors of (n_chunks, 576) samples."""
+    mirrored = np.concatenate([chunks, chunks[:, -2 : -2 - CONTEXT : -1]], axis=1)
+    frames = sliding_window_view(mirrored, N_FFT, axis=1)[:, ::HOP]  # (n_chunks, 4, 256)
+    window = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
+    layer = np.abs(np.fft.rfft(frames * window)).astype(np.float32)  # (n_chunks, 4, 129)
+    for i, stride in enumerate(STRIDES):
+        weight, bias = (_load_weights()[f"encoder.{i}.{part}"] for part in ("weight", "bias"))
+        padded = np.pad(layer, ((0, 0), (1, 1), (0, 0)))
+        windows = sliding_window_view(padded, 3, axis=1)[:, ::stride]  # (n_chunks, n, n_in, 3)
+        layer = np.maximum(np.tensordot(windows, weight, axes=((2, 3), (1, 2))) + bias, 0.0)
+    return layer[:, 0]
+
+
+def speech_probability(samples: Waveform) -> float:
+    """Return the probability of speech of the most speech-like chunk of a clip.
+
+    The chunks after the first clear one are not computed.
+
+    Args:
+        samples: (n_samples,) float32 at `RATE_HZ` and `LEVEL`.
+    """
+    most = 0.0
+    for probabilities in speech_probabilities(samples):
+        most = max(most, float(probabilities.max()))
+        if most >= CLEAR_FROM:
+            break
+    return most
