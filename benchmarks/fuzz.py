@@ -2,15 +2,17 @@
 
     python -m benchmarks.fuzz --inputs 100000
 
-Bytes of valid files are flipped, cut, doubled and overwritten. Recordings of every format are
-loaded and preprocessed; tables, tars, zips, manifests, Parquet parts, voice profiles, live chunks
-and names are read by `benchmarks.fuzz_readers`. Limits are 5 s per input and 1.5 GB per process.
+Bytes of valid files are flipped, cut, doubled and overwritten, and words exchanged. Recordings of
+every format are loaded and preprocessed; tables, tars, zips, manifests, Parquet parts, voice
+profiles, live chunks and names are read by `benchmarks.fuzz_readers`; requests are sent to the app
+by `benchmarks.fuzz_http`. Limits are 5 s of processor time per input and 1.5 GB per process.
 Inputs that break this are kept in artifacts/fuzz/ and counted.
 """
 
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +29,7 @@ import soundfile
 import typer
 
 from benchmarks import ROOT
+from benchmarks.fuzz_http import make_requests, read_request
 from benchmarks.fuzz_readers import READERS, make_documents
 from ser_core.audio.load import load_audio
 from ser_core.config import PipelineConfig
@@ -56,12 +59,22 @@ BY_FFMPEG = {
     "au": ["-c:a", "pcm_mulaw", "-f", "au"],
 }
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+WORD = re.compile(rb'"?[\w%+-]+"?')
+ODD_WORDS = (
+    *(b"null", b"true", b"-1", b"1e999", b"NaN", b"[]", b"{}", b'""', b'"\\ud800"', b"\xff"),
+    *(b"..", b"%00", b"%2e%2e%2f", b"9" * 30, b"a" * 300, b"[" * 300, b"run", b"join", b"HEAD"),
+    *(b"%d" % number for number in range(33)),
+)
+"""JSON values, paths, methods, routes, and numbers such as those of the page's events."""
 
 CONFIG = PipelineConfig()
 
 
 def make_seeds(folder: Path) -> dict[str, bytes]:
-    """Return a short clip in every format and a document of each kind, by suffix."""
+    """Return a short clip in every format and a document and request of each kind, by suffix.
+
+    All that starts slowly is started: the app, a decoder and librosa's compiled functions.
+    """
     clip = make_babble(duration_s=1.0)[RATE_HZ // 2 : -RATE_HZ // 2]
     seeds = {}
     for suffix, (kind, subtype) in BY_SOUNDFILE.items():
@@ -76,14 +89,7 @@ def make_seeds(folder: Path) -> dict[str, bytes]:
             command = ["ffmpeg", "-v", "error", "-y", "-i", str(source), *options, str(target)]
             subprocess.run(command, check=True)
             seeds[suffix] = target.read_bytes()
-    return seeds | make_documents(folder, seeds["wav"])
-
-
-def warm_up(folder: Path) -> None:
-    """Start a decoder and let librosa compile, which the time limit does not cover."""
-    path = folder / "babble.wav"
-    soundfile.write(path, make_babble(), RATE_HZ)
-    preprocess(load_audio(path, CONFIG.audio), CONFIG)
+    return seeds | make_documents(folder, seeds["wav"]) | make_requests(seeds["wav"])
 
 
 def mutate(content: bytes, random: np.random.Generator) -> bytes:
@@ -96,7 +102,7 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
         reach = min(len(data), 128) if random.random() < 0.5 else len(data)
         place = int(random.integers(reach))
         length = int(random.integers(1, 64))
-        match int(random.integers(6)):
+        match int(random.integers(7)):
             case 0:
                 data[place] ^= 1 << int(random.integers(8))
             case 1:
@@ -112,17 +118,23 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
                 data[place:place] = data[place : place + length]
             case 5:
                 del data[max(place, 4) :]
+            case 6:
+                words = WORD.findall(data, 0, reach)
+                if found := WORD.search(data, place):
+                    choices = words if words and random.random() < 0.5 else ODD_WORDS
+                    data[found.start() : found.end()] = choices[int(random.integers(len(choices)))]
     return bytes(data)
 
 
 def decode(path: Path) -> str:
     """Return the outcome of an input: `loaded`, `refused`, or an error that must not occur."""
-    signal.signal(signal.SIGALRM, _expire)
-    signal.alarm(MAX_S)
+    signal.signal(signal.SIGPROF, _expire)
+    signal.setitimer(signal.ITIMER_PROF, MAX_S)
     suffix = path.name.removeprefix("input.")
     try:
-        if is_finite := suffix in READERS:
-            READERS[suffix](path)
+        if read := read_request if suffix.endswith(".http") else READERS.get(suffix):
+            read(path)
+            is_finite = True
         else:
             waveform = load_audio(path, CONFIG.audio)
             preprocess(waveform, CONFIG)
@@ -132,7 +144,7 @@ def decode(path: Path) -> str:
     except BaseException as error:
         return f"{type(error).__name__}: {error}"[:200]
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return "loaded" if is_finite else "not finite"
 
 
@@ -140,17 +152,17 @@ def _expire(*_: object) -> None:
     raise TimeoutError(f"More than {MAX_S} s.")
 
 
-def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
+def run_share(job: tuple[int, int, str]) -> tuple[Counter[str], int]:
     """Decode some inputs; return the count of each outcome and the peak memory in bytes."""
-    seed, n_inputs = job
+    seed, n_inputs, kind = job
     resource.setrlimit(resource.RLIMIT_AS, (8 * MAX_BYTES, 8 * MAX_BYTES))
     random = np.random.default_rng(seed)
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         seeds = make_seeds(Path(folder))
-        warm_up(Path(folder))
+        suffixes = [suffix for suffix in seeds if suffix.endswith(kind)]
         for _ in range(n_inputs):
-            suffix = str(random.choice(list(seeds)))
+            suffix = str(random.choice(suffixes))
             path = Path(folder) / f"input.{suffix}"
             path.write_bytes(mutate(seeds[suffix], random))
             outcome = decode(path)
@@ -162,14 +174,23 @@ def run_share(job: tuple[int, int]) -> tuple[Counter[str], int]:
     return outcomes, 1_024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def main(inputs: int = 100_000, seed: int = 0, processes: int = os.cpu_count() or 1) -> None:
-    """Distribute the inputs over processes and print the outcomes."""
+def _use_folder(folder: str) -> None:
+    tempfile.tempdir = folder
+
+
+def main(
+    inputs: int = 100_000, seed: int = 0, kind: str = "", processes: int = os.cpu_count() or 1
+) -> None:
+    """Distribute the inputs, of all kinds or of those with a suffix, and print the outcomes."""
     share = 500
-    jobs = [(seed + i, share) for i in range(-(-inputs // share))]
+    jobs = [(seed + i, share, kind) for i in range(-(-inputs // share))]
     outcomes: Counter[str] = Counter()
     most_bytes, started = 0, time.monotonic()
     # A process that dies breaks the pool, and so is noticed.
-    with get_context("spawn").Pool(processes, maxtasksperchild=20) as pool:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        get_context("spawn").Pool(processes, _use_folder, (folder,), maxtasksperchild=20) as pool,
+    ):
         for part, n_bytes in pool.imap_unordered(run_share, jobs):
             outcomes += part
             most_bytes = max(most_bytes, n_bytes)

@@ -171,12 +171,17 @@ def serve(model: str | None = None, *, trust: bool | None = None) -> None:
         os.environ.setdefault(PROXIES, SPACES_PROXIES)
     with temporary_folder(Path(os.environ.get(CLIPS) or tempfile.gettempdir())) as folder:
         tempfile.tempdir = str(folder)  # for all that is unpacked
-        clips = folder / "clips"
-        clips.mkdir()
-        os.environ |= {CLIPS: str(clips)} | NO_STATISTICS
-        page = build_page(models, examples=bundled("examples"))
-        page.launch(**launch_options(models, clips=clips), prevent_thread_lock=True)
-        page.server.config.http_protocol_class = LimitedProtocol
-        for chatty in ("uvicorn.error", "python_multipart.multipart"):  # a line per odd request
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-        page.block_thread()
+        start(models, folder).block_thread()
+
+
+def start(models: ModelSwitch, folder: Path) -> gr.Blocks:
+    """Serve the page in a thread, with the visitors' files in `folder`, and return it."""
+    clips = folder / "clips"
+    clips.mkdir()
+    os.environ |= {CLIPS: str(clips)} | NO_STATISTICS
+    page = build_page(models, examples=bundled("examples"))
+    page.launch(**launch_options(models, clips=clips), prevent_thread_lock=True)
+    page.server.config.http_protocol_class = LimitedProtocol
+    for chatty in ("uvicorn.error", "python_multipart.multipart"):  # a line per odd request
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    return page
