@@ -61,16 +61,16 @@ def recorder(key: str, *, elem_id: str, **options: Any) -> tuple[gr.Audio, Local
         elem_id: Its id.
         **options: Further arguments of `gr.Audio`; by default it takes uploads, too.
     """
-    options = {"sources": ["microphone", "upload"], "editable": False} | options
+    settings: dict[str, Any] = {"sources": ["microphone", "upload"], "editable": False} | options
     audio = gr.Audio(
         type="filepath",  # Gradio would decode any other without our limits
         label=label(key),
         buttons=[],
         elem_id=elem_id,
         elem_classes="mm-recorder",
-        **options,
+        **settings,
     )
-    way_out = "microphone_upload" if "upload" in options["sources"] else "microphone_upload_tab"
+    way_out = "microphone_upload" if "upload" in settings["sources"] else "microphone_upload_tab"
     return uploads_only(audio), localized(lambda: _microphone_states(way_out))
 
 
@@ -179,6 +179,11 @@ def on(
     options = {"show_progress": "hidden", "api_visibility": "private"} | options
     event: Dependency = listen(handler and translated(handler), inputs, outputs, **options)
     return event
+
+
+def reveal_after(event: Dependency, panel: gr.HTML) -> None:
+    """Bring a panel into view when an event has changed it, and focus its headline (page.js)."""
+    on(event.then, None, None, None, js=f"() => moodmirror.reveal('{panel.elem_id}')")
 
 
 def shows_errors(

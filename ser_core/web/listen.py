@@ -25,6 +25,7 @@ from ser_core.web.components import (
     localized,
     on,
     recorder,
+    reveal_after,
     shows_errors,
 )
 from ser_core.web.inspect import BOTH, build_inspect
@@ -78,9 +79,12 @@ def build_listen(
     inputs, outputs = [clip, model, denoise, voice], [result, prediction]
     shown = ANALYSIS | {"show_progress": "full"}
     new_clip = [analyse.click, clip.stop_recording, clip.upload]
-    reset_views(on(new_clip, show, inputs, outputs, **shown, trigger_mode="always_last"))
+    shows = [on(new_clip, show, inputs, outputs, **shown, trigger_mode="always_last")]
     if example_loaded:
-        reset_views(on(example_loaded.then, show, inputs, outputs, **shown))
+        shows.append(on(example_loaded.then, show, inputs, outputs, **shown))
+    for event in shows:
+        reset_views(event)
+        reveal_after(event, result)
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
     on(arrived.then, show_linked, inputs, outputs, **ANALYSIS)
     on(clip.clear, show_nothing, None, outputs)

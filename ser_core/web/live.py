@@ -19,6 +19,7 @@ from ser_core.web.components import (
     localized,
     on,
     recorder,
+    reveal_after,
     shows_errors,
 )
 from ser_core.web.language import translate
@@ -74,7 +75,7 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
         time_limit=None,  # a session has its own; with one, Gradio keeps a task per chunk that long
         concurrency_limit=None,  # Gradio would queue the next visitor for minutes without a word
     )
-    on(microphone.stop_recording, summary, session, panel)
+    reveal_after(on(microphone.stop_recording, summary, session, panel), panel)
     page.unload(leave)
     return [*texts, (panel, draw_idle)]
 

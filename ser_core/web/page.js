@@ -1,9 +1,11 @@
-// What the page needs beyond Gradio: the state of the microphone, and results in view.
+// What the page needs beyond Gradio: microphone states, results in view, files from anywhere,
+// tables that sort.
 (() => {
   const TICK_MS = 250;
   const ASK_AFTER_MS = 400; // a permission that was given before comes sooner
   const PROBLEMS = { NotFoundError: "none", OverconstrainedError: "none", NotReadableError: "busy", AbortError: "busy" };
   const NOTE = ".mm-microphone";
+  const RECORDER = ".mm-recorder:has(.source-selection)"; // one that takes files, too
   const media = navigator.mediaDevices;
   let clock;
 
@@ -72,6 +74,8 @@
     "click",
     (event) => {
       if (!media && event.target.closest(".record-button")) show(find(NOTE), "insecure");
+      const input = event.target.closest(".mm-recorder .upload-container")?.querySelector("input");
+      if (input) input.accept = "audio/*,video/*";
       const stop = event.target.closest(".mm-ends-recording") && find(".stop-button, .stop-button-paused");
       if (!stop) return;
       event.stopImmediatePropagation(); // the end of a recording starts its analysis
@@ -79,4 +83,92 @@
     },
     true,
   );
+
+  /** Bring a result into view and focus its headline, which a screen reader then reads. */
+  function reveal(id) {
+    requestAnimationFrame(() => {
+      const panel = document.getElementById(id);
+      const headline = panel.querySelector("h2") ?? panel.querySelector("p");
+      const { top, bottom } = headline.getBoundingClientRect();
+      headline.tabIndex = -1;
+      headline.focus({ preventScroll: true });
+      if (top < 0 || bottom > innerHeight / 2) panel.scrollIntoView();
+    });
+  }
+
+  /** Return what `get` finds, once Gradio has drawn it. */
+  async function drawn(get) {
+    for (let frames = 0; frames < 600; frames++) {
+      const found = get();
+      if (found) return found;
+      await new Promise(requestAnimationFrame);
+    }
+  }
+
+  function fill(input, files) {
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    input.files = transfer.files;
+  }
+
+  /** Put files into a field of the open tab, or of the tab that takes them. */
+  async function take(files) {
+    let [tab, selector] = ["listen", `#batch-files, ${RECORDER}`];
+    if (files.length > 1) [tab, selector] = ["batch", "#batch-files"];
+    else if (files[0].name.endsWith(".json")) [tab, selector] = ["voice", "#voice-file"];
+    if (!find(selector)) document.getElementById(`${tab}-tab-button`).click();
+    const field = await drawn(() => find(selector));
+    if (field.matches(RECORDER)) {
+      field.querySelector(".top-panel button")?.click(); // clears the clip before
+      (await drawn(() => field.querySelector(".source-selection button"))).click();
+    }
+    const input = await drawn(() => field.querySelector("input[type=file]"));
+    fill(input, files);
+    input.dispatchEvent(new Event("change"));
+  }
+
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    const handle = (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const isOver = kind !== "drop" && (kind !== "dragleave" || event.relatedTarget !== null);
+      document.body.classList.toggle("mm-dropping", isOver);
+      if (kind === "drop") take([...event.dataTransfer.files]);
+    };
+    addEventListener(kind, handle, true);
+  }
+
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) take(files);
+  });
+
+  // Gradio's recorder takes nothing but sound: any other file is for the server to read or refuse.
+  addEventListener(
+    "change",
+    ({ target }) => {
+      if (!target.matches(`${RECORDER} input[type=file]`)) return;
+      fill(target, [...target.files].map((file) => new File([file], file.name, { type: "audio/*" })));
+    },
+    true,
+  );
+
+  /** Sort a table by a column, the other way round the second time. */
+  function sort(head) {
+    const [body] = head.closest("table").tBodies;
+    const up = head.ariaSort !== "ascending";
+    const value = (row) => row.cells[head.cellIndex].dataset.value ?? row.cells[head.cellIndex].textContent;
+    const compare = (a, b) => value(a).localeCompare(value(b), undefined, { numeric: true });
+    body.append(...[...body.rows].sort((a, b) => (up ? compare(a, b) : compare(b, a))));
+    for (const other of head.parentElement.cells) other.ariaSort = null;
+    head.ariaSort = up ? "ascending" : "descending";
+  }
+
+  addEventListener("click", ({ target }) => {
+    const button = target.closest(".mm-batch th button");
+    if (button) sort(button.parentElement);
+  });
+
+  window.moodmirror = { reveal };
 })();

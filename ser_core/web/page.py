@@ -67,15 +67,15 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
         note = custom_html(draw_model_note(models), elem_id="model-note")
         voice = gr.State(None)
         with gr.Tabs(overflow_behavior="wrap"):
-            with gr.Tab(label("listen_tab")):
+            with gr.Tab(label("listen_tab"), elem_id="listen-tab"):
                 texts += build_listen(models, page, examples=examples, voice=voice)
-            with gr.Tab(label("live_tab")):
+            with gr.Tab(label("live_tab"), elem_id="live-tab"):
                 texts += build_live(models, page)
-            with gr.Tab(label("batch_tab")):
+            with gr.Tab(label("batch_tab"), elem_id="batch-tab"):
                 texts += build_batch(models)
-            with gr.Tab(label("voice_tab")):
+            with gr.Tab(label("voice_tab"), elem_id="voice-tab"):
                 texts += build_voice(models, voice)
-            with gr.Tab(label("about_tab")):
+            with gr.Tab(label("about_tab"), elem_id="about-tab"):
                 about = custom_html(draw_about(models), elem_id="about")
         texts.append(localized(_footer))
         add_endpoints(models)

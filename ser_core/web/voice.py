@@ -24,6 +24,7 @@ from ser_core.web.components import (
     localized,
     on,
     recorder,
+    reveal_after,
     shows_errors,
     uploads_only,
 )
@@ -64,15 +65,10 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
         profile = SpeakerProfile.enroll(predictor.analyse(path), reference)
         return profile, status(profile)
 
-    on(
-        [create.click, clip.stop_recording],
-        enroll,
-        clip,
-        [voice, note],
-        **ANALYSIS,
-        show_progress="full",
-    )
-    on(file.upload, load_profile, file, [voice, note], show_progress="full")
+    shown = {"show_progress": "full"}
+    outputs, clicks = [voice, note], [create.click, clip.stop_recording]
+    reveal_after(on(clicks, enroll, clip, outputs, **ANALYSIS, **shown), note)
+    reveal_after(on(file.upload, load_profile, file, outputs, **shown), note)
     on(delete.click, lambda: (None, status(None)), None, [voice, note])
     on(voice.change, status, voice, note)
     return [*texts, microphone, (note, lambda: status(None))]
