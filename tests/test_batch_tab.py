@@ -30,39 +30,48 @@ def downloaded(html: str) -> dict[str, bytes]:
     }
 
 
+def cells(table: str) -> list[list[str]]:
+    """The text of a table's rows."""
+    return [
+        ["".join(cell.itertext()).replace(NBSP, " ") for cell in row]
+        for row in parse(table).findall(".//tbody/tr")
+    ]
+
+
 def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "=1+1.wav", "two.wav")
-    steps = list(batch_tab.analyse_files(FakeModels(), paths))
-    assert [translate("batch_progress", done=1, n=2) in text_of(said) for said, _ in steps] == [
-        True,
-        False,
-        False,
-    ]
-    said, table = steps[-1]
+    (first, *_), (said, table, rows) = batch_tab.analyse_files(FakeModels(), paths)
+    assert translate("batch_progress", done=1, n=2) in text_of(first)
     assert translate("batch_done", n=2) in text_of(said)
-    assert [row[2] for row in table] == ["angry", "angry"]
+    assert [row[:2] for row in cells(table)] == [
+        ["=1+1.wav", "😠 angry 71%"],
+        ["two.wav", "😠 angry 71%"],
+    ]
+    assert [len(row) for row in cells(table)] == [2 + len(LABELS)] * 2  # no empty column
     files = downloaded(said)
-    header, first, _ = files["moodmirror.csv"].decode().splitlines()
+    header, first_row, _ = files["moodmirror.csv"].decode().splitlines()
     assert header.startswith("file,actual,emotion,problem,confidence,neutral")
-    assert first.startswith("'=1+1.wav,,angry,,0.71,")
-    answer = json.loads(files["moodmirror.json"])
-    assert [row["file"] for row in answer["files"]] == ["=1+1.wav", "two.wav"]
-    assert answer["scores"] is None
+    assert first_row.startswith("'=1+1.wav,,angry,,0.71,")
+    assert downloaded(batch_tab.draw_stopped(rows[:1]))["moodmirror.csv"].count(b"\n") == 2
     frame = pd.read_parquet(io.BytesIO(files["moodmirror.parquet"]))
-    assert list(frame.columns) == list(batch_tab.columns(LABELS))
     assert frame["angry"].tolist() == [0.71, 0.71]
+    answer = json.loads(files["moodmirror.json"])
+    assert answer["scores"] is None
+    for row, record in zip(answer["files"], frame.to_dict("records"), strict=True):
+        nested = row.pop("probabilities") | {f"{k}_ms": v for k, v in row.pop("timings_ms").items()}
+        assert record | row | nested | {"warnings": ""} == record
 
 
 def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -> None:
     paths = write_files(
         tmp_path, "03-01-05-01-01-01-12.wav", "03-01-04-01-01-01-12.wav", "other.wav"
     )
-    said, table = list(batch_tab.analyse_files(FakeModels(), paths))[-1]
-    assert [row[1] for row in table] == ["angry", "sad", ""]
+    said, table, _ = list(batch_tab.analyse_files(FakeModels(), paths))[-1]
+    assert [row[2] for row in cells(table)] == ["angry ✓", "sad ✗", ""]
     told = text_of(said).replace(NBSP, " ")
     assert translate("batch_scores", n=2, accuracy="50%", uar="50%") in told
-    cells = [cell.text for cell in parse(said).findall(".//tbody//td")]
-    assert cells == ["0", "1", "0", "1"]  # sad and angry, both heard as angry
+    counts = [cell.text for cell in parse(said).findall(".//tbody//td")]
+    assert counts == ["0", "1", "0", "1"]  # sad and angry, both heard as angry
     scores = json.loads(downloaded(said)["moodmirror.json"])["scores"]
     assert scores["emotions"] == ["sad", "angry"]
     assert scores["confusion"] == [[0, 1], [0, 1]]
@@ -70,21 +79,19 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
 
 def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
     paths = write_files(tmp_path, "bad.wav")
-    said, table = list(batch_tab.analyse_files(FakeModels(AudioError("bad.wav is odd.")), paths))[
-        -1
-    ]
+    models = FakeModels(AudioError("bad.wav is <odd>."))
+    said, table, _ = list(batch_tab.analyse_files(models, paths))[-1]
     assert translate("batch_problems", n=1) in text_of(said)
-    assert table[0][0] == "bad.wav"
-    assert table[0][3] == "bad.wav is odd."
+    assert cells(table) == [["bad.wav", "", "bad.wav is <odd>."]]
 
 
 def test_an_empty_batch_and_a_bug_are_sentences(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ((said, table),) = batch_tab.analyse_files(FakeModels(), [])
+    ((said, table, _),) = batch_tab.analyse_files(FakeModels(), [])
     assert "nothing to analyse" in text_of(said)
-    assert table == []
+    assert table == ""
     paths = write_files(tmp_path, "one.wav")
-    ((said, _),) = batch_tab.analyse_files(FakeModels(RuntimeError("oops")), paths)
+    ((said, *_),) = batch_tab.analyse_files(FakeModels(RuntimeError("oops")), paths)
     assert translate("apology") in text_of(said)
     assert "oops" in caplog.text

@@ -4,13 +4,14 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from ser_core.labels import LABELS
 from ser_core.plots import PICTURES
 from ser_core.prediction import Prediction
+from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
 from ser_core.web import words
 from ser_core.web.inspect import caption
@@ -69,6 +70,8 @@ def test_every_text_that_is_said_is_there() -> None:
     for name in LABELS:
         for kind in ("emotion", "adjective", "noun"):
             assert f"{kind}_{name}" in ENGLISH
+    for code in get_args(get_type_hints(QualityWarning)["code"]):
+        assert f"warning_{code}" in ENGLISH
     for state in ModelState:
         assert f"note_{state.name.lower()}" in ENGLISH
     for picture in (*PICTURES, "features"):

@@ -1,7 +1,9 @@
 """The tab "Batch": many files at once."""
 
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from ser_core.batch import (
     measure_rows,
     predict_files,
 )
-from ser_core.labels import column_of
+from ser_core.labels import column_of, find_emotion
+from ser_core.prediction import Prediction
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
     BATCH,
     Localized,
+    custom_html,
     error_message,
     live_region,
     localized,
@@ -30,10 +34,10 @@ from ser_core.web.components import (
 )
 from ser_core.web.language import label, translate
 
-TEXT_COLUMNS = {"file": "220px", "actual": "110px", "emotion": "110px", "problem": "260px"}
-"""Names and widths of the columns that hold text."""
-NUMBER_WIDTH = "110px"
-Table = list[list[Any]]
+SHOWN_EVERY_S = 1.0
+"""Time between two states of the table while files are analysed: each is the whole table."""
+COLUMNS = ("file", "actual", "emotion", "problem", "confidence")
+"""First columns of the files to download; the others are those of `Prediction.to_dict`."""
 
 
 def build_batch(models: ModelSwitch) -> list[Localized]:
@@ -46,25 +50,16 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
         analyse = gr.Button(label("batch_analyse"), variant="primary", size="lg")
         cancel = gr.Button(label("batch_cancel"), size="lg")
     note = live_region(_empty(), elem_id="batch-note")
-    headers = columns(models.manifest.labels)
-    table = gr.Dataframe(
-        headers=headers,
-        # Plain text is never read as markup.
-        datatype=["str" if column in TEXT_COLUMNS else "number" for column in headers],
-        interactive=False,
-        label=label("batch_table"),
-        elem_id="batch-table",
-        wrap=True,
-        column_widths=[TEXT_COLUMNS.get(column, NUMBER_WIDTH) for column in headers],
-    )
+    table = custom_html("", elem_id="batch-table")
+    rows = gr.State([])
 
-    def run(paths: list[str] | None) -> Iterator[tuple[str, Table]]:
+    def run(paths: list[str] | None) -> Iterator[tuple[str, str, list[BatchRow]]]:
         yield from analyse_files(models, paths or [])
 
-    running = on(analyse.click, run, files, [note, table], **BATCH)
+    running = on(analyse.click, run, files, [note, table, rows], **BATCH)
     cancelled = on(cancel.click, None, None, None, cancels=[running])
-    on(cancelled.then, lambda: drawing.status(translate("batch_cancelled")), None, note)
-    on(files.clear, lambda: (_empty(), []), None, [note, table])
+    on(cancelled.then, draw_stopped, rows, note)
+    on(files.clear, lambda: (_empty(), "", []), None, [note, table, rows])
     return [*texts, (note, _empty)]
 
 
@@ -72,7 +67,9 @@ def _empty() -> str:
     return drawing.status(translate("batch_empty"))
 
 
-def analyse_files(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[str, Table]]:
+def analyse_files(
+    models: ModelSwitch, paths: Sequence[str]
+) -> Iterator[tuple[str, str, list[BatchRow]]]:
     """Analyse files one by one.
 
     Args:
@@ -80,38 +77,104 @@ def analyse_files(models: ModelSwitch, paths: Sequence[str]) -> Iterator[tuple[s
         paths: Recordings and zip archives.
 
     Yields:
-        After each file the progress, at last the summary or an error, as HTML; and the table
-        so far.
+        The progress about once a second, at last the summary or an error, as HTML; the table so
+        far, as HTML; and its rows.
     """
-    labels = models.manifest.labels
     rows: list[BatchRow] = []
-    table: Table = []
+    shown_s = -SHOWN_EVERY_S
     try:
         # Members of archives are deleted with the last row, and when the visitor cancels.
         with tempfile.TemporaryDirectory() as folder:
             files = collect_files([Path(path) for path in paths], Path(folder))
             for row in predict_files(files, models):
                 rows.append(row)
-                table.append(_cells(row, labels))
-                yield _progress(len(rows), len(files)), [*table]
-        yield _summary(rows, table, labels), table
+                if time.monotonic() - shown_s >= SHOWN_EVERY_S:
+                    shown_s = time.monotonic()
+                    yield _progress(len(rows), len(files)), draw_table(rows), [*rows]
+        yield _summary(rows, translate("batch_done", n=len(rows))), draw_table(rows), rows
     except Exception as error:
-        yield drawing.failure(error_message(error)), table
+        yield drawing.failure(error_message(error)), draw_table(rows), rows
 
 
-def columns(labels: Sequence[str]) -> list[str]:
-    """Return the headers of the table."""
-    return [*TEXT_COLUMNS, "confidence", *map(column_of, labels)]
+def draw_stopped(rows: Sequence[BatchRow]) -> str:
+    """Return the summary of a batch that the visitor stopped."""
+    return _summary(rows, translate("batch_cancelled", n=len(rows)))
 
 
-def _cells(row: BatchRow, labels: Sequence[str]) -> list[Any]:
-    actual, prediction = row.actual or "", row.prediction
+def draw_table(rows: Sequence[BatchRow]) -> str:
+    """Return one row per file, as a table that sorts by a click on a head (page.js)."""
+    if not rows:
+        return ""
+    labels = next((row.prediction.labels for row in rows if row.prediction), ())
+    columns = [("batch_result", _result)]
+    if any(row.actual for row in rows):
+        columns.append(("batch_actual", _actual))
+    if any(row.error for row in rows):
+        columns.append(("batch_problem", _problem))
+    cells = [
+        "".join(draw(row) for _, draw in columns)
+        + "".join(_share(row.prediction, label) for label in labels)
+        for row in rows
+    ]
+    heads = [translate(key) for key in ("batch_file", *(key for key, _ in columns))]
+    heads += [words.emotion(label) for label in labels]
+    names = [row.name for row in rows]
+    body = list(zip(names, cells, strict=True))
+    return drawing.table("mm-batch", translate("batch_table"), heads, body, sortable=True)
+
+
+def _cell(value: str, text: str, html: str = "") -> str:
+    """Return a cell that sorts by `value`."""
+    return f'<td data-value="{escape(value)}">{escape(text)}{html}</td>'
+
+
+def _result(row: BatchRow) -> str:
+    p = row.prediction
+    if p is None:
+        return _cell("", "")
+    sign = find_emotion(p.emotion).sign
+    text = f"{sign} {words.emotion(p.emotion)} {words.percent(p.confidence)}"
+    unsure = "" if p.certain else f" <small>{translate('batch_uncertain')}</small>"
+    return _cell(f"{p.emotion} {1 - p.confidence:.4f}", text, unsure)
+
+
+def _actual(row: BatchRow) -> str:
+    actual = words.emotion(row.actual) if row.actual else ""
+    if not actual or row.prediction is None:
+        return _cell("", actual)
+    is_right = row.actual == row.prediction.emotion
+    meaning, mark = ("batch_right", "✓") if is_right else ("batch_wrong", "✗")
+    html = f' <span role="img" aria-label="{translate(meaning)}">{mark}</span>'
+    return _cell(f"{mark} {row.actual}", actual, html)
+
+
+def _problem(row: BatchRow) -> str:
+    return f'<td class="mm-problem">{escape(row.error)}</td>'
+
+
+def _share(prediction: Prediction | None, label: str) -> str:
     if prediction is None:
-        return [row.name, actual, "", row.error, None, *[None] * len(labels)]
-    shares = dict(zip(prediction.labels, prediction.probabilities, strict=True))
-    rounded = [round(shares.get(label, 0.0), 4) for label in labels]
-    confidence = round(prediction.confidence, 4)
-    return [row.name, actual, prediction.emotion, "", confidence, *rounded]
+        return _cell("", "")
+    share = prediction.probabilities[prediction.labels.index(label)]
+    return _cell(f"{share:.4f}", words.percent(share))
+
+
+def to_columns(row: BatchRow) -> dict[str, Any]:
+    """Return all that `BatchRow.to_dict` holds as the columns of a table."""
+    first = dict.fromkeys(COLUMNS) | {"file": row.name, "actual": row.actual, "problem": row.error}
+    if row.prediction is None:
+        return first
+    rest = row.prediction.to_dict()
+    shares, timings_ms = rest.pop("probabilities"), rest.pop("timings_ms")
+    warnings = "; ".join(f"{warning['code']}: {warning['message']}" for warning in rest["warnings"])
+    return (
+        first
+        | {"emotion": rest["emotion"], "confidence": rest["confidence"]}
+        | {column_of(label): share for label, share in shares.items()}
+        | rest
+        | {"warnings": warnings}
+        | {f"{stage}_ms": duration for stage, duration in timings_ms.items()}
+    )
 
 
 def _progress(n_done: int, n_files: int) -> str:
@@ -123,12 +186,14 @@ def _progress(n_done: int, n_files: int) -> str:
     )
 
 
-def _summary(rows: Sequence[BatchRow], table: Table, labels: Sequence[str]) -> str:
-    """Return the number of files, the table as files to download, and the accuracy."""
-    text = translate("batch_done", n=len(rows))
+def _summary(rows: Sequence[BatchRow], text: str) -> str:
+    """Return a sentence on the rows, the rows as files to download, and the accuracy."""
     if n_failed := sum(row.prediction is None for row in rows):
         text += f" {translate('batch_problems', n=n_failed)}"
-    links = drawing.download_links(batch_to_dict(rows), columns(labels), table, parquet=True)
+    table = [to_columns(row) for row in rows]
+    header = list(dict.fromkeys(name for row in table for name in row))
+    cells = [[row.get(name) for name in header] for row in table]
+    links = drawing.download_links(batch_to_dict(rows), header, cells, parquet=True) if rows else ""
     return (
         f'<section class="mm-answer">{drawing.status(text)}{links}{_accuracy(measure_rows(rows))}'
         "</section>"

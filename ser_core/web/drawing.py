@@ -93,9 +93,10 @@ def warning_list(warnings: Sequence[QualityWarning]) -> str:
     """Return the warnings about a recording; nothing for a good one."""
     if not warnings:
         return ""
+    texts = [translate(f"warning_{warning.code}") for warning in warnings]
     return (
         f'<div class="mm-warnings" role="note"><h3>{translate("warnings_heading")}</h3>'
-        f"<ul>{items([warning.message for warning in warnings])}</ul></div>"
+        f"<ul>{items(texts)}</ul></div>"
     )
 
 
@@ -122,7 +123,14 @@ def small(text: str) -> str:
     return f'<p class="mm-small">{escape(text)}</p>'
 
 
-def table(kind: str, caption: str, heads: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
+def table(
+    kind: str,
+    caption: str,
+    heads: Sequence[str],
+    rows: Sequence[tuple[str, str]],
+    *,
+    sortable: bool = False,
+) -> str:
     """Return a table that scrolls sideways where it is wider than the page.
 
     Args:
@@ -130,8 +138,10 @@ def table(kind: str, caption: str, heads: Sequence[str], rows: Sequence[tuple[st
         caption: Its caption.
         heads: Heads of its columns.
         rows: The head of each row, and the HTML of its cells.
+        sortable: Whether a click on a head sorts the rows (page.js).
     """
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    open_, close = ("<button>", "</button>") if sortable else ("", "")
+    head = "".join(f'<th scope="col">{open_}{escape(name)}{close}</th>' for name in heads)
     body = "".join(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>' for name, cells in rows)
     return (
         f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'

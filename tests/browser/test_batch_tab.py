@@ -36,6 +36,17 @@ def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path
     expect(table).to_contain_text("escaped.wav")
     expect(table).to_contain_text("junk.wav")
     expect(page.get_by_role("link", name="moodmirror.csv")).to_be_visible()
+    names = table.locator("tbody th")
+    expect(names.first).not_to_have_text("junk.wav")
+    table.get_by_role("button", name=translate("batch_result")).click()
+    expect(names.first).to_have_text("junk.wav")
+    table.get_by_role("button", name=translate("batch_result")).click()
+    expect(names.last).to_have_text("junk.wav")
+    page.set_viewport_size({"width": 390, "height": 844})
+    results = table.locator("tbody td:nth-child(2)")
+    assert all(
+        (box := cell.bounding_box()) and box["x"] + box["width"] <= 390 for cell in results.all()
+    )
     screenshots = ROOT / "artifacts" / "screenshots"
     screenshots.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=screenshots / "batch.png", full_page=True)
@@ -54,6 +65,7 @@ def test_two_hundred_files_can_be_stopped_half_way(page: Page, voice: Path, tmp_
     expect(note).to_contain_text("Stopped.", **WAIT)
     page.wait_for_timeout(2_000)
     expect(note).to_contain_text("Stopped.")
+    expect(page.get_by_role("link", name="moodmirror.csv")).to_be_visible()
 
 
 def test_a_zip_that_would_fill_the_disk_is_refused(page: Page, tmp_path: Path) -> None:
