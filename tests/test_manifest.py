@@ -79,6 +79,7 @@ def test_the_hash_of_the_weights_follows_weights_and_no_figure(parts: Parts) -> 
         replace(manifest, metrics={"test": {"uar": 0.5}}, version="9.9", commit="0" * 40),
         replace(manifest, files=dict(reversed(manifest.files.items()))),
         replace(manifest, encoder=replace(manifest.encoder, revision="0" * 40)),
+        replace(manifest, files=manifest.files | {"saved_model/saved_model.pb": "0" * 64}),
     ):
         assert same.weights_sha256 == expected
     for other in (
@@ -86,6 +87,7 @@ def test_the_hash_of_the_weights_follows_weights_and_no_figure(parts: Parts) -> 
         replace(manifest, encoder=replace(manifest.encoder, tensors_sha256="0" * 64)),
         replace(manifest, encoder=None),
         replace(manifest, temperature=2.0),
+        replace(manifest, files={"saved_model/saved_model.pb": "0" * 64}),
     ):
         assert other.weights_sha256 != expected
 

@@ -236,13 +236,15 @@ class Manifest:
 
     @property
     def weights_sha256(self) -> str:
-        """SHA-256 of the folder's files, the encoder and the temperature.
+        """SHA-256 of the network's file, the encoder and the temperature.
 
-        Figures, names and the encoder's address do not enter it.
+        Figures, names and the encoder's address do not enter it, nor does a SavedModel of the
+        same network, which published folders lack.
         """
         e = self.encoder
         encoder = e and (e.tensors_sha256, e.blocks, e.pool)
-        parts = json.dumps([sorted(self.files.items()), encoder, self.temperature])
+        files = self.weights_only or self.files
+        parts = json.dumps([sorted(files.items()), encoder, self.temperature])
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
