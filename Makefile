@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 PYTEST := OMP_NUM_THREADS=1 MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest \
 	-n logical --maxprocesses 4
 
-.PHONY: run test test-all bench load score-bench fuzz lint audit format train evaluate report \
+.PHONY: run test test-all bench load score-bench speech-bench fuzz lint audit format train evaluate report \
         release docs pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
@@ -27,6 +27,9 @@ load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
 
 score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
 	$(BIN)/python -m benchmarks.scoring
+
+speech-bench: $(VENV)/.dev  ## Measure what is refused as no speech, and write docs/speech.md
+	$(BIN)/python -m benchmarks.speech --data $(DATA)
 
 fuzz: $(VENV)/.dev  ## Send 100,000 mutated recordings and documents through what reads them
 	$(BIN)/python -m benchmarks.fuzz

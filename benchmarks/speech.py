@@ -8,7 +8,7 @@ Writes docs/speech.json with the score of every clip, and docs/speech.md. The th
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,28 +21,15 @@ from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import AudioConfig, PipelineConfig
 from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
-from ser_core.features import extract_features
-from ser_core.preprocess import Waveform, normalise_level, preprocess
-from ser_core.speech_detector import (
-    CLEAR_FROM,
-    LEVEL,
-    RATE_HZ,
-    SPEECH_FROM,
-    _bundled_detector,
-    speech_probability,
-)
+from ser_core.preprocess import preprocess
+from ser_core.speech_detector import CLEAR_FROM, LEVEL, RATE_HZ, SPEECH_FROM, speech_probability
 from ser_lab.evaluate.records import describe_machine
-from ser_lab.train.speech_detector import PIPELINE, make_sound
+from ser_lab.robustness.changes import list_silences
 
 SOUNDS, READING = ("noise", "synthetic"), "librispeech"
-N_SYNTHETIC = 100
 ALLOWED = 0.01
 """Share of a corpus that may be refused."""
 CONFIG = PipelineConfig(AudioConfig(sample_rate_hz=RATE_HZ), LEVEL)
-
-Random = np.random.Generator
-Samples = np.ndarray[Any, np.dtype[np.float64]]
-Detector = Callable[[Waveform], float]
 
 
 def list_sources(data: Path, n_clips: int) -> Iterator[tuple[str, str, AudioSource]]:
@@ -56,39 +43,32 @@ def list_sources(data: Path, n_clips: int) -> Iterator[tuple[str, str, AudioSour
     yield from ((READING, "", path) for path in reading)
     for path in sorted((data / "noise").iterdir()):
         yield "noise", path.stem.split("-")[-1], path  # the class of a recording of ESC-50
-    for seed in range(N_SYNTHETIC):
-        yield "synthetic", "", (RATE_HZ, make_sound(np.random.default_rng(seed)))
+    for kind, sound in list_silences():
+        yield "synthetic", kind, (RATE_HZ, sound)
 
 
-def statistics_log_odds(samples: Waveform) -> float:
-    """Return the log-odds of the network over statistics of log-mel frames, at its own level."""
-    levelled = normalise_level(samples, PIPELINE.preprocess, sample_rate_hz=RATE_HZ)
-    return _bundled_detector().max_log_odds(extract_features(levelled, PIPELINE))
-
-
-def measure(data: Path, n_clips: int, detectors: dict[str, Detector]) -> dict[str, Any]:
-    """Return the scores of the clips by detector and group, and the CPU time of a clip."""
-    scores: dict[str, Any] = {name: defaultdict(list) for name in detectors}
-    kinds, times_ms = defaultdict(list), {name: [] for name in detectors}
+def measure(data: Path, n_clips: int) -> dict[str, Any]:
+    """Return the scores of the clips by group, and the CPU time of a clip."""
+    scores, kinds = defaultdict(list), defaultdict(list)
     unread: dict[str, int] = defaultdict(int)
+    times_ms = []
     for group, kind, source in track(list(list_sources(data, n_clips)), "Speech or not"):
         try:
             samples = preprocess(load_audio(source, CONFIG.audio), CONFIG).samples
         except SerError:  # too short, or silence, whatever the detector
             unread[group] += 1
             continue
+        start = time.thread_time()
+        scores[group].append(round(speech_probability(samples), 4))
+        times_ms.append(1_000 * (time.thread_time() - start))
         kinds[group].append(kind)
-        for name, detector in detectors.items():
-            start = time.thread_time()
-            scores[name][group].append(round(detector(samples), 4))
-            times_ms[name].append(1_000 * (time.thread_time() - start))
-    ms = {name: float(np.median(times)) for name, times in times_ms.items()}
-    return {"scores": scores, "kinds": kinds, "unread": unread, "cpu_ms": ms}
+    cpu_ms = float(np.median(times_ms))
+    return {"scores": scores, "kinds": kinds, "unread": unread, "cpu_ms": cpu_ms}
 
 
-def summarise(figures: dict[str, Any], detector: str, low: float, high: float) -> list[list[str]]:
+def summarise(figures: dict[str, Any], low: float, high: float) -> list[list[str]]:
     """Return a row a group: clips, shares refused and warned about, and refused when left out."""
-    scores = {group: np.array(values) for group, values in figures["scores"][detector].items()}
+    scores = {group: np.array(values) for group, values in figures["scores"].items()}
     corpora = [group for group in scores if group not in (*SOUNDS, READING)]
     most = {group: np.quantile(scores[group], ALLOWED, method="lower") for group in corpora}
     rows = []
@@ -101,20 +81,18 @@ def summarise(figures: dict[str, Any], detector: str, low: float, high: float) -
 
 def document(figures: dict[str, Any]) -> str:
     """Return the figures as a page."""
-    silero, threshold = figures["scores"]["silero"], _bundled_detector().threshold
     missed = sorted(
         {
             kind
             for group in SOUNDS
-            for kind, score in zip(figures["kinds"][group], silero[group], strict=True)
+            for kind, score in zip(figures["kinds"][group], figures["scores"][group], strict=True)
             if score >= CLEAR_FROM
         }
     )
     return render(
         "speech",
         figures,
-        rows=table(summarise(figures, "silero", SPEECH_FROM, CLEAR_FROM)),
-        earlier=table(summarise(figures, "statistics", threshold, threshold)),
+        rows=table(summarise(figures, SPEECH_FROM, CLEAR_FROM)),
         low=SPEECH_FROM,
         high=CLEAR_FROM,
         missed=", ".join(missed) or "none",
@@ -127,8 +105,7 @@ def main(
     clips: Annotated[int, typer.Option(help="Most clips of a corpus.")] = 400,
 ) -> None:
     """Score the clips and write docs/speech.json and docs/speech.md."""
-    detectors = {"silero": speech_probability, "statistics": statistics_log_odds}
-    figures = {"machine": describe_machine(), "clips": clips} | measure(data, clips, detectors)
+    figures = {"machine": describe_machine(), "clips": clips} | measure(data, clips)
     write("speech", figures, document(figures))
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ser_core.features import Features
 from ser_core.preprocess import Waveform
-from ser_core.quality import QualityWarning
+from ser_core.quality import DOUBTFUL_SPEECH, QualityWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ class Prediction:
 
     @property
     def certain(self) -> bool:
-        """Whether the confidence reaches `certain_from`."""
-        return self.confidence >= self.certain_from
+        """Whether the confidence reaches `certain_from`, in what is clearly speech."""
+        doubtful = any(warning.code == DOUBTFUL_SPEECH for warning in self.warnings)
+        return self.confidence >= self.certain_from and not doubtful
 
     def with_probabilities(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> Self:
         """Return the same prediction with other probabilities, in the order of `labels`."""

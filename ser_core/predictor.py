@@ -125,10 +125,10 @@ class Predictor:
         with _timed(timings_ms, "preprocess"):
             speech = preprocess(waveform, config)  # (n_speech_samples,)
             warnings = assess_quality(waveform, speech, config)
+        with _timed(timings_ms, "speech"):
+            warnings = (*check_speech(speech.samples, config), *warnings)
         with _timed(timings_ms, "features"):
             features = extract_features(speech.samples, config)  # (n_frames, n_features)
-        with _timed(timings_ms, "speech"):
-            check_speech(speech.samples, features, config)
         windows = tuple(cut_windows(features, config))
         return PreparedClip(waveform, speech, warnings, features, windows, timings_ms)
 

@@ -24,6 +24,10 @@ NOISY_SNR_DB = 12.0
 SHORT_SPEECH_S = 0.8
 """Speech below which a recording counts as short."""
 
+Code = Literal["too_quiet", "clipped", "noisy", "short", "doubtful_speech"]
+DOUBTFUL_SPEECH: Code = "doubtful_speech"
+"""The warning, of `ser_core.speech_detector`, with which no answer is certain."""
+
 
 @dataclass(frozen=True, slots=True)
 class QualityWarning:
@@ -34,7 +38,7 @@ class QualityWarning:
         message: A sentence with the fault and its remedy.
     """
 
-    code: Literal["too_quiet", "clipped", "noisy", "short"]
+    code: Code
     message: str
 
 

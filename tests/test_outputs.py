@@ -12,10 +12,6 @@ from tests.test_paths import tree
 COMMANDS: dict[str, Callable[[Path], list[object]]] = {
     "train": lambda out: ["train", "lstm", "--data", "nowhere", "--out", out],
     "train --runs": lambda out: ["train", "--data", "nowhere", "--out", "new", "--runs", out],
-    "train-detector": lambda out: ["train-detector", "--data", "nowhere", "--out", out / "x.npz"],
-    "train-detector --record": lambda out: [
-        "train-detector", "--data", "nowhere", "--out", "new", "--record", out / "speech.json"
-    ],
     "reproduce": lambda out: ["reproduce", "lstm", "--data", "nowhere", "--out", out],
     "score": lambda out: ["score", "nowhere", out, "--model", "nowhere"],
     "explore": lambda out: ["explore", "--data", "nowhere", "--out", out],
@@ -28,7 +24,7 @@ COMMANDS: dict[str, Callable[[Path], list[object]]] = {
 }  # fmt: skip
 """Inputs that do not exist: a complaint about the output comes before they are read."""
 FOREIGN = (
-    "notes.txt", "x.npz", "figures.md", "reproduction.md", "robustness.md", "speech.json",
+    "notes.txt", "x.npz", "figures.md", "reproduction.md", "robustness.md",
     "manifest.json", "README.md", "clips.csv", "part-1.parquet",
     *(f"lstm/{split}/seed-0/notes.txt" for split in ("random", "speaker")),
     *(f"{SOURCES[name].folder}/notes.txt" for name in ("savee", "emo-db")),

@@ -20,6 +20,7 @@ from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor, trace_pipeline
 from ser_core.preprocess import Waveform, preprocess
+from ser_core.quality import DOUBTFUL_SPEECH, QualityWarning
 from tests.conftest import RATE_HZ, make_babble
 
 
@@ -48,6 +49,8 @@ def test_other_probabilities_are_certain_or_not_by_the_same_threshold() -> None:
     assert (sure.certain, unsure.certain) == (True, False)
     assert unsure.to_dict()["certain"] is False
     assert unsure.with_probabilities([0.4, 0.6]).certain
+    doubtful = replace(sure, warnings=(QualityWarning(DOUBTFUL_SPEECH, "May be noise."),))
+    assert not doubtful.certain
 
 
 @settings(max_examples=10, deadline=None)

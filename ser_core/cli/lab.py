@@ -94,29 +94,6 @@ def train(
 
 
 @command(extra="train")
-def train_detector(
-    data: DataOption = DATA,
-    out: Annotated[Path, typer.Option(help="Weights to write.")] = Path(
-        "ser_core/speech_detector.npz"
-    ),
-    record: Annotated[Path, typer.Option(help="JSON file for the rejection rates.")] = Path(
-        "docs/speech.json"
-    ),
-) -> None:
-    """Train the detector of speech against noise and music, and record how much it rejects."""
-    from ser_core.speech_detector import SpeechDetector
-    from ser_lab.evaluate.records import write_text
-    from ser_lab.train.speech_detector import train_detector
-
-    check_output(out, lambda path: bool(SpeechDetector.read(path)))
-    check_output(record, lambda path: "librispeech" in json.loads(path.read_text("utf-8")))
-    rejection_rates = train_detector(data, out)
-    write_text(record, json.dumps(rejection_rates, indent=1) + "\n")
-    for name, rate in rejection_rates.items():
-        show(f"{name}: {rate:.1%} rejected.")
-
-
-@command(extra="train")
 def evaluate(
     protocol: Annotated[
         str,

@@ -19,7 +19,7 @@ MODELS = "model"
 FIGURES = "figures"
 SINGLE_FILES = (APP, "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = {
-    "ser_core": (".py", ".npz"),
+    "ser_core": (".py", ".npz", ".LICENSE"),
     "ser_core/audio": (".py",),
     "ser_core/corpora": (".py",),
     "ser_core/model": (".py",),
