@@ -26,7 +26,7 @@ from ser_lab.evaluate.records import write_text
 from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
 from ser_lab.evaluate.strangers import calibrated_for_strangers
 from ser_lab.metrics import Scores, calibration_bins
-from ser_lab.report.model_card import FIGURES, is_model_folder, write_card
+from ser_lab.report.model_card import DEVELOPMENT, FIGURES, is_model_folder, write_card
 from ser_lab.report.plots import plot_calibration, plot_confusion, plot_curves
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import speech_rows
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 CLIPS, ANSWERS = "clips.csv", "test_answers.csv"
 """Tables in the folder of runs."""
+UNSEEN = "corpora left out of training"
+"""On what a model is calibrated that has records of the protocol `strangers`."""
 N_TIMED = 60
 """Test clips whose predictions are timed."""
 
@@ -88,9 +90,10 @@ def train_and_export(
     calibration = records and calibrated_for_strangers(
         best.calibration, records / "strangers" / recipe.name, recipe.settings
     )
-    logger.info("calibrated on %s corpora", "unseen" if calibration else "known")
+    calibrated_on = UNSEEN if calibration else DEVELOPMENT
+    logger.info("calibrated on %s", calibrated_on)
     with replacing(folder, is_model_folder) as draft:
-        export_model(
+        manifest = export_model(
             best.network,
             calibration or best.calibration,
             draft,
@@ -98,7 +101,8 @@ def train_and_export(
             architecture=recipe.architecture,
             lineage=Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels),
             encoder=recipe.encoder,
-        ).write(draft)
+        )
+        replace(manifest, metrics={"calibrated_on": calibrated_on}).write(draft)
         (draft / FIGURES).mkdir()
         if best.history is not None:
             plot_curves(best.history, draft / FIGURES / "curves.png")

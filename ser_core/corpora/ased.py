@@ -36,4 +36,5 @@ ASED = Corpus(
     emotions={"n1": "neutral", "f2": "fearful", "h3": "happy", "s4": "sad", "a5": "angry"},
     pattern=_NAME,
     parse_name=parse_name,
+    language="am",
 )

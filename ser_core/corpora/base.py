@@ -105,6 +105,7 @@ class Corpus:
             training split under one name and in the test split under another.
         archives: Downloads whose checksum the publisher states.
         clip_name: Maps a path to the clip name that `pattern` matches.
+        language: ISO 639-1 code of the language spoken.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Corpus:
     speakers: str = ""
     archives: tuple[Archive, ...] = ()
     clip_name: Callable[[Path], str] = attrgetter("stem")
+    language: str = "en"
 
     def parse(self, name: str) -> NameParts | None:
         """Return the parts of a clip name; None if it is no clip of this corpus."""

@@ -47,4 +47,5 @@ EMO_DB = Corpus(
             md5="9d21362dbc5676ef3ab4745d83ced0db",
         ),
     ),
+    language="de",
 )

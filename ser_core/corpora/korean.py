@@ -31,4 +31,5 @@ KOREAN = Corpus(
     emotions={"000": "neutral", "001": "happy", "002": "angry", "003": "sad"},
     pattern=_NAME,
     parse_name=parse_name,
+    language="ko",
 )

@@ -41,4 +41,5 @@ NEMO = Corpus(
     },
     pattern=_NAME,
     parse_name=parse_name,
+    language="pl",
 )

@@ -34,4 +34,5 @@ TUREV = Corpus(
     emotions={"kz": "angry", "hl": "sad", "sk": "calm", "mt": "happy"},
     pattern=_NAME,
     parse_name=parse_name,
+    language="tr",
 )

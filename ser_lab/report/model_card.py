@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_core.corpora import CORPORA
 from ser_core.model.manifest import FILE_NAME, Certainty, Manifest
 from ser_core.model.manifest import read_json as read_manifest
 from ser_core.model.saved_model import SAVED_MODEL
@@ -22,11 +23,10 @@ CAPTIONS = {
     "curves": "Loss and accuracy by epoch",
 }
 """Captions by the name of the chart."""
-ACTED = (
-    "The corpora are acted, in English, in studios, by a few dozen people. Real feelings are "
-    "subtler."
-)
+ACTED = "The corpora are acted, most of them in studios. Real feelings are subtler."
 """Limit of a model that was trained on published corpora."""
+DEVELOPMENT = "the development speakers"
+"""On whom a model is calibrated, unless its metrics say `calibrated_on`."""
 CUSTOM = "It was trained on the recordings of one table only, and on the people who speak in them."
 """Limit of a model that was trained on a custom table."""
 _TEMPLATE = Path(__file__).with_name("card.md")
@@ -67,6 +67,7 @@ def is_model_folder(folder: Path) -> bool:
 
 def _fields(manifest: Manifest) -> dict[str, Any]:
     features = manifest.pipeline.features
+    people = manifest.metrics.get("calibrated_on", DEVELOPMENT)
     ms_per_sample = 1_000 / manifest.pipeline.audio.sample_rate_hz
     cited = dict.fromkeys(
         f"- {c['citation']} <{c['source']}>" for c in manifest.corpora if c["citation"]
@@ -81,7 +82,7 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "columns": f"{len(manifest.columns)} columns ({', '.join(features.groups)})",
         "frame_ms": ms_per_sample * features.frame_length,
         "hop_ms": ms_per_sample * features.hop_length,
-        "certainty": _certainty(manifest.certainty),
+        "certainty": _certainty(manifest.certainty, people),
         "encoder_size": "" if manifest.encoder is None else ", plus the encoder's 33 MB in float32",
         "corpora": "\n".join(
             f"- {c['title']} (`{c['name']}`), {c['n_training_clips']:,} clips, {c['licence']}"
@@ -89,11 +90,19 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         ),
         "citations": "\n".join(["## Sources", "", *cited, ""]) if cited else "",
         "recorded": ACTED if cited else CUSTOM,
-        "language": "language: en\n" if cited else "",
+        "languages": _languages(manifest),
+        "people": people,
         "n_test": len(manifest.split["test"]),
         "development_speakers": ", ".join(manifest.split["development"]),
         "test_speakers": ", ".join(manifest.split["test"]),
     }
+
+
+def _languages(manifest: Manifest) -> str:
+    """Return the languages of the published corpora, for the card's head."""
+    names = [corpus["name"] for corpus in manifest.corpora]
+    codes = dict.fromkeys(CORPORA[name].language for name in names if name in CORPORA)
+    return "language:\n" + "".join(f"  - {code}\n" for code in codes) if codes else ""
 
 
 def _network(manifest: Manifest) -> str:
@@ -122,12 +131,12 @@ def _network(manifest: Manifest) -> str:
     )
 
 
-def _certainty(certainty: Certainty | None) -> str:
+def _certainty(certainty: Certainty | None, people: str) -> str:
     if certainty is None:
         return "0; this model marks no answer as uncertain"
     return (
-        f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers to development "
-        f"speakers, {certainty.precision:.0%} of them correct"
+        f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers about {people}, "
+        f"{certainty.precision:.0%} of them correct"
     )
 
 
