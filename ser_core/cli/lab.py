@@ -21,6 +21,7 @@ from ser_core.cli.common import (
 )
 from ser_core.cli.output import print_scores, print_states, print_summary
 from ser_core.corpora import CORPORA
+from ser_core.errors import SerError
 from ser_core.paths import check_output, lists_its_files
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def train(
     ] = "lstm",
     data: CustomDataOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
+    corpora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corpus",
+            help="One training corpus, repeatable; all of the recipe where none is named.",
+            autocompletion=one_of_corpora,
+        ),
+    ] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder for logs and checkpoints.")] = None,
     records: Annotated[
         Path | None,
@@ -74,18 +83,23 @@ def train(
     """Train a model and write a model folder with its figures and model card.
 
     With --data recordings.csv, train on your own recordings: the columns are path, label and
-    speaker, and sex where known. Some speakers are held out for validation and testing.
+    speaker, and sex where known. Some speakers are held out for validation and testing. With
+    --corpus, leave out the corpora whose licences do not suit you.
     """
     from ser_lab.data.splits import is_table
     from ser_lab.report.model_card import is_model_folder
     from ser_lab.ship import train_and_export
-    from ser_lab.train.recipes import custom_recipe, find_recipe
+    from ser_lab.train.recipes import custom_recipe, find_recipe, restrict_corpora
 
     chosen = find_recipe(recipe)
+    if corpora:
+        chosen = restrict_corpora(chosen, corpora)
     runs = runs or Path("runs") / recipe
     out = out or runs / "model"
     check_output(out, is_model_folder)  # before the recordings of a table are decoded
     if is_table(data):
+        if corpora:
+            raise SerError("A table is one corpus: leave out --corpus.")
         chosen = custom_recipe(chosen, data)
         records = None
     manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs, records=records)

@@ -1,5 +1,6 @@
 """Recipes by name, and recipes for a table of recordings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,23 @@ def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise SerError(f"{name!r} is not a recipe; known: {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def restrict_corpora(recipe: Recipe, corpora: Sequence[str]) -> Recipe:
+    """Return a recipe that is trained on these of its corpora alone.
+
+    Raises:
+        CorpusError: One is no training corpus of the recipe, or none has test speakers.
+    """
+    if unknown := sorted({*corpora} - {*recipe.corpora}):
+        raise CorpusError(
+            f"{', '.join(unknown)} is not among the training corpora of {recipe.name}: "
+            f"{', '.join(recipe.corpora)}."
+        )
+    chosen = recipe.of_corpora([name for name in recipe.corpora if name in corpora])
+    if not chosen.split.test:
+        raise CorpusError("Name ravdess or crema-d, too: the test speakers are theirs.")
+    return chosen
 
 
 def custom_recipe(recipe: Recipe, table: Path) -> Recipe:

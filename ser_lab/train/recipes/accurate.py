@@ -112,6 +112,11 @@ class AccurateRecipe(Recipe):
         copies = tuple(CopyPlan(plan.settings) for plan in self.copies)
         return replace(self, shares=((corpus, 1.0),), copies=copies, split=split, labels=labels)
 
+    def of_corpora(self, corpora: Sequence[str]) -> Self:
+        """See `Recipe`."""
+        shares = tuple(pair for pair in self.shares if pair[0] in corpora)
+        return replace(self, shares=shares, split=shipped_split(corpora))
+
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
         """See `Recipe`."""
         tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)

@@ -75,6 +75,9 @@ class Recipe(TrainingRecipe, Protocol):
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """Return the recipe with one training corpus, its split and its labels."""
 
+    def of_corpora(self, corpora: Sequence[str]) -> Self:
+        """Return the recipe with these of its training corpora alone, and their split."""
+
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
         """Return the features of each row, as recorded and in each changed copy."""
 

@@ -142,6 +142,10 @@ class CompactRecipe(Recipe):
         """See `Recipe`."""
         return replace(self, teacher=self.teacher.on_corpus(corpus, split, labels))
 
+    def of_corpora(self, corpora: Sequence[str]) -> Self:
+        """See `Recipe`."""
+        return replace(self, teacher=self.teacher.of_corpora(corpora))
+
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
         """See `Recipe`."""
 

@@ -14,7 +14,7 @@ from ser_core.config import PipelineConfig
 from ser_core.labels import LABELS
 from ser_lab.data.feature_store import Clips, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
-from ser_lab.data.splits import SHIPPED_SPLIT, SpeakerSplit
+from ser_lab.data.splits import SHIPPED_SPLIT, SpeakerSplit, shipped_split
 from ser_lab.train.architectures import LstmConfig, frame_statistics
 from ser_lab.train.loop import (
     BEST,
@@ -73,6 +73,10 @@ class LstmRecipe(Recipe):
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """See `Recipe`."""
         return replace(self, corpora=(corpus,), split=split, labels=labels)
+
+    def of_corpora(self, corpora: Sequence[str]) -> Self:
+        """See `Recipe`."""
+        return replace(self, corpora=tuple(corpora), split=shipped_split(corpora))
 
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:
         """See `Recipe`; there are no changed copies."""
