@@ -83,7 +83,7 @@ class LiveClient:
         started, sent_s, panels = time.monotonic(), CHUNK_S, []
         time.sleep(CHUNK_S)
         event = self._join("stream", self._chunk(0.0, sent_s))
-        for message, (_, panel) in self._follow(event):
+        for message, (_, panel, _) in self._follow(event):
             self.lags_s.append(time.monotonic() - started - sent_s)
             panels += [panel] if isinstance(panel, str) else []
             if message == "process_completed":
@@ -107,7 +107,7 @@ class LiveClient:
 
     def _run(self, action: str, data: list[Any]) -> str:
         *_, (_, output) = self._follow(self._join(action, data))
-        return str(output[-1])
+        return str(output[0])
 
     def _join(self, action: str, data: list[Any]) -> str:
         answer = self._http.post("queue/join", json=self._body(action, data))

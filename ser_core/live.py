@@ -14,6 +14,8 @@ from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
 
 Chunk = npt.NDArray[Any]
+LATE_S = 5.0
+"""Delay, in audio, after which what has not arrived is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,20 @@ class LiveConfig:
         every_s: Audio between two predictions.
         first_s: Audio before the first prediction.
         smoothing: Weight of the previous prediction in the next one.
+        margin: Lead over the settled emotion that counts for nothing.
+        threshold: Sum of leads beyond the margin with which another emotion settles.
         pause_s: Silence that resets window and smoothing.
         quiet_dbfs: Peak below which audio counts as silence.
-        limit_s: Longest session, in audio; it may last twice as long.
+        limit_s: Longest session, in audio and by the clock.
         absent_s: Time without a chunk after which a session counts as inactive.
     """
 
-    window_s: float = 3.0
+    window_s: float = 2.5
     every_s: float = 0.5
     first_s: float = 1.0
     smoothing: float = 0.5
+    margin: float = 0.5
+    threshold: float = 0.4
     pause_s: float = 0.75
     quiet_dbfs: float = -40.0
     limit_s: float = 300.0
@@ -49,29 +55,38 @@ class LiveAnswer:
         at_s: Audio received until then.
         prediction: Smoothed over the previous ones; None during silence.
         lag_s: Time since the first chunk minus the audio received; lost audio counts, too.
+        settled: Settled emotion, see `LiveSession`.
     """
 
     at_s: float
     prediction: Prediction | None
     lag_s: float = 0.0
+    settled: str | None = None
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class LiveSession:
     """State of one stream: its predictions and the newest window of audio.
 
+    The likeliest emotion of a window of speech changes many times in a calm minute. An emotion
+    settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954).
+
     Attributes:
         config: Settings.
         answers: All predictions, the oldest first.
         received_s: Audio received.
+        settled: Settled emotion; None at the start and after a silence as long as the window.
     """
 
     config: LiveConfig = field(default_factory=LiveConfig)
     answers: list[LiveAnswer] = field(default_factory=list)
     received_s: float = 0.0
+    settled: str | None = None
     _rate_hz: int = 0
     _window: Chunk | None = None
     _smoothed: npt.NDArray[np.float64] | None = None
+    _leads: npt.NDArray[np.float64] | None = None
+    _last_speech_s: float = 0.0
     _started: float = 0.0
     _last_chunk: float | None = None
 
@@ -79,7 +94,15 @@ class LiveSession:
     def is_over(self) -> bool:
         """Whether the longest session has been reached."""
         lasted_s = self._last_chunk - self._started if self._last_chunk else 0.0
-        return max(self.received_s, lasted_s / 2) >= self.config.limit_s
+        return max(self.received_s, lasted_s) >= self.config.limit_s
+
+    @property
+    def lost_s(self) -> float:
+        """Audio that did not arrive: by how much the least lag has grown; late audio is none."""
+        lags_s = [answer.lag_s for answer in self.answers]
+        last_s = self.received_s - LATE_S
+        newest = [answer.lag_s for answer in self.answers if answer.at_s > last_s]
+        return round(min(newest) - min(lags_s), 3) if newest else 0.0
 
     @property
     def is_active(self) -> bool:
@@ -111,8 +134,13 @@ class LiveSession:
         if self.received_s - last_s < self.config.every_s - 1e-6:
             return None
         prediction = self._predict(predictor)
+        if prediction:
+            self._last_speech_s = self.received_s
+        elif self.received_s - self._last_speech_s >= self.config.window_s:
+            self.settled = None
         lag_s = time.monotonic() - self._started - self.received_s
-        answer = LiveAnswer(round(self.received_s, 3), prediction, round(lag_s, 3))
+        at_s = round(self.received_s, 3)
+        answer = LiveAnswer(at_s, prediction, round(lag_s, 3), self.settled)
         self.answers.append(answer)
         return answer
 
@@ -134,6 +162,7 @@ class LiveSession:
             {
                 "at_s": answer.at_s,
                 "lag_s": answer.lag_s,
+                "settled": answer.settled,
                 "emotion": p.emotion,
                 "confidence": p.confidence,
             }
@@ -163,14 +192,26 @@ class LiveSession:
         peak = float(np.abs(newest.astype(np.float64)).max()) / full_scale
         if dbfs(peak) < self.config.quiet_dbfs:
             # Speech from before the pause must not count again after it.
-            self._window, self._smoothed = None, None
+            self._window, self._smoothed, self._leads = None, None, None
             return None
         try:
             prediction = predictor.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
         probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
+        self._settle(prediction.labels, probabilities)
         if self._smoothed is None or len(self._smoothed) != len(probabilities):
             self._smoothed = probabilities
         self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
         return prediction.with_probabilities(self._smoothed)
+
+    def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
+        leads = probabilities
+        if self.settled in labels:
+            leads = leads - leads[labels.index(self.settled)] - self.config.margin
+        if self._leads is not None and len(self._leads) == len(labels):
+            leads = self._leads + leads
+        self._leads = leads.clip(min=0.0)
+        k = int(self._leads.argmax())
+        if self._leads[k] >= self.config.threshold:
+            self.settled, self._leads = labels[k], None

@@ -10,6 +10,7 @@ import soundfile
 from gradio.state_holder import StateHolder
 
 from ser_core.web import page
+from ser_core.web.language import translate
 from tests.conftest import RATE_HZ, make_babble
 from tests.test_web import FakeModels
 
@@ -30,9 +31,9 @@ def test_sound_of_a_visit_that_left_is_dropped(
     chunk = tmp_path / "chunk.wav"
     soundfile.write(chunk, make_babble()[RATE_HZ:-RATE_HZ], RATE_HZ)  # no silence at its end
 
-    session, _ = events["stream"](left, str(chunk), None)
+    session, *_ = events["stream"](left, str(chunk), None)
     now_s[0] += 4.0
-    beside, _ = events["stream"](other, str(chunk), None)
+    beside, *_ = events["stream"](other, str(chunk), None)
     assert session._window is not None
     if way == "the page is closed":
         events["leave"](left)
@@ -41,6 +42,18 @@ def test_sound_of_a_visit_that_left_is_dropped(
         events["stream"](other, str(chunk), beside)
     assert session._window is None
     assert beside._window is not None
+
+
+def test_an_emotion_is_announced_once_when_it_settles(blocks: gr.Blocks, tmp_path: Path) -> None:
+    (stream,) = (event.fn for event in blocks.fns.values() if event.api_name == "stream")
+    visit, session, announced = SimpleNamespace(session_hash="visit", headers={}), None, []
+    chunk = tmp_path / "chunk.wav"
+    soundfile.write(chunk, make_babble()[RATE_HZ:-RATE_HZ], RATE_HZ)
+    for _ in range(4):
+        session, panel, announcement = stream(visit, str(chunk), session)
+        announced += [announcement] if isinstance(announcement, str) else []
+    assert announced == [translate("sentence_mostly", first="angry")]
+    assert announced[0] in panel
 
 
 def test_state_of_the_last_visits_alone_is_kept(

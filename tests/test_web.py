@@ -390,7 +390,8 @@ def test_gradio_decodes_nothing(tmp_path: Path) -> None:
         assert (component.type, component.format) == ("filepath", None)
         assert component.preprocess(FileData(path="/no/such.mp3")) == "/no/such.mp3"
     # Gradio probes what it shows with ffprobe.
-    shown = {one for fn in blocks.fns.values() for one in fn.outputs if isinstance(one, DECODING)}
+    on_the_server = [event for event in blocks.fns.values() if event.fn]
+    shown = {one for event in on_the_server for one in event.outputs if isinstance(one, DECODING)}
     assert all(one.elem_id == "clip" for one in shown)
 
 
@@ -501,24 +502,38 @@ def spoken(at_s: float, **probabilities: float) -> LiveAnswer:
     return LiveAnswer(at_s, prediction(**probabilities))
 
 
-def test_live_shows_the_newest_answer_and_the_last_half_minute() -> None:
-    answers = [spoken(1.0, sad=0.9), LiveAnswer(40.0, None), spoken(41.0, angry=0.8)]
-    html = live.draw_newest(LiveSession(answers=answers), answers[-1])
-    assert "Mostly angry" in text_of(html)
+def strokes(html: str) -> list[str | None]:
     (history,) = parse(html).findall(".//div[@class='mm-history']")
-    assert [stroke.get("title") for stroke in history] == ["angry"]
-    assert "Listening" in text_of(live.draw_newest(LiveSession(answers=answers[:2]), answers[1]))
+    return [stroke.get("title") for stroke in history]
+
+
+def test_live_shows_what_has_settled_and_the_last_half_minute() -> None:
+    answers = [spoken(1.0, sad=0.9), LiveAnswer(40.0, None), spoken(41.0, angry=0.9)]
+    html = live.draw_session(LiveSession(answers=answers, settled="sad"))
+    assert "Mostly sad. " in text_of(html)
+    assert strokes(html) == ["angry"]
+    assert "clearly" not in html.lower()
+    silence = live.draw_session(LiveSession(answers=answers[:2]))
+    assert "Listening" in text_of(silence)
+    meters = parse(silence).findall(".//span[@role='meter']")
+    assert [meter.get("aria-valuenow") for meter in meters] == ["0.0"] * len(LABELS)
 
 
 def test_live_sums_a_session_up() -> None:
-    session = LiveSession(
-        answers=[spoken(1.0, sad=0.9), spoken(2.0, sad=0.7), spoken(3.0, calm=0.8)]
-    )
-    html = live.summary(session)
+    answers = [spoken(1.0, sad=0.9), spoken(2.0, sad=0.7), spoken(43.0, calm=0.8)]
+    html = live.summary(LiveSession(answers=answers, received_s=43.0))
     assert "Mostly sad (" in text_of(html).replace(NBSP, " ")
+    assert strokes(html) == ["sad", "sad", "calm"]
     assert len(parse(html).findall(".//a")) == 2
     assert translate("live_nothing") in text_of(live.summary(LiveSession()))
     assert translate("live_nothing") in text_of(live.summary(None))
+
+
+def test_live_counts_lost_sound() -> None:
+    answers = [replace(spoken(1.0, sad=0.9), lag_s=0.2), replace(spoken(9.0, sad=0.9), lag_s=3.2)]
+    for draw in (live.draw_session, live.summary):
+        html = draw(LiveSession(answers=answers, received_s=9.0))
+        assert translate("live_lost", duration="3 s") in text_of(html)
 
 
 def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(

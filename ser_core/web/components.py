@@ -53,12 +53,15 @@ def localized(draw: Callable[[], str]) -> Localized:
     return custom_html(draw()), draw
 
 
-def recorder(key: str, *, elem_id: str, **options: Any) -> tuple[gr.Audio, Localized]:
+def recorder(
+    key: str, *, elem_id: str, limit_s: float | None = None, **options: Any
+) -> tuple[gr.Audio, Localized]:
     """Place a recorder, and below it the state of the microphone, which page.js shows.
 
     Args:
         key: Catalogue key of its label.
         elem_id: Its id.
+        limit_s: Time after which page.js ends a recording.
         **options: Further arguments of `gr.Audio`; by default it takes uploads, too.
     """
     settings: dict[str, Any] = {"sources": ["microphone", "upload"], "editable": False} | options
@@ -71,10 +74,10 @@ def recorder(key: str, *, elem_id: str, **options: Any) -> tuple[gr.Audio, Local
         **settings,
     )
     way_out = "microphone_upload" if "upload" in settings["sources"] else "microphone_upload_tab"
-    return uploads_only(audio), localized(lambda: _microphone_states(way_out))
+    return uploads_only(audio), localized(lambda: _microphone_states(way_out, limit_s))
 
 
-def _microphone_states(way_out: str) -> str:
+def _microphone_states(way_out: str, limit_s: float | None) -> str:
     """Return an empty line that holds a sentence for each state of the microphone."""
     upload = translate(way_out, tab=translate("listen_tab"))
     denied = translate("microphone_denied")
@@ -88,6 +91,7 @@ def _microphone_states(way_out: str) -> str:
         "paused": translate("microphone_paused"),
     } | {state: f"{text} {upload}" for state, text in problems.items()}
     data = " ".join(f'data-{state}="{escape(text)}"' for state, text in states.items())
+    data += f' data-limit-s="{limit_s:g}"' if limit_s else ""
     return (
         f'<p class="mm-microphone" {data}><span role="status"></span> '
         '<span class="mm-watch" aria-hidden="true"></span></p>'

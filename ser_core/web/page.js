@@ -26,6 +26,8 @@
     note.classList.toggle("mm-problem", !["", "asking", "listening", "paused"].includes(state));
   }
 
+  const minutes = (time_s) => `${Math.floor(time_s / 60)}:${String(Math.floor(time_s) % 60).padStart(2, "0")}`;
+
   /** Count the time of a recording until its track ends, or is taken away. */
   function follow(note, track) {
     let recorded_ms = 0;
@@ -36,8 +38,10 @@
       const isPaused = Boolean(find(".resume-button"));
       if (!isPaused) recorded_ms += now - last;
       last = now;
-      const seconds = Math.floor(recorded_ms / 1000);
-      show(note, isPaused ? "paused" : "listening", `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
+      const limit_s = Number(note?.dataset.limitS ?? Infinity);
+      if (recorded_ms >= limit_s * 1000) find(".stop-button")?.click();
+      const times = [recorded_ms / 1000, limit_s].filter(isFinite).map(minutes);
+      show(note, isPaused ? "paused" : "listening", times.join(" / "));
     };
     const end = (state) => {
       clearInterval(clock);

@@ -77,6 +77,11 @@ def sentence(prediction: Prediction) -> str:
     return _leader_and_trace(f"sentence_{adverb}", leader, second, p_second)
 
 
+def live_sentence(settled: str) -> str:
+    """Return the settled emotion of a live session, such as "Mostly angry.", never as clear."""
+    return translate("sentence_mostly", first=_phrase("adjective", settled))
+
+
 def live_summary(session: LiveSession) -> str:
     """Return the two largest shares of a session as a sentence."""
     (first, p_first), (second, p_second) = list(session.shares().items())[:2]

@@ -220,7 +220,7 @@ class Attacker(LiveClient):
         """Return what the panel says."""
         event = self._join("stream", [chunk, None])
         panels = []
-        for message, (_, panel) in self._follow(event):
+        for message, (_, panel, _) in self._follow(event):
             panels.append(unescape(str(panel)))
             if message != "process_completed":
                 self._http.post(f"stream/{event}/close").raise_for_status()
