@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ser_core.batch import BatchRow, adapt_rows
 from ser_core.errors import AudioError
 from ser_core.labels import LABELS
+from ser_core.prediction import Prediction
 from ser_core.web import batch_tab
 from ser_core.web.language import translate
 from tests.test_web import NBSP, FakeModels, parse, text_of
@@ -52,7 +54,10 @@ def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
     header, first_row, _ = files["moodmirror.csv"].decode().splitlines()
     assert header.startswith("file,actual,emotion,problem,confidence,neutral")
     assert first_row.startswith("'=1+1.wav,,angry,,0.71,")
-    assert downloaded(batch_tab.draw_stopped(rows[:1]))["moodmirror.csv"].count(b"\n") == 2
+    assert (
+        downloaded(batch_tab.draw_stopped(rows[:1], one_voice=False))["moodmirror.csv"].count(b"\n")
+        == 2
+    )
     frame = pd.read_parquet(io.BytesIO(files["moodmirror.parquet"]))
     assert frame["angry"].tolist() == [0.71, 0.71]
     answer = json.loads(files["moodmirror.json"])
@@ -95,3 +100,23 @@ def test_an_empty_batch_and_a_bug_are_sentences(
     ((said, *_),) = batch_tab.analyse_files(FakeModels(RuntimeError("oops")), paths)
     assert translate("apology") in text_of(said)
     assert "oops" in caplog.text
+
+
+def test_rows_of_one_voice_are_adapted_and_back_without_another_analysis(tmp_path: Path) -> None:
+    leaning = [0.5, *[0.0] * 6, 0.5]  # to neutral and surprised, whatever is said
+    rows = []
+    for k in range(1, 7):
+        probabilities = [0.6 * share for share in leaning]
+        probabilities[k] += 0.4
+        answer = Prediction.from_probabilities(probabilities, LABELS)
+        rows += [BatchRow(f"{LABELS[k]}-{i}.wav", answer) for i in range(4)]
+    said, table = batch_tab.redraw(rows, one_voice=True)
+    assert [f"{row[0].split('-')[0]}" in row[1] for row in cells(table)] == [True] * len(rows)
+    answer = json.loads(downloaded(said)["moodmirror.json"])["files"][0]
+    assert answer == adapt_rows(rows)[0].to_dict()
+    _, unadapted = batch_tab.redraw(rows, one_voice=False)
+    assert "40%" in cells(unadapted)[0][1]
+    assert batch_tab.redraw([], one_voice=True)[1] == ""
+    paths = write_files(tmp_path, "one.wav", "two.wav")
+    *_, (_, _, kept) = batch_tab.analyse_files(FakeModels(), paths, one_voice=True)
+    assert [row.prediction.probabilities[4] for row in kept if row.prediction] == [0.71, 0.71]

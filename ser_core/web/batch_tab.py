@@ -13,6 +13,7 @@ from ser_core.batch import (
     MAX_FILES,
     BatchMetrics,
     BatchRow,
+    adapt_rows,
     batch_to_dict,
     collect_files,
     measure_rows,
@@ -46,6 +47,7 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
     files = uploads_only(
         gr.File(file_count="multiple", label=label("batch_files"), elem_id="batch-files")
     )
+    one_voice = gr.Checkbox(False, label=label("one_voice"), info=label("one_voice_hint"))
     with gr.Row():
         analyse = gr.Button(label("batch_analyse"), variant="primary", size="lg")
         cancel = gr.Button(label("batch_cancel"), size="lg")
@@ -53,12 +55,13 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
     table = custom_html("", elem_id="batch-table")
     rows = gr.State([])
 
-    def run(paths: list[str] | None) -> Iterator[tuple[str, str, list[BatchRow]]]:
-        yield from analyse_files(models, paths or [])
+    def run(paths: list[str] | None, one_voice: bool) -> Iterator[tuple[str, str, list[BatchRow]]]:
+        yield from analyse_files(models, paths or [], one_voice=one_voice)
 
-    running = on(analyse.click, run, files, [note, table, rows], **BATCH)
+    running = on(analyse.click, run, [files, one_voice], [note, table, rows], **BATCH)
     cancelled = on(cancel.click, None, None, None, cancels=[running])
-    on(cancelled.then, draw_stopped, rows, note)
+    on(cancelled.then, draw_stopped, [rows, one_voice], note)
+    on(one_voice.change, redraw, [rows, one_voice], [note, table])
     on(files.clear, lambda: (_empty(), "", []), None, [note, table, rows])
     return [*texts, (note, _empty)]
 
@@ -68,17 +71,18 @@ def _empty() -> str:
 
 
 def analyse_files(
-    models: ModelSwitch, paths: Sequence[str]
+    models: ModelSwitch, paths: Sequence[str], *, one_voice: bool = False
 ) -> Iterator[tuple[str, str, list[BatchRow]]]:
     """Analyse files one by one.
 
     Args:
         models: The current one analyses each file.
         paths: Recordings and zip archives.
+        one_voice: Whether to show the rows adapted to their common speaker.
 
     Yields:
         The progress about once a second, at last the summary or an error, as HTML; the table so
-        far, as HTML; and its rows.
+        far, as HTML; and its rows, not adapted.
     """
     rows: list[BatchRow] = []
     shown_s = -SHOWN_EVERY_S
@@ -90,15 +94,27 @@ def analyse_files(
                 rows.append(row)
                 if time.monotonic() - shown_s >= SHOWN_EVERY_S:
                     shown_s = time.monotonic()
-                    yield _progress(len(rows), len(files)), draw_table(rows), [*rows]
-        yield _summary(rows, translate("batch_done", n=len(rows))), draw_table(rows), rows
+                    table = draw_table(_adapted(rows, one_voice))
+                    yield _progress(len(rows), len(files)), table, [*rows]
+        yield *redraw(rows, one_voice), rows
     except Exception as error:
-        yield drawing.failure(error_message(error)), draw_table(rows), rows
+        yield drawing.failure(error_message(error)), draw_table(_adapted(rows, one_voice)), rows
 
 
-def draw_stopped(rows: Sequence[BatchRow]) -> str:
+def _adapted(rows: Sequence[BatchRow], one_voice: bool) -> Sequence[BatchRow]:
+    return adapt_rows(rows) if one_voice else rows
+
+
+def redraw(rows: Sequence[BatchRow], one_voice: bool) -> tuple[str, str]:
+    """Return the summary and the table of finished rows, adapted to one voice or not."""
+    shown = _adapted(rows, one_voice)
+    text = translate("batch_done", n=len(rows)) if rows else translate("batch_empty")
+    return _summary(shown, text), draw_table(shown)
+
+
+def draw_stopped(rows: Sequence[BatchRow], one_voice: bool) -> str:
     """Return the summary of a batch that the visitor stopped."""
-    return _summary(rows, translate("batch_cancelled", n=len(rows)))
+    return _summary(_adapted(rows, one_voice), translate("batch_cancelled", n=len(rows)))
 
 
 def draw_table(rows: Sequence[BatchRow]) -> str:
