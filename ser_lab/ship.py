@@ -197,7 +197,7 @@ def _test_and_describe(
 
 def _is_table_of_clips(path: Path) -> bool:
     with path.open(encoding="utf-8") as file:
-        return ",".join(COLUMNS[1:-1]) in file.readline()
+        return ",".join(COLUMNS[1:6]) in file.readline()
 
 
 def _plot(split: str, scores: Scores, folder: Path, labels: Sequence[str]) -> None:

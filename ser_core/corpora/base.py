@@ -38,6 +38,9 @@ class NameParts:
         emotion_code: The publisher's code for the emotion.
         intensity: Such as `normal` or `strong`; may be empty.
         statement: Which sentence is spoken.
+        repetition: Which recording of this statement, such as `first`; may be empty.
+        modality: Such as `audio-only`; may be empty.
+        channel: `speech` or `song`; may be empty.
     """
 
     speaker: str
@@ -45,6 +48,9 @@ class NameParts:
     emotion_code: str
     intensity: str
     statement: str
+    repetition: str = ""
+    modality: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,9 @@ class Clip:
         emotion: One of `ser_core.labels.LABELS`.
         intensity: As in `NameParts`.
         statement: As in `NameParts`.
+        repetition: As in `NameParts`.
+        modality: As in `NameParts`.
+        channel: As in `NameParts`.
     """
 
     path: Path
@@ -68,6 +77,9 @@ class Clip:
     emotion: str
     intensity: str
     statement: str
+    repetition: str = ""
+    modality: str = ""
+    channel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,4 +226,7 @@ class Corpus:
             emotion=self.emotions[parts.emotion_code],
             intensity=parts.intensity,
             statement=parts.statement,
+            repetition=parts.repetition,
+            modality=parts.modality,
+            channel=parts.channel,
         )

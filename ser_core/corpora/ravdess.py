@@ -6,12 +6,16 @@ from dataclasses import replace
 from ser_core.corpora.base import Archive, Corpus, NameParts
 
 _FIELDS = (
-    r"-(?P<emotion>\d\d)-(?P<intensity>0[12])-(?P<statement>0[12])-0[12]"
+    r"-(?P<emotion>\d\d)-(?P<intensity>0[12])-(?P<statement>0[12])-(?P<repetition>0[12])"
     r"-(?P<actor>0[1-9]|1\d|2[0-4])"
 )
-_SPEECH, _SONG = re.compile("03-01" + _FIELDS), re.compile("03-02" + _FIELDS)
+_SPEECH, _SONG = (
+    re.compile(f"03-(?P<channel>{code}){_FIELDS}") for code in ("01", "02")
+)  # 03: audio-only; the publisher's films have the same sound
+_CHANNELS = {"01": "speech", "02": "song"}
 _INTENSITIES = {"01": "normal", "02": "strong"}
 _STATEMENTS = {"01": "kids", "02": "dogs"}
+_REPETITIONS = {"01": "first", "02": "second"}
 
 
 def parse_name(match: re.Match[str]) -> NameParts:
@@ -22,6 +26,9 @@ def parse_name(match: re.Match[str]) -> NameParts:
         emotion_code=match["emotion"],
         intensity=_INTENSITIES[match["intensity"]],
         statement=_STATEMENTS[match["statement"]],
+        repetition=_REPETITIONS[match["repetition"]],
+        modality="audio-only",
+        channel=_CHANNELS[match["channel"]],
     )
 
 

@@ -1,6 +1,6 @@
 """Tables of clips, and the speakers of each split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,8 +10,13 @@ from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
 from ser_lab.data.tables import clips_from_csv, corpus_of
 
-COLUMNS = ("path", "corpus", "speaker", "sex", "emotion", "intensity", "statement", "split")
+COLUMNS = (
+    "path", "corpus", "speaker", "sex", "emotion", "intensity", "statement",
+    "repetition", "modality", "channel", "split",
+)  # fmt: skip
 """Columns of a table of clips; `split` is `train`, `development` or `test`."""
+SUBSET_COLUMNS = COLUMNS[1:-1]
+"""Columns by which `choose_subset` chooses clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,29 @@ def list_clips(data: Path, corpora: Iterable[str]) -> pd.DataFrame:
         else:
             raise CorpusError(_not_there(name, data))
     return pd.DataFrame([asdict(clip) for clip in clips], columns=list(COLUMNS[:-1]))
+
+
+def choose_subset(table: pd.DataFrame, subset: Mapping[str, str]) -> pd.DataFrame:
+    """Return the clips of a table that have some values.
+
+    Args:
+        table: As from `list_clips`.
+        subset: Value by column, such as `{"repetition": "first"}`; all must hold.
+
+    Raises:
+        CorpusError: A column is unknown, or no clip has these values.
+    """
+    for column, value in subset.items():
+        if column not in SUBSET_COLUMNS:
+            raise CorpusError(
+                f"{column!r} is not a column of clips; known: {', '.join(SUBSET_COLUMNS)}."
+            )
+        rows = table[table[column] == value]
+        if rows.empty:
+            known = ", ".join(sorted(filter(None, table[column].unique()))) or "none"
+            raise CorpusError(f"No clip has the {column} {value!r}; there are: {known}.")
+        table = rows
+    return table
 
 
 def _not_there(name: str, data: Path) -> str:

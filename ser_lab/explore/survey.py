@@ -32,7 +32,10 @@ from ser_lab.explore.page import Findings, render_page
 PAGE = "index.html"
 MEASURES = ("duration_s", "sample_rate_hz", "n_channels", "level_dbfs", "peak_dbfs")
 """Columns of `measure_clips`."""
-CSV_COLUMNS = ("path", "label", "speaker", "sex", "corpus", "intensity", "statement", *MEASURES)
+CSV_COLUMNS = (
+    "path", "label", "speaker", "sex", "corpus", "intensity", "statement",
+    "repetition", "modality", "channel", *MEASURES,
+)  # fmt: skip
 """Columns of the tables, which `clips_from_csv` reads."""
 UNKNOWN = "unknown"
 INTENSITIES = ("low", "medium", "high", "normal", "strong", UNKNOWN)

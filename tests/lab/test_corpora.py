@@ -150,12 +150,24 @@ def test_song_among_speech_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "stem", "parts"),
     [
-        ("ravdess", "03-01-05-02-01-02-12", NameParts("12", "female", "05", "strong", "kids")),
-        ("ravdess", "03-01-01-01-02-01-23", NameParts("23", "male", "01", "normal", "dogs")),
+        (
+            "ravdess",
+            "03-01-05-02-01-02-12",
+            NameParts("12", "female", "05", "strong", "kids", "second", "audio-only", "speech"),
+        ),
+        (
+            "ravdess",
+            "03-01-01-01-02-01-23",
+            NameParts("23", "male", "01", "normal", "dogs", "first", "audio-only", "speech"),
+        ),
         ("ravdess", "03-02-05-02-01-02-12", None),
         ("ravdess", "01-01-05-02-01-02-12", None),
         ("ravdess", "03-01-05-02-01-02-25", None),
-        ("ravdess-song", "03-02-05-02-01-02-12", NameParts("12", "female", "05", "strong", "kids")),
+        (
+            "ravdess-song",
+            "03-02-05-02-01-02-12",
+            NameParts("12", "female", "05", "strong", "kids", "second", "audio-only", "song"),
+        ),
         ("ravdess-song", "03-01-05-02-01-02-12", None),
         ("tess", "OAF_back_angry", NameParts("OAF", "female", "angry", "", "back")),
         ("tess", "YAF_youth_ps", NameParts("YAF", "female", "ps", "", "youth")),

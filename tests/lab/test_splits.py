@@ -11,10 +11,12 @@ from ser_lab.data.splits import (
     RAVDESS_FOLDS,
     SHIPPED_SPLIT,
     SpeakerSplit,
+    choose_subset,
     list_clips,
     shipped_split,
     tabulate_clips,
 )
+from tests.lab.conftest import write_clip
 
 SPLIT = SpeakerSplit(test=("ravdess/01",), development=("ravdess/02", "tess/YAF"))
 
@@ -52,6 +54,24 @@ def test_a_shipped_model_holds_out_actors_of_each_corpus_that_it_learns_from() -
 
 def test_no_corpora_give_an_empty_table_of_the_same_columns(miniature: Path) -> None:
     assert tuple(list_clips(miniature, ()).columns) == COLUMNS[:-1]
+
+
+def test_clips_are_chosen_by_channel_and_repetition(miniature: Path, tmp_path: Path) -> None:
+    for name in ("03-01-05-01-01-01-01", "03-01-05-01-01-02-01", "03-02-05-01-01-02-01"):
+        write_clip(tmp_path / "ravdess" / f"{name}.wav", seed=0)
+    table = list_clips(tmp_path, ("ravdess", "ravdess-song"))
+    assert set(table["modality"]) == {"audio-only"}
+    chosen = choose_subset(table, {"channel": "speech", "repetition": "second"})
+    assert [path.stem for path in chosen["path"]] == ["03-01-05-01-01-02-01"]
+    assert choose_subset(list_clips(miniature, ("tess",)), {}).shape[0] == 14
+
+
+def test_a_subset_that_does_not_exist_is_told_with_what_there_is(miniature: Path) -> None:
+    table = list_clips(miniature, ("ravdess", "tess"))
+    with pytest.raises(CorpusError, match="'take' is not a column of clips; known: corpus, "):
+        choose_subset(table, {"take": "first"})
+    with pytest.raises(CorpusError, match="No clip has the repetition 'third'; there are: first"):
+        choose_subset(table, {"repetition": "third"})
 
 
 def test_a_speaker_who_is_not_there_is_named(miniature: Path) -> None:
