@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from html import escape
+from itertools import zip_longest
 from typing import Any
 
 import soundfile
@@ -30,26 +31,39 @@ def headline(eyebrow: str, sentence: str, emotion: str) -> str:
     )
 
 
-def bars(prediction: Prediction) -> str:
-    """Return one bar per emotion, in the model's order, under a heading."""
+def bars(prediction: Prediction, *, compared: Prediction | None = None) -> str:
+    """Return one bar per emotion, in the model's order, under a heading.
+
+    Args:
+        prediction: Its probabilities are the lengths.
+        compared: Its probabilities, of the same labels, are marked in the bars.
+    """
     shares = dict(zip(prediction.labels, prediction.probabilities, strict=True))
-    return share_bars(shares, top=prediction.emotion)
+    return share_bars(
+        shares, top=prediction.emotion, marks=compared.probabilities if compared else ()
+    )
 
 
-def share_bars(shares: dict[str, float], *, top: str) -> str:
+def share_bars(shares: dict[str, float], *, top: str, marks: Sequence[float] = ()) -> str:
     """Return one bar per label under a heading, that of the label `top` emphasised."""
-    rows = "".join(_bar(label, share, is_top=label == top) for label, share in shares.items())
+    rows = "".join(
+        _bar(label, share, mark, is_top=label == top)
+        for (label, share), mark in zip_longest(shares.items(), marks)
+    )
     return f'<h3>{translate("bars_heading")}</h3><ul class="mm-bars">{rows}</ul>'
 
 
-def _bar(label: str, probability: float, *, is_top: bool) -> str:
-    value = escape(words.percent(probability))
-    meter = (
-        f'role="meter" aria-label="{words.emotion(label)}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * probability:.1f}" aria-valuetext="{value}"'
-    )
+def _bar(label: str, probability: float, mark: float | None, *, is_top: bool) -> str:
+    value = spoken = escape(words.percent(probability))
     colour = find_emotion(label).colour
     fill = f'<span style="width:{100 * probability:.2f}%;background:{colour}"></span>'
+    if mark is not None:
+        spoken = translate("bar_compared", percent=value, other=escape(words.percent(mark)))
+        fill += f'<i style="left:{100 * mark:.2f}%"></i>'
+    meter = (
+        f'role="meter" aria-label="{words.emotion(label)}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{100 * probability:.1f}" aria-valuetext="{spoken}"'
+    )
     kind = ' class="mm-top"' if is_top else ""
     return f"<li{kind}>{_row(label, meter=meter, fill=fill, value=value)}</li>"
 
@@ -76,11 +90,12 @@ def empty(labels: Sequence[str] = LABELS) -> str:
     )
 
 
-def failure(message: str) -> str:
-    """Return an error's message and hints for the next recording."""
+def failure(message: str, heading: str = "failure_heading", *, hints: bool = True) -> str:
+    """Return an error's message under a heading, and hints for the next recording."""
     return (
         '<section class="mm-answer"><div class="mm-failure" role="alert">'
-        f"<h2>{translate('failure_heading')}</h2><p>{escape(message)}</p></div>{_hints()}</section>"
+        f"<h2>{translate(heading)}</h2><p>{escape(message)}</p></div>"
+        f"{_hints() if hints else ''}</section>"
     )
 
 

@@ -70,7 +70,7 @@ def build_listen(
     def show_nothing() -> tuple[str, None]:
         return drawing.empty(labels), None
 
-    def show_linked(path: str | None, *options: Any) -> tuple[str, Prediction | None]:
+    def show_again(path: str | None, *options: Any) -> tuple[str, Prediction | None]:
         return show(path, *options) if path else show_nothing()
 
     def follow_link(request: gr.Request) -> tuple[Any, str, bool]:
@@ -86,7 +86,8 @@ def build_listen(
         reset_views(event)
         reveal_after(event, result)
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
-    on(arrived.then, show_linked, inputs, outputs, **ANALYSIS)
+    on(arrived.then, show_again, inputs, outputs, **ANALYSIS)
+    on(voice.change, show_again, inputs, outputs, **ANALYSIS)
     on(clip.clear, show_nothing, None, outputs)
     choices = model, lambda: gr.Radio(choices=_model_choices())
     return [*texts, microphone, choices, correction]
@@ -128,15 +129,11 @@ def draw_result(
     Args:
         analysis: The clip and its prediction.
         moments: The effect of each moment on the prediction.
-        voice: The visitor's profile, which adds the prediction relative to it.
+        voice: The visitor's profile; the prediction relative to it is compared with the other.
     """
     prediction = analysis.prediction
-    sentence = words.sentence(prediction)
     return (
-        f'<section class="mm-answer">{_relative(prediction, voice)}'
-        f"{drawing.headline(translate('answer_eyebrow'), sentence, prediction.emotion)}"
-        f"{drawing.warning_list(prediction.warnings)}"
-        f"{drawing.bars(prediction)}"
+        f'<section class="mm-answer">{_answer(prediction, voice)}'
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis)}"
@@ -146,16 +143,18 @@ def draw_result(
     )
 
 
-def _relative(prediction: Prediction, voice: SpeakerProfile | None) -> str:
-    if voice is None:
-        return ""
-    if not voice.fits(prediction):
-        return drawing.small(translate("voice_unfit", model=voice.model))
-    adapted = voice.adapt(prediction)
-    eyebrow, sentence = translate("voice_eyebrow"), words.sentence(adapted)
+def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
+    """Return headline, warnings and bars, where there is a profile relative to that voice."""
+    shown, eyebrow, note = prediction, "answer_eyebrow", ""
+    if voice and voice.fits(prediction):
+        shown, eyebrow = voice.adapt(prediction), "voice_eyebrow"
+        note = drawing.small(translate("voice_without", sentence=words.sentence(prediction)))
+    elif voice:
+        note = drawing.small(translate("voice_unfit", model=voice.model))
+    compared = None if shown is prediction else prediction
     return (
-        f'<section class="mm-relative">{drawing.headline(eyebrow, sentence, adapted.emotion)}'
-        f"{drawing.bars(adapted)}</section>"
+        f"{drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)}"
+        f"{drawing.warning_list(prediction.warnings)}{drawing.bars(shown, compared=compared)}{note}"
     )
 
 

@@ -34,7 +34,11 @@ MAX_PROFILE_BYTES = 100_000
 
 
 def _keep_profile(message: str) -> tuple[Any, str]:
-    return gr.skip(), drawing.failure(message)
+    return gr.skip(), drawing.failure(message, "voice_failed")
+
+
+def _refuse_file(message: str) -> tuple[Any, str]:
+    return gr.skip(), drawing.failure(message, "voice_file_failed", hints=False)
 
 
 def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
@@ -70,6 +74,7 @@ def build_voice(models: ModelSwitch, voice: gr.State) -> list[Localized]:
     reveal_after(on(clicks, enroll, clip, outputs, **ANALYSIS, **shown), note)
     reveal_after(on(file.upload, load_profile, file, outputs, **shown), note)
     on(delete.click, lambda: (None, status(None)), None, [voice, note])
+    on(delete.click, None, None, [clip, file], js="() => [null, null]")
     on(voice.change, status, voice, note)
     return [*texts, microphone, (note, lambda: status(None))]
 
@@ -78,7 +83,7 @@ def _hints() -> str:
     return f'<ul class="mm-list mm-hints">{drawing.items(translate_all("voice_hint"))}</ul>'
 
 
-@shows_errors(_keep_profile)
+@shows_errors(_refuse_file)
 def load_profile(path: str) -> tuple[SpeakerProfile, str]:
     """Return a profile that the visitor saved, and its status; the old one stays on an error."""
     path = check_clip(path)
@@ -113,12 +118,15 @@ def build_correction(voice: gr.State, prediction: gr.State, labels: Sequence[str
     def choices() -> list[tuple[str, str]]:
         return [(f"{find_emotion(name).sign} {words.emotion(name)}", name) for name in labels]
 
+    def show(profile: SpeakerProfile | None) -> tuple[gr.Group, Any]:
+        return gr.Group(visible=profile is not None), gr.skip() if profile else ""
+
     with gr.Group(visible=False, elem_id="correction") as group:
         emotion = gr.Dropdown(choices(), label=label("correction"), value=None)
         save = gr.Button(label("correct"))
         note = live_region("", elem_id="correction-note")
     on(save.click, correct, [voice, prediction, emotion], [voice, note, emotion])
-    on(voice.change, lambda profile: gr.Group(visible=profile is not None), voice, group)
+    on(voice.change, show, voice, [group, note])
     return emotion, lambda: gr.Dropdown(choices=choices())
 
 

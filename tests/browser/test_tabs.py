@@ -137,18 +137,28 @@ def test_a_voice_is_taught_corrected_kept_forgotten_and_loaded(
     page.get_by_role("button", name=re.compile("angry$")).first.click()
     result = page.locator("#result")
     expect(result).to_contain_text(translate("voice_eyebrow"), **WAIT)
-    expect(page.get_by_role("meter")).to_have_count(16)
+    expect(result.locator("h2")).to_have_count(1)
+    meters = page.get_by_role("meter")
+    expect(meters).to_have_count(len(LABELS))
+    expect(meters.first).to_have_attribute("aria-valuetext", re.compile("without your profile"))
+    headline = result.locator("h2").inner_text()
+    picture(page, "relative")
     page.get_by_label(translate("correction")).click()
     page.get_by_role("option", name="sad").click()
     page.get_by_role("button", name=translate("correct"), exact=True).click()
     expect(page.locator("#correction-note")).to_contain_text(
         translate("corrected", n=1, most=20), **WAIT
     )
+    expect(result.locator("h2")).not_to_have_text(headline, **WAIT)
 
     page.get_by_role("tab", name=translate("voice_tab")).click()
     expect(note).to_contain_text("corrections: 1")
     page.get_by_role("button", name=translate("voice_delete")).click()
     expect(note).to_contain_text(translate("voice_unknown"), **WAIT)
+    expect(page.get_by_role("button", name=translate("voice_create"))).to_be_disabled(**WAIT)
+    expect(result).not_to_contain_text(translate("voice_eyebrow"), **WAIT)
+    expect(result).to_contain_text(translate("answer_eyebrow"))
+    expect(page.locator("#correction")).to_be_hidden()
     page.locator("#voice-file input[type=file]").set_input_files(kept)
     expect(note).to_contain_text("Your voice profile for compact", **WAIT)
 
@@ -163,6 +173,8 @@ def test_a_profile_needs_a_clip_and_a_foreign_file_is_a_sentence(
     foreign.write_text('{"hello": 1}')
     page.locator("#voice-file input[type=file]").set_input_files(foreign)
     expect(note).to_contain_text("not a MoodMirror voice profile", **WAIT)
+    expect(note).to_contain_text(translate("voice_file_failed"))
+    expect(note).not_to_contain_text(translate("hints_heading"))
 
 
 def test_about_tells_figures_limits_and_licences(page: Page) -> None:
