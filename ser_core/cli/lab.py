@@ -1,6 +1,7 @@
 """The commands of `ser_lab`: train, evaluate, report, explore, reproduce, and fetch corpora."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,15 @@ from ser_core.cli.common import (
     quiet_native_code,
     show,
 )
-from ser_core.cli.output import print_scores, print_states, print_summary
+from ser_core.cli.output import (
+    print_answers,
+    print_comparison,
+    print_groups,
+    print_label_map,
+    print_scores,
+    print_states,
+    print_summary,
+)
 from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
 from ser_core.paths import check_output, lists_its_files
@@ -112,8 +121,9 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Argument(
-            help=f"test (the model's own test speakers), or a protocol: {', '.join(PROTOCOLS)}.",
-            autocompletion=one_of("test", *PROTOCOLS),
+            help="test (the model's own test speakers), table (recordings of your own), or a "
+            f"protocol: {', '.join(PROTOCOLS)}.",
+            autocompletion=one_of("test", "table", *PROTOCOLS),
         ),
     ] = "test",
     recipe: Annotated[
@@ -128,12 +138,41 @@ def evaluate(
     data: CustomDataOption = DATA,
     runs: RunsOption = RUNS,
     record: Annotated[bool, typer.Option(help="With test: update the model card.")] = False,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="With table: labels of model and table that are one emotion, angry=anger,…; "
+            "the same words match without.",
+        ),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="With table: columns whose values are compared, sex,age,….")
+    ] = "",
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="With table: a second system's answers, a CSV with path and label, or that of "
+            "predict --csv."
+        ),
+    ] = None,
 ) -> None:
     """Evaluate a recipe, trained in each fold, or a model, through the serving pipeline.
 
-    An interrupted run resumes: a fold that already has its record is not trained again.
+    An interrupted run resumes: a fold that already has its record is not trained again. With
+    table, --data is a .csv with the columns path and label, and any others for --by.
     """
-    if protocol == "test" and recipe is None:
+    for needed, name, value in (
+        ("table", "--map", pairs),
+        ("table", "--by", by),
+        ("table", "--predictions", predictions),
+        ("test", "--record", record),
+    ):
+        if value and protocol != needed:
+            raise SerError(f"'{name}' goes with: evaluate {needed}.")
+    if protocol == "table" and recipe is None:
+        _evaluate_table(model, data, pairs or (), by, predictions)
+    elif protocol == "test" and recipe is None:
         _evaluate_test(model, data, record=record)
     else:
         _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
@@ -157,6 +196,32 @@ def _evaluate_test(model: str, data: Path, *, record: bool) -> None:
         print_scores(corpus, scores)
         if corpus in stated:
             show(f"The model card says UAR {stated[corpus]['uar']:.1%}.")
+
+
+def _evaluate_table(
+    model: str, data: Path, pairs: Sequence[str], by: str, predictions: Path | None
+) -> None:
+    """Print a model's metrics on a user's own table, and those of a second system."""
+    from ser_lab.data.splits import is_table
+    from ser_lab.evaluate import custom
+
+    if not is_table(data):
+        raise SerError(f"{data} is a folder; expected a .csv table with the columns path, label.")
+    columns = [column.strip() for column in by.split(",") if column.strip()]
+    table = custom.read_table(data, columns)
+    predictor = open_model(model)
+    label_map = custom.match_labels(predictor.labels, table["emotion"], custom.parse_pairs(pairs))
+    print_label_map(label_map, predictor.labels, Counter(table["emotion"]))
+    table = custom.select_clips(table, label_map)
+    other = predictions and custom.read_answers(predictions, table, label_map, folder=data.parent)
+    ours = custom.predict_clips(predictor, table, label_map)
+    for answers in (ours, other) if other else (ours,):
+        scores, bins = custom.score_answers(table, answers), custom.bin_answers(table, answers)
+        print_answers(answers, scores, bins)
+    if columns:
+        print_groups(custom.score_groups(table, ours))
+    if other:
+        print_comparison(ours, other, custom.compare_systems(table, ours, other))
 
 
 def _evaluate_protocol(

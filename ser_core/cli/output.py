@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -16,8 +18,9 @@ from ser_core.names import escape_formula, name_of, printable
 
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
+    from ser_lab.evaluate.custom import Answers, Comparison, GroupScore, LabelMap
     from ser_lab.fetch import CorpusState
-    from ser_lab.metrics import Scores
+    from ser_lab.metrics import CalibrationBin, Scores
 
 
 def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
@@ -61,13 +64,13 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
         Console().print(table)
 
 
-def print_scores(title: str, scores: "Scores") -> None:
+def print_scores(title: str, scores: "Scores", *, has_ece: bool = True) -> None:
     """Print the metrics of a set of clips, and a row per emotion."""
     low, high = scores.uar_interval
+    ece = f", expected calibration error {scores.ece:.3f}" if has_ece else ""
     print(
-        f"{title}: {scores.n_clips} clips: "
-        f"UAR {scores.uar:.1%} (95% interval {low:.1%} to {high:.1%}), "
-        f"WAR {scores.war:.1%}, expected calibration error {scores.ece:.3f}"
+        f"{printable(title)}: {scores.n_clips} clips: "
+        f"UAR {scores.uar:.1%} (95% interval {low:.1%} to {high:.1%}), WAR {scores.war:.1%}{ece}"
     )
     _print_emotions(scores.per_emotion)
 
@@ -89,6 +92,79 @@ def _print_emotions(per_emotion: Mapping[str, Mapping[str, float]]) -> None:
         shares = [f"{row[key]:.1%}" for key in ("precision", "recall", "f1")]
         table.add_row(label, *shares, f"{row['support']:.0f}")
     Console().print(table)
+
+
+def print_label_map(
+    label_map: "LabelMap", labels: Sequence[str], counts: Mapping[str, int]
+) -> None:
+    """Print which labels are one emotion, and which are left out.
+
+    Args:
+        label_map: Classes of the labels.
+        labels: The model's labels.
+        counts: Clips of each label of the table.
+    """
+    table = Table("emotion", "clips", "in the table", "in the model", box=None)
+    for name in (*label_map.classes, None):
+        own = [label for label in counts if label_map.of_table.get(label) == name]
+        model = [label for label in labels if label_map.of_model.get(label) == name]
+        if own or model:
+            n_clips = sum(counts[label] for label in own)
+            table.add_row(name or "left out", f"{n_clips}", ", ".join(own), ", ".join(model))
+    Console().print(table)
+
+
+def print_answers(answers: "Answers", scores: "Scores", bins: "Sequence[CalibrationBin]") -> None:
+    """Print metrics, confusion and calibration of a system on a table.
+
+    Args:
+        answers: Answers of the system.
+        scores: Their metrics.
+        bins: Their calibration; empty where they have no probabilities.
+    """
+    print_scores(answers.system, scores, has_ece=bool(bins))
+    table = Table("actual", *(Column(label, justify="right") for label in answers.labels), box=None)
+    for label, row in zip(answers.labels, scores.confusion, strict=True):
+        if sum(row):
+            table.add_row(label, *map(str, row))
+    Console().print("\nAnswers", table)
+    if bins:
+        table = Table("confidence", "correct", "clips", box=None)
+        for b in bins:
+            table.add_row(f"{b.confidence:.1%}", f"{b.accuracy:.1%}", f"{b.n_clips}")
+        Console().print("\nCalibration", table)
+
+
+def print_groups(groups: "Iterable[GroupScore]") -> None:
+    """Print the metrics of groups of clips, each beside all others."""
+    table = Table("by", "group", "clips", "UAR (95% interval)", "WAR", "UAR minus others", box=None)
+    for g in groups:
+        low, high = g.uar_interval
+        uar = f"{g.uar:.1%} ({100 * low:.1f} to {100 * high:.1f})"
+        gap = "" if math.isnan(g.gap) else _points(g.gap, g.gap_interval)
+        names = Text(printable(g.column)), Text(printable(g.group))
+        table.add_row(*names, f"{g.n_clips}", uar, f"{g.war:.1%}", gap)
+    Console().print("\nGroups", table)
+
+
+def print_comparison(ours: "Answers", other: "Answers", comparison: "Comparison") -> None:
+    """Print two systems side by side, on the clips that both have answered."""
+    one, another = comparison.ours, comparison.other
+    rows = [("UAR", one.uar, another.uar, comparison.uar_gap)]
+    rows += [("WAR", one.war, another.war, comparison.war_gap)]
+    table = Table("", ours.system, escape(printable(other.system)), "difference", box=None)
+    for name, a, b, interval in rows:
+        table.add_row(name, f"{a:.1%}", f"{b:.1%}", _points(a - b, interval))
+    for label in one.per_emotion:
+        a, b = (scores.per_emotion[label]["recall"] for scores in (one, another))
+        table.add_row(f"recall of {label}", f"{a:.1%}", f"{b:.1%}", _points(a - b))
+    Console().print(f"\nBoth, on {one.n_clips} clips", table)
+
+
+def _points(difference: float, interval: tuple[float, float] | None = None) -> str:
+    """Return a difference of shares in percentage points, with its interval."""
+    bounds = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * difference:+.1f}{bounds}"
 
 
 def print_states(states: "Sequence[CorpusState]") -> None:

@@ -3,7 +3,7 @@
 import csv
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 from ser_core.audio.load import load_audio
 from ser_core.config import AudioConfig
 from ser_core.corpora import CORPORA, CREMA_D, Clip, Sex
+from ser_core.corpora.base import UNKNOWN_SPEAKER
 from ser_core.errors import AudioError, CorpusError
 from ser_core.labels import LABELS, comparable_name, is_emotion_name, plain_name
 
@@ -40,7 +41,7 @@ def corpus_of(csv_path: Path) -> str:
     return f"{csv_path.stem}.csv" if csv_path.stem in CORPORA else csv_path.stem
 
 
-def clips_from_csv(csv_path: Path) -> list[Clip]:
+def clips_from_csv(csv_path: Path, *, needs_speaker: bool = True) -> list[Clip]:
     """Read a table of recordings.
 
     Labels and speakers are brought into normal form C with single spaces. Speakers that differ
@@ -51,6 +52,8 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
         csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
             to the table; `label`, one of `LABELS` or any other name; `speaker`,
             any name; and, where known, `sex`, female or male. Other columns are ignored.
+        needs_speaker: Whether each row must have a speaker, as for training; where it is not
+            given, it is `UNKNOWN_SPEAKER`.
 
     Returns:
         The clips in the table's order; see `corpus_of` for their corpus.
@@ -65,8 +68,11 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
     faults: list[str] = []
     listed: set[Path] = set()
     spellings: dict[str, dict[str, None]] = {}  # of each speaker, in order
-    for line, row in _read_rows(csv_path):
+    needed = _NEEDED if needs_speaker else _NEEDED[:2]
+    for line, row in read_rows(csv_path, needed):
         path = csv_path.parent / row["path"]
+        if not (row["speaker"] or needs_speaker):
+            row["speaker"] = UNKNOWN_SPEAKER
         found = _faults(row, is_file=os.path.isfile(path), is_repeated=path in listed)  # noqa: PTH113
         faults += [f"line {line}: {fault}" for fault in found]
         listed.add(path)
@@ -81,8 +87,8 @@ def clips_from_csv(csv_path: Path) -> list[Clip]:
         more = f"; and {len(faults) - _N_SHOWN} more" if len(faults) > _N_SHOWN else ""
         raise CorpusError(
             f"{csv_path}: {'; '.join(faults[:_N_SHOWN])}{more}. "
-            "Each row needs a file, a speaker, and a label of letters, digits, spaces and "
-            "hyphens, 40 at most."
+            f"Each row needs a file, {'a speaker, ' if needs_speaker else ''}and a label of "
+            "letters, digits, spaces and hyphens, 40 at most."
         )
     if not clips:
         raise CorpusError(f"{csv_path} has no rows; expected one row per recording.")
@@ -122,14 +128,30 @@ def _warn_once(message: str) -> None:
     logger.warning("%s", message)
 
 
-def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row with the number of its first line, cells stripped, absent ones empty."""
-    line = 0
+def read_rows(
+    csv_path: Path, needed: Sequence[str], *, renamed: Mapping[str, str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield each row of a table with the number of its first line.
+
+    Args:
+        csv_path: UTF-8, the first line naming the columns.
+        needed: Columns that must be there, once.
+        renamed: Names of this module for columns with other names.
+
+    Yields:
+        Cells by column, stripped and absent ones empty, those of `path`, `label` and `speaker` also
+        where the table has no such column; the label in normal form C with single spaces.
+
+    Raises:
+        CorpusError: The table cannot be read, or a column is missing.
+    """
+    line, renamed = 0, renamed or {}
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
-            columns = [cell.strip() for cell in next(reader, ())]
-            _check_columns(csv_path, columns)
+            header = [cell.strip() for cell in next(reader, ())]
+            columns = [renamed.get(name, name) for name in header]
+            _check_columns(csv_path, columns, needed)
             line = reader.line_num + 1
             for cells in reader:
                 if cells:  # not an empty line
@@ -143,12 +165,12 @@ def _read_rows(csv_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"{csv_path} cannot be read as a table in UTF-8: {error}. "
-            f"A CSV with the columns {', '.join(_NEEDED)} is needed."
+            f"A CSV with the columns {', '.join(needed)} is needed."
         ) from error
 
 
-def _check_columns(csv_path: Path, columns: Sequence[str]) -> None:
-    if wrong := [column for column in _NEEDED if columns.count(column) != 1]:
+def _check_columns(csv_path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    if wrong := [column for column in needed if columns.count(column) != 1]:
         raise CorpusError(
             f"{csv_path} has the columns {', '.join(columns) or 'none'}; "
             f"{', '.join(wrong)} must be among them once, separated by commas."
@@ -156,7 +178,7 @@ def _check_columns(csv_path: Path, columns: Sequence[str]) -> None:
 
 
 def _row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
-    row = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
+    row = dict.fromkeys((*_NEEDED, *columns), "") | dict(zip(columns, cells, strict=False))
     return row | {"label": plain_name(row["label"]), _REST: ",".join(cells[len(columns) :])}
 
 
