@@ -105,6 +105,7 @@ def ends_recording(key: str, clip: gr.Audio) -> gr.Button:
         variant="primary",
         size="lg",
         interactive=False,
+        elem_id=key,
         elem_classes="mm-ends-recording",
     )
     activate = "{__type__: 'update', interactive: %s}"

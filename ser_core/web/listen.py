@@ -32,9 +32,11 @@ from ser_core.web.inspect import BOTH, build_inspect
 from ser_core.web.language import label, translate
 from ser_core.web.voice import build_correction
 
+Explained = tuple[Analysis, Sequence[Moment]]
+"""A clip and its prediction, and the effect of each moment on the prediction."""
+
 MODELS = (AUTO, ACCURATE, COMPACT, BOTH)
 EXAMPLE_SUFFIXES = (".flac", ".wav")
-SHARE_LINK = Path(__file__).with_name("share_link.js")
 
 
 def build_listen(
@@ -54,7 +56,7 @@ def build_listen(
         with gr.Column(elem_id="input"):
             clip, microphone = recorder("clip", elem_id="clip")
             analyse = ends_recording("analyse", clip)
-            model, denoise = _build_options(clip)
+            model, denoise, share_texts = _build_options(clip)
             correction = build_correction(voice, prediction, labels)
         result = live_region(drawing.empty(labels), elem_id="result")
         with gr.Column(elem_id="extras"):
@@ -90,7 +92,7 @@ def build_listen(
     on(voice.change, show_again, inputs, outputs, **ANALYSIS)
     on(clip.clear, show_nothing, None, outputs)
     choices = model, lambda: gr.Radio(choices=_model_choices())
-    return [*texts, microphone, choices, correction]
+    return [*texts, microphone, choices, share_texts, correction]
 
 
 @shows_errors(lambda message: (drawing.failure(message), None))
@@ -115,10 +117,20 @@ def describe(
         The HTML, and the prediction of a single model for a correction, else None.
     """
     path = check_clip(clip)
+    note = _outdated(model, denoise)
     if model == BOTH:
-        return draw_comparison(models.compare(path, denoise=denoise)), None
+        return note + draw_comparison(models.explain_each(path, denoise=denoise)), None
     analysis, moments = models.explain(path, model=model, denoise=denoise)
-    return draw_result(analysis, moments, voice), analysis.prediction
+    return note + draw_result(analysis, moments, voice), analysis.prediction
+
+
+def _outdated(model: str, denoise: bool) -> str:
+    """Return a note that page.js shows while other options are chosen than those of a result."""
+    return (
+        f'<p class="mm-outdated" role="status" data-model="{model}" '
+        f'data-denoise="{str(denoise).lower()}" hidden="hidden">{translate("outdated")} '
+        f"<button>{translate('analyse_again')}</button></p>"
+    )
 
 
 def draw_result(
@@ -138,7 +150,7 @@ def draw_result(
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis)}"
         f"{timeline.passages(analysis)}"
-        f"{_downloads(analysis, moments)}"
+        f"{_downloads([(analysis, moments)])}"
         f"{drawing.analysed_by(prediction)}</section>"
     )
 
@@ -158,33 +170,46 @@ def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
     )
 
 
-def _downloads(analysis: Analysis, moments: Sequence[Moment]) -> str:
-    result = analysis.prediction.to_dict() | {
-        "timeline": analysis.timeline(),
-        "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
-    }
-    header = ["start_s", "end_s", *map(column_of, analysis.prediction.labels)]
-    table = [[window.start_s, window.end_s, *window.probabilities] for window in analysis.windows]
-    return drawing.download_links(result, header, table)
+def _downloads(explained: Sequence[Explained]) -> str:
+    """Return the results of one model, or of several, as files."""
+    results = [
+        analysis.prediction.to_dict()
+        | {
+            "timeline": analysis.timeline(),
+            "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
+        }
+        for analysis, moments in explained
+    ]
+    is_single = len(results) == 1
+    rows = [
+        ({} if is_single else {"model": analysis.prediction.model})
+        | {"start_s": window.start_s, "end_s": window.end_s}
+        | dict(zip(map(column_of, analysis.prediction.labels), window.probabilities, strict=True))
+        for analysis, _ in explained
+        for window in analysis.windows
+    ]
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    table = [[row.get(name) for name in header] for row in rows]
+    return drawing.download_links(results[0] if is_single else results, header, table)
 
 
-def draw_comparison(analyses: Sequence[Analysis]) -> str:
-    """Return several models' predictions for the same clip, side by side, as HTML."""
-    predictions = [analysis.prediction for analysis in analyses]
+def draw_comparison(explained: Sequence[Explained]) -> str:
+    """Return several models' results for the same clip, side by side, as HTML."""
+    predictions = [analysis.prediction for analysis, _ in explained]
     columns = "".join(
         f"<section>{drawing.headline(escape(p.model), words.sentence(p), p.emotion)}"
-        f"{drawing.bars(p)}{drawing.analysed_by(p)}</section>"
-        for p in predictions
+        f"{drawing.bars(p)}{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"
+        for p, (_, moments) in zip(predictions, explained, strict=True)
     )
     agreement = escape(words.agreement(predictions))
     return (
         f'<section class="mm-answer"><p class="mm-eyebrow">{agreement}</p>'
         f'<div class="mm-side">{columns}</div>{drawing.warning_list(predictions[0].warnings)}'
-        f"{timeline.waveform(analyses[0])}</section>"
+        f"{timeline.waveform(explained[0][0])}{_downloads(explained)}</section>"
     )
 
 
-def _build_options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
+def _build_options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox, Localized]:
     """Place the choice of a model, noise reduction, and a link to just these."""
     with gr.Accordion(label("options"), open=False, elem_id="options"):
         model = gr.Radio(
@@ -192,9 +217,20 @@ def _build_options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox]:
         )
         denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
         share = gr.Button(label("share"), size="sm")
+        texts = localized(_share_texts)
         link = live_region("", elem_id="share-link")
-    on(share.click, None, [clip, model, denoise], link, js=SHARE_LINK.read_text(encoding="utf-8"))
-    return model, denoise
+    chosen = [model, denoise]
+    on(share.click, None, [clip, *chosen], link, js="(...all) => moodmirror.share(...all)")
+    on(clip.change, None, clip, [share, link], js="clip => moodmirror.offerLink(clip)")
+    on([model.change, denoise.change], None, chosen, None, js="(...all) => moodmirror.mark(...all)")
+    return model, denoise, texts
+
+
+def _share_texts() -> str:
+    copied, refused = escape(translate("share_copied")), escape(translate("share_refused"))
+    return (
+        f'<p id="share-texts" data-copied="{copied}" data-refused="{refused}" hidden="hidden"></p>'
+    )
 
 
 def _model_choices() -> list[tuple[str, str]]:

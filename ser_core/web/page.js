@@ -1,5 +1,5 @@
-// What the page needs beyond Gradio: microphone states, results in view, files from anywhere,
-// tables that sort.
+// What the page needs beyond Gradio: microphone states, results in view and up to date, files from
+// anywhere, tables that sort, links to share.
 (() => {
   const TICK_MS = 250;
   const ASK_AFTER_MS = 400; // a permission that was given before comes sooner
@@ -174,5 +174,46 @@
     if (button) sort(button.parentElement);
   });
 
-  window.moodmirror = { reveal };
+  /** Return the emotion of an example clip; nothing for a clip of the visitor. */
+  const example = (clip) => /synthetic-([a-z]+)\.(flac|wav)$/.exec(clip?.orig_name || clip?.path || "")?.[1];
+
+  /** Offer a link unless there is a clip that no link can hold, and say so. */
+  function offerLink(clip) {
+    const isPossible = !clip || Boolean(example(clip));
+    const text = isPossible ? "" : document.getElementById("share-texts").dataset.refused;
+    return [{ __type__: "update", interactive: isPossible }, paragraph(text).outerHTML];
+  }
+
+  function paragraph(text) {
+    const paragraph = document.createElement("p");
+    paragraph.className = "mm-small";
+    paragraph.textContent = text;
+    return paragraph;
+  }
+
+  /** Copy a link to an example and to the options, and return it as HTML. */
+  async function share(clip, model, denoise) {
+    const link = new URL(location.origin + location.pathname);
+    if (example(clip)) link.searchParams.set("example", example(clip));
+    if (model !== "auto") link.searchParams.set("model", model);
+    if (denoise) link.searchParams.set("denoise", "1");
+    const isCopied = await navigator.clipboard?.writeText(link.href).then(() => true, () => false);
+    const text = paragraph(isCopied ? `${document.getElementById("share-texts").dataset.copied} ` : "");
+    const anchor = document.createElement("a");
+    anchor.href = anchor.textContent = link.href;
+    text.append(anchor);
+    return text.outerHTML;
+  }
+
+  /** Show that a result was made with other options than those chosen now. */
+  function mark(model, denoise) {
+    const note = document.querySelector("#result .mm-outdated");
+    if (note) note.hidden = note.dataset.model === model && note.dataset.denoise === String(denoise);
+  }
+
+  addEventListener("click", ({ target }) => {
+    if (target.closest(".mm-outdated button")) document.getElementById("analyse").click();
+  });
+
+  window.moodmirror = { mark, offerLink, reveal, share };
 })();

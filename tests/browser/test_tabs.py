@@ -93,6 +93,36 @@ def test_a_link_leads_back_to_the_same_setting(page: Page, app_url: str) -> None
     page.get_by_role("button", name=translate("share")).click()
     link = page.locator("#share-link a")
     expect(link).to_have_attribute("href", f"{app_url}?example=angry&model=compact&denoise=1")
+    expect(page.locator("#share-link")).to_contain_text(translate("share_copied"))
+
+
+def test_a_clip_that_no_link_can_hold_has_none(page: Page, voice: Path) -> None:
+    page.get_by_role("button", name=translate("options")).click()
+    share = page.get_by_role("button", name=translate("share"))
+    expect(share).to_be_enabled()
+    page.get_by_role("button", name="Upload file").click()
+    page.get_by_test_id("file-upload").first.set_input_files(voice)
+    expect(page.locator("#share-link")).to_contain_text(translate("share_refused"), **WAIT)
+    expect(share).to_be_disabled()
+
+
+def test_a_result_of_other_options_is_marked_and_made_again(page: Page, app_url: str) -> None:
+    open_example(page, app_url)
+    note = page.locator(".mm-outdated")
+    expect(note).to_be_hidden()
+    page.get_by_role("button", name=translate("options")).click()
+    denoise = page.get_by_label(translate("denoise"), exact=True)
+    denoise.check()
+    expect(note).to_be_visible()
+    denoise.uncheck()
+    expect(note).to_be_hidden()
+    page.get_by_label(translate("model_both")).check()
+    note.get_by_role("button", name=translate("analyse_again")).click()
+    result = page.locator("#result")
+    expect(result).to_contain_text(translate("agreement_one", model="compact")[:-1], **WAIT)
+    expect(note).to_be_hidden()
+    expect(result.locator(".mm-lane")).to_have_count(1)
+    expect(result.get_by_role("link", name="moodmirror.json")).to_be_visible()
 
 
 def test_a_link_that_asks_for_nonsense_opens_the_page_as_ever(page: Page, app_url: str) -> None:
