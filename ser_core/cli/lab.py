@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from ser_core.cli.common import (
     ModelsOption,
     app,
     command,
+    complain,
     one_of,
     open_model,
     quiet_native_code,
@@ -241,6 +242,60 @@ def _evaluate_protocol(
         chosen = find_recipe(recipe)
         summary = run_protocol(protocol, chosen, data, seeds=seeds, runs_folder=runs)
     print_summary(summary)
+
+
+@command(extra="train")
+def features(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Recording, folder, or .csv with path and perhaps start_s, end_s."
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(help="Table to write: .csv, .parquet or .npy.")],
+    sets: Annotated[
+        str,
+        typer.Option(
+            "--set",
+            help=f"One or several of {', '.join(FEATURE_SETS)}: papers,chroma.",
+            autocompletion=one_of(*FEATURE_SETS),
+        ),
+    ] = "papers",
+    rows: Annotated[
+        Literal["clips", "frames"],
+        typer.Option(help="One row with mean and deviation per clip, or one per frame."),
+    ] = "clips",
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Neither normalise the level nor trim silence.")
+    ] = False,
+) -> None:
+    """Extract features of recordings into a table, frame by frame or as statistics of each clip.
+
+    Recordings that have none are reported on stderr, and the exit code is then 2.
+    """
+    from ser_lab.data.feature_sets import (
+        check_table,
+        feature_rows,
+        find_recordings,
+        open_feature_set,
+        write_features,
+    )
+
+    check_table(output)
+    recordings = find_recordings(source)
+    with quiet_native_code():
+        chosen = open_feature_set(sets.split(","))
+    failed: list[str] = []
+
+    def note(name: str, error: SerError) -> None:
+        complain(f"{name}: {error}")
+        failed.append(name)
+
+    tables = feature_rows(recordings, chosen, rows=rows, is_raw=raw, on_error=note)
+    write_features(tables, output)
+    show(f"{output} written: {len(recordings) - len(failed)} of {len(recordings)} recordings.")
+    if failed:
+        raise typer.Exit(BAD_INPUT)
 
 
 @command(extra="train")

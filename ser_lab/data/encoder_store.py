@@ -61,14 +61,22 @@ def load_vectors(
     missing = [i for i, file in enumerate(files) if not file.exists()]
     if missing:
         features = load_features(paths, pipeline, changes=changes, cache=cache)
-        run = _encoding(config, tensors)
+        run = compile_encoder(config, tensors)
         for i in track(missing, "Encoding"):
             vectors = _encode_clips(features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS], run)
             write_shard(files[i], vectors, n_columns=WIDTH * len(config.blocks))
     return [clip for file in files for clip in read_shard(file)]
 
 
-def _encoding(config: EncoderConfig, tensors: Tensors) -> tf.types.experimental.PolymorphicFunction:
+def compile_encoder(
+    config: EncoderConfig, tensors: Tensors
+) -> tf.types.experimental.PolymorphicFunction:
+    """Return the encoder as a graph, from padded clips to what `encode` returns.
+
+    Args:
+        config: Which blocks, and how they are pooled.
+        tensors: The encoder's weights.
+    """
     encoder = WhisperEncoder(config.n_blocks)
     encoder.set_tensors(tensors)
 

@@ -74,7 +74,7 @@ def test_a_second_load_encodes_nothing(
     stored: tuple[list[Path], Path, list[np.ndarray | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips, cache, vectors = stored
-    monkeypatch.setattr(vectors_module, "_encoding", None)  # calling it would fail
+    monkeypatch.setattr(vectors_module, "compile_encoder", None)  # calling it would fail
     again = load_vectors(clips, PIPELINE, CONFIG, made_up_tensors(), cache=cache)
     np.testing.assert_array_equal(again[0], vectors[0])
 
