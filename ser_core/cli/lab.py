@@ -48,6 +48,7 @@ PROTOCOLS = (
 )  # fmt: skip
 SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
 SPLITS = ("random", "speaker")
+FEATURE_SETS = ("papers", "mel", "chroma", "spectral", "pitch", "functionals", "whisper")
 one_of_corpora = one_of(*CORPORA)
 
 DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
