@@ -26,8 +26,20 @@ from ser_lab.evaluate.records import write_text
 from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
 from ser_lab.evaluate.strangers import calibrated_for_strangers
 from ser_lab.metrics import Scores, calibration_bins
-from ser_lab.report.model_card import DEVELOPMENT, FIGURES, is_model_folder, write_card
-from ser_lab.report.plots import plot_calibration, plot_confusion, plot_curves
+from ser_lab.report.model_card import (
+    DEVELOPMENT,
+    FIGURES,
+    SUMMARY_TEXT,
+    is_model_folder,
+    write_card,
+)
+from ser_lab.report.plots import (
+    draw_network,
+    plot_calibration,
+    plot_confusion,
+    plot_curves,
+    write_summary,
+)
 from ser_lab.train.export import Lineage, current_commit, export_model
 from ser_lab.train.loop import speech_rows
 from ser_lab.train.recipes.base import Recipe
@@ -104,6 +116,8 @@ def train_and_export(
         )
         replace(manifest, metrics={"calibrated_on": calibrated_on}).write(draft)
         (draft / FIGURES).mkdir()
+        draw_network(best.network, draft / FIGURES / "network.png")
+        write_summary(best.network, draft / FIGURES / SUMMARY_TEXT)
         if best.history is not None:
             plot_curves(best.history, draft / FIGURES / "curves.png")
         scores = best.evaluate(table, copies[0], fold.development)

@@ -49,6 +49,7 @@ PROTOCOLS = (
 SYSTEMS = ("lstm", "bilstm", "mfcc-lstm", "cnn", "dual-rnn", "svm", "hybrid-lstm")
 SPLITS = ("random", "speaker")
 FEATURE_SETS = ("papers", "mel", "chroma", "spectral", "pitch", "functionals", "whisper")
+PREPROCESSINGS = ("serving", "paper")
 one_of_corpora = one_of(*CORPORA)
 
 DataOption = Annotated[Path, typer.Option(help="Folder with one folder per corpus.")]
@@ -372,7 +373,20 @@ def reproduce(
     ] = None,
     variant: Annotated[str | None, typer.Option(help="One variant; default: all.")] = None,
     seeds: SeedsOption = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number of epochs.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of epochs; default: the recipe's.")
+    ] = None,
+    preprocessing: Annotated[
+        str,
+        typer.Option(
+            help="serving, or paper: its level and order as printed (lstm, bilstm).",
+            autocompletion=one_of(*PREPROCESSINGS),
+        ),
+    ] = "serving",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Use clips with this COLUMN=VALUE alone, as in clips.csv; repeatable."),
+    ] = None,
     data: DataOption = DATA,
     runs: RunsOption = RUNS,
     out: Annotated[
@@ -386,12 +400,28 @@ def reproduce(
     """
     with quiet_native_code():
         from ser_lab.reproduce.run import find_jobs, run_job
-    jobs = list(find_jobs(name, variant, split, seeds=range(seeds), epochs=epochs))
+    jobs = list(
+        find_jobs(
+            name, variant, split, seeds=range(seeds), epochs=epochs, preprocessing=preprocessing,
+            subset=_parse_subset(only or ()),
+        )
+    )  # fmt: skip
     for job in jobs:
         check_output(out / job.place, lists_its_files)
     check_output(runs / name, Path.is_dir)
     for job in jobs:
         show(run_job(job, data, runs_folder=runs, out=out))
+
+
+def _parse_subset(conditions: Sequence[str]) -> dict[str, str]:
+    """Return value by column of conditions such as `repetition=first`."""
+    subset = {}
+    for condition in conditions:
+        column, equals, value = condition.partition("=")
+        if not equals or not value:
+            raise SerError(f"{condition!r} is no condition; write --only COLUMN=VALUE.")
+        subset[column] = value
+    return subset
 
 
 @command(data_app, extra="train")

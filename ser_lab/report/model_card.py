@@ -16,11 +16,14 @@ from ser_lab.evaluate.runs import SUMMARY
 CARD, FIGURES = "README.md", "figures"
 RUNS = Path("docs", "runs")
 """Folder of all run records, from the project's root."""
+SUMMARY_TEXT = "summary.txt"
+"""File among the figures with Keras's summary of the network."""
 CAPTIONS = {
     "confusion_test": "Confusion on the test speakers",
     "confusion_development": "Confusion on the development speakers",
     "calibration": "Accuracy by confidence, test speakers",
     "curves": "Loss and accuracy by epoch",
+    "network": "Layers of the network that was trained",
 }
 """Captions by the name of the chart."""
 ACTED = "The corpora are acted, most of them in studios. Real feelings are subtler."
@@ -60,7 +63,7 @@ def is_model_folder(folder: Path) -> bool:
     """Return whether a folder is empty, or a model folder without other files."""
     if not (folder / FILE_NAME).is_file():
         return holds_only(folder, ())
-    pictures = (f"{FIGURES}/{name}.png" for name in CAPTIONS)
+    pictures = [f"{FIGURES}/{name}.png" for name in CAPTIONS] + [f"{FIGURES}/{SUMMARY_TEXT}"]
     names = (FILE_NAME, CARD, f"{SAVED_MODEL}/assets")  # a folder without files
     return holds_only(folder, [*names, *read_manifest(folder)["files"], *pictures])
 

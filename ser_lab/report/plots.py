@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ser_core.paths import replacing
+
+if TYPE_CHECKING:
+    import keras
 
 mpl.use("Agg")
 
@@ -35,7 +39,7 @@ class System:
 
 
 def plot_curves(history: pd.DataFrame, path: Path) -> None:
-    """Plot loss and accuracy by epoch, of training and of development speakers.
+    """Plot loss and accuracy by epoch, of the training and of the development split.
 
     Args:
         history: One row an epoch: loss, accuracy, val_loss, val_accuracy.
@@ -44,11 +48,16 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     epochs = np.arange(1, len(history) + 1)
     best = int(history["val_accuracy"].argmax()) + 1
+    marker = "o" if len(history) == 1 else ""  # a line needs two epochs
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, history[name], label="training", color="#3f78c9")
-        axes.plot(epochs, history[f"val_{name}"], label="development speakers", color="#d1453b")
+        for column, label, colour in (
+            (name, "training", "#3f78c9"),
+            (f"val_{name}", "development", "#d1453b"),
+        ):
+            axes.plot(epochs, history[column], marker=marker, label=label, color=colour)
         axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
         axes.set(xlabel="epoch", title=name.capitalize())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     save_chart(figure, path)
@@ -129,6 +138,89 @@ def plot_calibration(
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     save_chart(figure, path)
+
+
+def draw_network(network: "keras.Model", path: Path) -> None:
+    """Draw a network from its inputs to its logits: a box for each layer.
+
+    A box has the layer's name, its class, the shape of its output without the batch, and its
+    number of weights. Where layers are networks themselves, as in an ensemble, each is drawn.
+
+    Args:
+        network: A functional model.
+        path: The PNG to write.
+    """
+    parts = [layer for layer in network.layers if hasattr(layer, "operations")] or [network]
+    levels = [_levels(part.operations) for part in parts]
+    widths = [max(map(len, rows)) for rows in levels]
+    figure = Figure(
+        figsize=(2.8 * sum(widths), 0.75 * max(map(len, levels)) + 0.4), layout="constrained"
+    )
+    row = figure.subplots(1, len(parts), squeeze=False, width_ratios=widths)[0]
+    for axes, part, rows, width in zip(row, parts, levels, widths, strict=True):
+        _draw_part(axes, rows)
+        axes.set(xlim=(-width / 2, width / 2), ylim=(0.5 - len(rows), 0.5), title=part.name)
+        axes.axis("off")
+    save_chart(figure, path)
+
+
+def write_summary(network: "keras.Model", path: Path) -> None:
+    """Write Keras's summary of a network and of the networks in it: layers, shapes, weights."""
+    lines: list[str] = []
+    network.summary(print_fn=lines.append, line_length=80, expand_nested=True)
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _levels(operations: Sequence[Any]) -> list[list[Any]]:
+    """Group the operations of a model by the longest way from an input."""
+    depths: dict[int, int] = {}  # by output tensor
+    levels: list[list[Any]] = []
+    for operation in operations:  # in the order of computation
+        before = [depths[t] for t in _tensors(operation.input) if t in depths]
+        depth = max(before, default=-1) + 1
+        depths |= dict.fromkeys(_tensors(operation.output), depth)
+        levels += [[] for _ in range(depth + 1 - len(levels))]
+        levels[depth].append(operation)
+    return levels
+
+
+def _draw_part(axes: Any, levels: Sequence[Sequence[Any]]) -> None:
+    """Draw boxes a level below the other, and an arrow from each to those that take its output."""
+    places: dict[int, tuple[float, float]] = {}  # by output tensor
+    box = {"boxstyle": "round", "facecolor": "#eef3fb", "edgecolor": "#3f78c9"}
+    arrow: dict[str, Any] = {
+        "arrowstyle": "->",
+        "color": "0.5",
+        "shrinkA": 16,
+        "shrinkB": 16,
+        "zorder": 1,
+    }
+    for depth, level in enumerate(levels):
+        for i, operation in enumerate(level):
+            x, y = i - (len(level) - 1) / 2, -depth
+            for start in {places[t] for t in _tensors(operation.input) if t in places}:
+                around = x == start[0] and start[1] - y > 1  # not through the boxes between
+                arrow["connectionstyle"] = f"arc3,rad={0.3 if around else 0}"
+                axes.annotate("", (x, y), start, arrowprops=arrow)
+            places |= dict.fromkeys(_tensors(operation.output), (x, y))
+            weights = sum(int(np.prod(w.shape)) for w in getattr(operation, "weights", ()))
+            shape = " × ".join(str(n or "n") for n in _shape(operation))
+            facts = [type(operation).__name__, shape, f"{weights:,} weights" if weights else ""]
+            text = f"{operation.name}\n{', '.join(filter(None, facts))}"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7, bbox=box, zorder=2)
+
+
+def _tensors(structure: Any) -> list[int]:
+    """Return identities of the tensors in an operation's input or output."""
+    import keras  # slow to load, and the other charts do without
+
+    return [id(tensor) for tensor in keras.tree.flatten(structure)]
+
+
+def _shape(operation: Any) -> tuple[int | None, ...]:
+    import keras
+
+    return tuple(keras.tree.flatten(operation.output)[0].shape[1:])
 
 
 def save_chart(figure: Figure, path: Path) -> None:

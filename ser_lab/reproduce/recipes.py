@@ -1,8 +1,9 @@
 """The papers' systems as far as they are described: one frozen recipe per system and variant."""
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import librosa
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from ser_core.config import FeatureConfig, PipelineConfig, PreprocessConfig, WindowConfig
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
-from ser_core.preprocess import Waveform
+from ser_core.preprocess import Waveform, find_ends, normalise_level
+from ser_lab.data.feature_store import Change
 from ser_lab.reproduce.networks import (
     DualRnn,
     FrameLstm,
@@ -25,11 +27,15 @@ from ser_lab.reproduce.networks import (
 
 CopyPlace = Literal["none", "after", "before"]
 """Whether augmented copies are made, and whether after or before the test split is sampled."""
+Preprocessing = Literal["serving", "paper"]
+"""The order of serving, trim, reduce noise, pad; or a paper's order, see `PrintedSteps`."""
 FOUR = ("ravdess", "tess", "crema-d", "savee")
+UNSEEN = ("jl-corpus", "emo-db", "nemo", "ased", "turev", "korean", "emospeech")
+"""Corpora that no system was trained on; a paper tried the first."""
 COMMON_FIVE = ("happy", "sad", "angry", "fearful", "disgust")
 """The emotions that one paper used from four corpora."""
 LONGEST_S = 173_056 / 48_000
-"""The paper's padded length at RAVDESS's own rate: 3.6 s, its longest trimmed clip."""
+"""A paper's padded length at RAVDESS's own rate: 3.6 s, its longest trimmed clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,42 @@ class Copy:
 
 COPIES = tuple(Copy(CopySettings(kind)) for kind in ("noise", "pitch", "time"))
 """The three copies that one paper made of each clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedStepsSettings:
+    """Settings of `PrintedSteps`.
+
+    Attributes:
+        padded_s: Length of every clip after the padding.
+        preprocess: Level and trim.
+    """
+
+    padded_s: float = LONGEST_S
+    preprocess: PreprocessConfig = field(
+        default_factory=lambda: PreprocessConfig(remove_dc=False, level="pydub", headroom_db=-5.0)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedSteps:
+    """A paper's preprocessing as printed, as a `ser_lab.data.feature_store.Change`.
+
+    The peak at +5 dBFS by pydub, which limits samples to full scale; then trim, pad, reduce noise.
+    """
+
+    settings: PrintedStepsSettings = field(default_factory=PrintedStepsSettings)
+
+    def apply(self, samples: Waveform, name: str, *, sample_rate_hz: int) -> Waveform:  # noqa: ARG002
+        """Return (n_samples,) of `padded_s`, whose noise was reduced after the padding."""
+        import noisereduce  # pulls in matplotlib, so only where it is used
+
+        preprocess = self.settings.preprocess
+        levelled = normalise_level(samples, preprocess, sample_rate_hz=sample_rate_hz)
+        start, end = find_ends(levelled, preprocess, sample_rate_hz=sample_rate_hz)
+        n_samples = round(self.settings.padded_s * sample_rate_hz)
+        padded = librosa.util.fix_length(levelled[start:end], size=n_samples)
+        return np.asarray(noisereduce.reduce_noise(y=padded, sr=sample_rate_hz), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +167,9 @@ class Reproduction:
         standardise: Whether columns are scaled by their training statistics.
         random: The paper's split.
         copies: Whether augmented copies are made, and when.
-        unseen: Further corpora for the test alone.
+        unseen: Further corpora, for a test alone.
+        steps: A paper's preprocessing, where it is not the pipeline's.
+        subset: Value by column of the clips used, see `ser_lab.data.splits.choose_subset`.
     """
 
     family: str
@@ -140,7 +184,14 @@ class Reproduction:
     standardise: bool = False
     random: RandomSplit = field(default_factory=RandomSplit)
     copies: CopyPlace = "none"
-    unseen: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = UNSEEN
+    steps: PrintedSteps | None = None
+    subset: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> tuple[Change | None, ...]:
+        """What is done to a clip before its features, once for each copy; None is nothing."""
+        return (self.steps, *(COPIES if self.copies != "none" else ()))
 
     @property
     def name(self) -> str:
@@ -149,8 +200,11 @@ class Reproduction:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The recipe as JSON types."""
+        """The recipe as JSON types; `steps` and `subset` only where there are any."""
         settings = asdict(self)
+        for added in ("steps", "subset"):
+            if not settings[added]:
+                del settings[added]
         for part in ("front", "plan"):
             settings[part] = {"kind": type(getattr(self, part)).__name__} | settings[part]
         if self.copies != "none":
@@ -180,6 +234,8 @@ _LSTM = Reproduction(
     random=RandomSplit((3_703, 368, 161), most=4_232),
 )
 _BILSTM = replace(_LSTM, family="bilstm", plan=FrameLstm((64, 64), bidirectional=True))
+_PRINTED = PipelineConfig(preprocess=_AS_RECORDED, features=_WHOLE_BAND, windows=_TRIMMED.windows)
+"""The pipeline under `PrintedSteps`, which take the waveform of the file."""
 
 _MFCC_LSTM = Reproduction(
     family="mfcc-lstm",
@@ -208,9 +264,8 @@ _CNN = Reproduction(
     front=MeanFrames(),
     standardise=True,
     plan=TwoBranchCnn(),
-    schedule=Schedule("adam", batch_size=32, epochs=50),
+    schedule=Schedule("adam", batch_size=32, epochs=1_000),
     random=RandomSplit((70, 15, 15)),
-    unseen=("jl-corpus",),
 )
 
 _HYBRID = Reproduction(
@@ -223,6 +278,8 @@ _HYBRID = Reproduction(
     schedule=Schedule("adam", batch_size=64, epochs=100),
     random=RandomSplit((70, 10, 20), stratified=True),
 )
+_STOPPED = Schedule("adam", batch_size=64, epochs=100, patience=10)
+_HYBRID_L2 = ScalarLstm((128,), dense=(64,), dropout=0.2, l2=1e-3)
 
 _ALL = (
     _LSTM,
@@ -232,15 +289,17 @@ _ALL = (
     replace(_MFCC_LSTM, variant="copies-before", copies="before", schedule=_SHORT),
     replace(_MFCC_LSTM, variant="copies-before-256", copies="before", plan=_MFCC_LSTM_LARGE),
     _CNN,
-    replace(_CNN, family="dual-rnn", plan=DualRnn()),
+    replace(
+        _CNN,
+        family="dual-rnn",
+        plan=DualRnn(),
+        schedule=Schedule("adam", batch_size=32, epochs=200),
+    ),
     replace(_CNN, family="svm", plan=LinearSvm(), schedule=None),
     _HYBRID,
-    replace(
-        _HYBRID,
-        variant="regularised",
-        plan=ScalarLstm((128,), dense=(64,), dropout=0.2, l2=1e-3),
-        schedule=Schedule("adam", batch_size=64, epochs=100, patience=10),
-    ),
+    replace(_HYBRID, variant="early-stopping", schedule=_STOPPED),
+    replace(_HYBRID, variant="l2", plan=_HYBRID_L2),
+    replace(_HYBRID, variant="regularised", plan=_HYBRID_L2, schedule=_STOPPED),
 )
 
 REPRODUCTIONS: dict[str, tuple[Reproduction, ...]] = {
@@ -249,16 +308,47 @@ REPRODUCTIONS: dict[str, tuple[Reproduction, ...]] = {
 }
 """Variants of each system by family name."""
 
+PRINTED = {
+    recipe.family: replace(
+        recipe, variant="paper-preprocessing", pipeline=_PRINTED, steps=PrintedSteps()
+    )
+    for recipe in (_LSTM, _BILSTM)
+}
+"""Systems with the preprocessing that their paper prints, by family name."""
+RECIPES = {
+    recipe.name: recipe
+    for family, variants in REPRODUCTIONS.items()
+    for recipe in (*variants, *((PRINTED[family],) if family in PRINTED else ()))
+}
+"""All recipes by name."""
 
-def find_reproductions(family: str, variant: str | None = None) -> tuple[Reproduction, ...]:
+
+def find_reproductions(
+    family: str, variant: str | None = None, *, preprocessing: str = "serving"
+) -> tuple[Reproduction, ...]:
     """Return all variants of a system, or one.
 
+    Args:
+        family: Name of the system.
+        variant: One of its variants; all where None.
+        preprocessing: One of `Preprocessing`.
+
     Raises:
-        SerError: The family or the variant is unknown.
+        SerError: The family, the variant or the preprocessing is unknown.
     """
+    if preprocessing not in get_args(Preprocessing):
+        known = ", ".join(get_args(Preprocessing))
+        raise SerError(f"{preprocessing!r} is not a preprocessing; known: {known}.")
     if family not in REPRODUCTIONS:
         raise SerError(f"{family!r} is not a reproduction; known: {', '.join(REPRODUCTIONS)}.")
     variants = {recipe.variant: recipe for recipe in REPRODUCTIONS[family]}
+    if preprocessing == "paper":
+        if family not in PRINTED:
+            raise SerError(
+                f"{family} has one preprocessing; leave out --preprocessing, which "
+                f"{' and '.join(PRINTED)} have."
+            )
+        variants = {"": PRINTED[family]}
     if variant is None:
         return tuple(variants.values())
     if variant not in variants:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_core.errors import SerError
 from ser_lab.evaluate.records import FORMAT, read_json, write_text
-from ser_lab.reproduce.recipes import REPRODUCTIONS
+from ser_lab.reproduce.recipes import RECIPES
 
 FOLDER = "reproduction"
 """Folder of these records among all run records."""
@@ -135,16 +135,17 @@ class Pair:
     @property
     def like_for_like(self) -> float | None:
         """The same gap on RAVDESS alone, which is in both test splits."""
-        shared, unseen = (share_of(runs, "ravdess") for runs in (self.shared, self.unseen))
-        return None if shared is None or unseen is None else shared - unseen
+        shared, unseen = (
+            find_figures(runs, "by_corpus.ravdess.war") for runs in (self.shared, self.unseen)
+        )
+        return float(np.mean(shared) - np.mean(unseen)) if shared and unseen else None
 
 
 def pair_records(records: Iterable[Record]) -> list[Pair]:
-    """Group the runs by recipe, in the order of `REPRODUCTIONS`."""
+    """Group the runs by recipe, in the order of `RECIPES`; runs on a subset of clips last."""
     known = list(records)
-    names = [recipe.name for variants in REPRODUCTIONS.values() for recipe in variants]
     pairs = []
-    for name in names:
+    for name in dict.fromkeys([*RECIPES, *(record.name for record in known)]):
         shared, unseen = (
             tuple(r for r in known if r.name == name and r.split == split)
             for split in ("random", "speaker")
@@ -159,7 +160,25 @@ def mean_of(runs: Sequence[Record], figure: str) -> float:
     return float(np.mean([run.test[figure] for run in runs]))
 
 
-def share_of(runs: Sequence[Record], corpus: str) -> float | None:
-    """Return the mean accuracy over seeds on one corpus; None if it was not tested."""
-    shares = [run.by_corpus[corpus]["war"] for run in runs if corpus in run.by_corpus]
-    return float(np.mean(shares)) if shares else None
+def find_figures(runs: Iterable[Record], place: str) -> list[float]:
+    """Return a figure of each run that has it.
+
+    Args:
+        runs: Some runs.
+        place: Path in a record, such as `test.war`. Of a dict it is the sum; of a history,
+            `history.accuracy.kept` is the value at the epoch kept, and `.last` the last one.
+    """
+    return [figure for run in runs if (figure := _find_figure(run, place)) is not None]
+
+
+def _find_figure(run: Record, place: str) -> float | None:
+    part, *keys = place.split(".")
+    found: Any = getattr(run, part)
+    for key in keys:
+        if isinstance(found, list):
+            found = found[-1 if key == "last" else run.epochs["kept"] - 1]
+        elif key in found:
+            found = found[key]
+        else:
+            return None
+    return float(sum(found.values()) if isinstance(found, dict) else found)

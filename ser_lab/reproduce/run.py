@@ -1,7 +1,8 @@
 """Reproduce the papers' systems: load, split, train, test, record, write outputs."""
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import softmax
-from sklearn.metrics import classification_report
+from sklearn.metrics import classification_report, log_loss
 from sklearn.svm import LinearSVC
 
 from ser_core.corpora import CORPORA
@@ -27,11 +28,11 @@ from ser_lab.metrics import (
     narrow,
     unweighted_recall,
 )
-from ser_lab.report.plots import plot_confusion, plot_curves
+from ser_lab.report.plots import draw_network, plot_confusion, plot_curves, write_summary
 from ser_lab.reproduce.networks import BATCH, build_core, build_input_layers, join, prepare
 from ser_lab.reproduce.recipes import Reproduction, find_reproductions
 from ser_lab.reproduce.record import Record
-from ser_lab.reproduce.report import PAPERS
+from ser_lab.reproduce.report import PAPERS, plot_emotions
 from ser_lab.reproduce.splits import (
     SPLIT_KINDS,
     SPLITS,
@@ -61,7 +62,7 @@ class Job:
         recipe: Settings of the paper.
         split: `random`, as in the paper, or `speaker`.
         seed: Seed of the split and of the training.
-        epochs: Most epochs, where the recipe has more.
+        epochs: Most epochs; those of the recipe where None.
     """
 
     recipe: Reproduction
@@ -77,8 +78,9 @@ class Job:
     @property
     def allowed_epochs(self) -> int:
         """Most passes over the training clips; 0 for an SVM."""
-        planned = 0 if self.recipe.schedule is None else self.recipe.schedule.epochs
-        return planned if self.epochs is None else min(self.epochs, planned)
+        if self.recipe.schedule is None:
+            return 0
+        return self.epochs or self.recipe.schedule.epochs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +129,8 @@ def find_jobs(
     *,
     seeds: Sequence[int],
     epochs: int | None = None,
+    preprocessing: str = "serving",
+    subset: Mapping[str, str] | None = None,
 ) -> Iterator[Job]:
     """Yield every training of a system, split by split and seed by seed.
 
@@ -135,15 +139,23 @@ def find_jobs(
         variant: One of its variants; all where None.
         split: `random` or `speaker`; both where None.
         seeds: One training each.
-        epochs: Most epochs, where the recipe has more.
+        epochs: Most epochs; those of the recipe where None.
+        preprocessing: As in `find_reproductions`.
+        subset: As in `Reproduction`; its values are part of the names of the records.
 
     Raises:
-        SerError: A name is unknown.
+        SerError: A name is unknown, or epochs are named for a system without any.
     """
     splits = [known for known in SPLIT_KINDS if split in (None, known)]
     if not splits:
         raise SerError(f"{split!r} is not a split; known: {', '.join(SPLIT_KINDS)}.")
-    for recipe in find_reproductions(family, variant):
+    for recipe in find_reproductions(family, variant, preprocessing=preprocessing):
+        if recipe.schedule is None and epochs is not None:
+            raise SerError(f"{recipe.name} is not trained in epochs: leave out --epochs.")
+        if subset:
+            values = (re.sub(r"\W+", "-", value) for value in subset.values())
+            name = "-".join(filter(None, (recipe.variant, *values)))
+            recipe = replace(recipe, variant=name, subset=subset)
         for chosen in splits:
             for seed in seeds:
                 yield Job(recipe, chosen, seed, epochs)
@@ -168,12 +180,12 @@ def run_job(job: Job, data: Path, *, runs_folder: Path, out: Path) -> str:
         write_outputs(done, draft)
         write_listing(draft)
     path = done.record.write(runs_folder)
-    record, paper = done.record, PAPERS[job.recipe.name]
+    record, paper = done.record, PAPERS.get(job.recipe.name)  # None for a subset
     speakers = "speakers shared" if job.split == "random" else "unseen speakers"
     parts = [
         f"{record.name}, {speakers}, seed {job.seed}: {record.test['war']:.1%} right, "
-        f"UAR {record.test['uar']:.1%}, of {record.test['n_clips']:,} clips; "
-        f"the paper has {paper.text}.",
+        f"UAR {record.test['uar']:.1%}, of {record.test['n_clips']:,} clips"
+        + (f"; the paper has {paper.text}." if paper else "."),
         *(f"{corpus}, unseen: UAR {f['uar']:.1%}." for corpus, f in record.unseen.items()),
     ]
     if missing := record.corpora["missing"] + record.corpora["unseen_missing"]:
@@ -221,6 +233,8 @@ def reproduce(job: Job, data: Path, *, logs: Path) -> Reproduced:
     for name, chosen, answers in zip(SPLITS[1:], rows[1:], logits[1:], strict=True):
         probabilities = calibration.probabilities(answers)
         record[name] = asdict(compute_scores(truth[chosen], probabilities, recipe.labels))
+        if recipe.schedule is not None:
+            record[name]["loss"] = cross_entropy(truth[chosen], answers)
     return Reproduced(job, Record(**record), join(input_layers, trained.core), calibration, table)
 
 
@@ -257,9 +271,9 @@ def _test_on_unseen_corpora(
     Only emotions that both label sets share are scored.
     """
     here = [name for name in recipe.unseen if CORPORA[name].is_present(data)]
-    figures = {}
+    figures, whole = {}, replace(recipe, copies="none", subset={})
     for name in here:
-        examples = load_examples(replace(recipe, copies="none"), [name], data)
+        examples = load_examples(whole, [name], data)
         logits = predict_logits(core, prepare(input_layers, examples.features))
         known = set(examples.table["emotion"])
         classes = tuple(label for label in recipe.labels if label in known)
@@ -339,20 +353,37 @@ def predict_logits(core: keras.Model, prepared: Floats) -> Floats:
     return np.asarray(core.predict(prepared, batch_size=BATCH, verbose=0))
 
 
+def cross_entropy(truth: npt.NDArray[np.int64], logits: Floats) -> float:
+    """Return the mean cross-entropy, the loss that Keras trains on.
+
+    Args:
+        truth: (n_clips,) indices into the labels.
+        logits: (n_clips, n_labels), before any calibration.
+    """
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    return float(log_loss(truth, probabilities, labels=np.arange(logits.shape[1])))
+
+
 def write_outputs(done: Reproduced, folder: Path) -> None:
-    """Write curves, confusion matrices, reports, some clips with their predictions, and the model.
+    """Write network, curves, matrices, reports, some clips with their predictions, and the model.
+
+    There is no model where the preprocessing is not that of serving.
 
     Args:
         done: The trained system.
         folder: Output folder; it need not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    core = done.network.get_layer("core")
+    write_summary(core, folder / "summary.txt")
+    draw_network(core, folder / "network.png")
     if done.record.history:
         plot_curves(pd.DataFrame(done.record.history), folder / "curves.png")
     for split in ("development", "test"):
         _write_split(done, split, folder)
     _show_clips(done).to_csv(folder / "answers.csv", index=False)
-    _export(done, folder / "model")
+    if done.job.recipe.steps is None:
+        _export(done, folder / "model")
 
 
 def _write_split(done: Reproduced, split: str, folder: Path) -> None:
@@ -361,6 +392,8 @@ def _write_split(done: Reproduced, split: str, folder: Path) -> None:
     speakers = "speakers shared" if done.job.split == "random" else "unseen speakers"
     title = f"{done.record.name}, {split}, {speakers}: {figures['war']:.1%} of {len(rows):,} clips"
     plot_confusion(figures["confusion"], labels, title, folder / f"confusion_{split}.png")
+    recalls = {name: row["recall"] for name, row in figures["per_emotion"].items()}
+    plot_emotions({title: {"recall": recalls}}, folder / f"recall_{split}.png")
     per_emotion = pd.DataFrame(figures["per_emotion"]).T.rename_axis("emotion")
     per_emotion.to_csv(folder / f"per_emotion_{split}.csv")
     report = classification_report(

@@ -16,8 +16,14 @@ from ser_core.errors import CorpusError
 from ser_core.features import Features
 from ser_lab.data.feature_store import load_by_corpus, load_features
 from ser_lab.data.protocols import Rows
-from ser_lab.data.splits import CREMA_D_SPLIT, RAVDESS_FOLDS, list_clips, speakers_of
-from ser_lab.reproduce.recipes import COPIES, RandomSplit, Reproduction
+from ser_lab.data.splits import (
+    CREMA_D_SPLIT,
+    RAVDESS_FOLDS,
+    choose_subset,
+    list_clips,
+    speakers_of,
+)
+from ser_lab.reproduce.recipes import Copy, RandomSplit, Reproduction
 
 SplitKind = Literal["random", "speaker"]
 SPLIT_KINDS: tuple[SplitKind, ...] = ("random", "speaker")
@@ -46,7 +52,7 @@ class Examples:
 
 
 def present_corpora(names: Sequence[str], data: Path) -> tuple[list[str], list[str]]:
-    """SplitKind names of corpora into those that are here and those that are missing.
+    """Split names of corpora into those that are here and those that are missing.
 
     Raises:
         CorpusError: None is here.
@@ -65,17 +71,19 @@ def load_examples(recipe: Reproduction, corpora: Sequence[str], data: Path) -> E
     """Load clips of a recipe's emotions, with features and any copies.
 
     Args:
-        recipe: Emotions, pipeline and copies.
+        recipe: Emotions, pipeline, subset and copies.
         corpora: Which corpora.
         data: Folder that holds a folder for each corpus.
+
+    Raises:
+        CorpusError: No clip is in the recipe's subset.
     """
-    clips = list_clips(data, corpora)
-    makers = [None, *(COPIES if recipe.copies != "none" else ())]
+    clips = choose_subset(list_clips(data, corpora), recipe.subset)
     tables, features = [], []
-    for maker in makers:
-        kind = "" if maker is None else maker.settings.kind
+    for change in recipe.changes:
+        kind = change.settings.kind if isinstance(change, Copy) else ""
         loaded = load_by_corpus(
-            clips, partial(load_features, config=recipe.pipeline, changes=maker)
+            clips, partial(load_features, config=recipe.pipeline, changes=change)
         )
         known = clips["emotion"].isin(recipe.labels).to_numpy()
         has_speech = np.array([clip is not None for clip in loaded])

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from ser_core.cli import app
@@ -18,6 +19,7 @@ from ser_core.features import pad_features
 from ser_core.labels import LABELS
 from ser_core.predictor import Predictor
 from ser_lab.data.splits import list_clips
+from ser_lab.report import plots
 from ser_lab.reproduce.networks import (
     MeanFrames,
     PaddedFrames,
@@ -29,21 +31,25 @@ from ser_lab.reproduce.networks import (
 from ser_lab.reproduce.recipes import (
     COMMON_FIVE,
     COPIES,
+    LONGEST_S,
+    PRINTED,
+    RECIPES,
     REPRODUCTIONS,
     Copy,
     CopySettings,
+    PrintedSteps,
     Reproduction,
     find_reproductions,
 )
 from ser_lab.reproduce.record import FOLDER, Record, read_records
 from ser_lab.reproduce.report import PAPERS
-from ser_lab.reproduce.run import Job, reproduce
+from ser_lab.reproduce.run import Job, cross_entropy, find_jobs, reproduce
 from ser_lab.reproduce.splits import draw_splits
 from tests.conftest import RATE_HZ, make_babble
 from tests.lab.conftest import JL_PRIMARY, write_clip
 from tests.lab.trees import write_tree
 
-EACH = {recipe.name: recipe for variants in REPRODUCTIONS.values() for recipe in variants}
+EACH = RECIPES
 FIRST = [variants[0].name for variants in REPRODUCTIONS.values()]
 ACTORS = ("01", "03", "05", "08")  # tested on, learned from twice, developed on
 TESS_EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
@@ -70,18 +76,27 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reproduced(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Every system by the command line, its other variants to their records, an epoch each."""
+    """Every system by the command line, its other variants to their records, an epoch each.
+
+    And one with the preprocessing that its paper prints, and one on some of the clips.
+    """
     root = tmp_path_factory.mktemp("reproduced")
     places = ["--data", str(tree), "--runs", str(root / "records"), "--out", str(root / "out")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOODMIRROR_CACHE", str(root / "cache"))
+        once = ["--split", "speaker", "--epochs", "1"]
+        more = {
+            "lstm": ["--preprocessing", "paper", *once],
+            "svm": ["--split", "speaker", "--only", "statement=kids", "--only", "channel=speech"],
+        }
         for family, (first, *others) in REPRODUCTIONS.items():
-            which = ["--variant", first.variant, "--epochs", "1"]
-            which += [] if family == "svm" else ["--split", "speaker"]
-            done = CliRunner().invoke(app, ["reproduce", family, *which, *places])
-            assert done.exit_code == 0, done.output
-            assert ("Missing in" in done.stdout) == ("savee" in first.corpora)
-            for recipe in others:
+            which = ["--variant", first.variant, *([] if family == "svm" else once)]
+            for options in (which, *([more[family]] if family in more else [])):
+                done = CliRunner().invoke(app, ["reproduce", family, *options, *places])
+                assert done.exit_code == 0, done.output
+                assert ("savee" in done.stdout) == ("savee" in first.corpora)
+            printed = [PRINTED[family]] if family == "bilstm" else []
+            for recipe in (*others, *printed):
                 job = Job(recipe, "speaker", epochs=1)
                 reproduce(job, tree, logs=root / job.place).record.write(root / "records")
         yield root
@@ -118,6 +133,120 @@ def test_both_branches_of_the_cnn_end_ten_by_ten() -> None:
 
 def test_every_recipe_has_its_paper() -> None:
     assert set(PAPERS) == set(EACH)
+
+
+def test_epochs_are_as_many_as_the_papers_print() -> None:
+    printed = {"lstm": 100, "cnn": 1_000, "dual-rnn": 200, "mfcc-lstm-copies-before-256": 200}
+    assert {name: Job(EACH[name], "random").allowed_epochs for name in printed} == printed
+    short = EACH["mfcc-lstm-copies-before"].schedule
+    assert short is not None
+    assert (short.epochs, short.patience) == (50, 5)
+
+
+@pytest.mark.parametrize("family", REPRODUCTIONS)
+def test_epochs_are_obeyed_or_refused(family: str, tmp_path: Path) -> None:
+    if family != "svm":
+        jobs = list(find_jobs(family, None, None, seeds=(0,), epochs=1_500))
+        assert {job.allowed_epochs for job in jobs} == {1_500}
+        return
+    refused = CliRunner().invoke(
+        app, ["reproduce", family, "--epochs", "9", "--out", str(tmp_path)]
+    )
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "svm is not trained in epochs: leave out --epochs." in refused.stderr
+
+
+def test_each_hybrid_lstm_shows_one_effect() -> None:
+    plain, stopped, l2, both = (recipe.settings for recipe in REPRODUCTIONS["hybrid-lstm"])
+    names = {"variant"}
+    assert {k for k in plain if plain[k] != stopped[k]} == names | {"schedule"}
+    assert {k for k in plain if plain[k] != l2[k]} == names | {"plan"}
+    assert {k for k in stopped if stopped[k] != both[k]} == names | {"plan"}
+    assert {k for k in l2 if l2[k] != both[k]} == names | {"schedule"}
+
+
+def test_the_papers_steps_are_level_trim_pad_and_noise_reduction() -> None:
+    import librosa
+    import noisereduce
+    from pydub import AudioSegment, effects
+
+    speech = make_babble()[: 2 * RATE_HZ]
+    pcm = np.round(speech * 32_767).astype("<i2")
+    segment = AudioSegment(pcm.tobytes(), frame_rate=RATE_HZ, sample_width=2, channels=1)
+    loud = np.array(effects.normalize(segment, headroom=-5).get_array_of_samples(), np.float32)
+    assert np.mean(np.abs(loud) >= 32_767) > 0.001  # 5 dB above full scale is limited
+    trimmed, _ = librosa.effects.trim(loud / 32_768, top_db=30)
+    n_samples = round(LONGEST_S * RATE_HZ)
+    padded = np.pad(trimmed, (0, n_samples - len(trimmed)))
+    expected = noisereduce.reduce_noise(y=padded, sr=RATE_HZ)
+    steps = PrintedSteps().apply(speech, "clip", sample_rate_hz=RATE_HZ)
+    assert len(steps) == n_samples
+    np.testing.assert_allclose(steps, expected, atol=1e-5)
+
+
+def test_what_cannot_be_preprocessed_or_chosen_is_refused(names: Path, tmp_path: Path) -> None:
+    for arguments, complaint in (
+        (["cnn", "--preprocessing", "paper"], "cnn has one preprocessing; leave out"),
+        (["lstm", "--preprocessing", "printed"], "not a preprocessing; known: serving, paper."),
+        (["lstm", "--only", "repetition"], "'repetition' is no condition; write --only"),
+        (["lstm", "--only", "take=first"], "'take' is not a column of clips; known: corpus, "),
+    ):
+        places = ["--data", str(names), "--out", str(tmp_path / "out")]
+        refused = CliRunner().invoke(app, ["reproduce", *arguments, *places])
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert complaint in refused.stderr
+
+
+def test_the_loss_is_that_of_keras() -> None:
+    random = np.random.default_rng(0)
+    logits, truth = random.normal(size=(9, 5)).astype(np.float32), random.integers(0, 4, 9)
+    expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(truth, logits)
+    assert cross_entropy(truth, logits) == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures instead of files."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save_chart", lambda figure, _: drawn.append(figure))
+    return drawn
+
+
+def test_curves_of_one_epoch_are_seen_and_name_no_speakers(figures: list[Figure]) -> None:
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    for n_epochs in (1, 2):
+        plots.plot_curves(pd.DataFrame(dict.fromkeys(names, [0.5] * n_epochs)), Path("x.png"))
+    for figure, marker in zip(figures, ("o", ""), strict=True):
+        for axes in figure.axes:
+            assert {line.get_marker() for line in axes.lines[:2]} <= {marker, "None"}
+            assert axes.lines[0].get_marker() == (marker or "")
+        legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+        assert legend == ["training", "development", "kept: epoch 1"]
+
+
+def test_a_network_is_drawn_and_summed_up_layer_by_layer(
+    figures: list[Figure], tmp_path: Path
+) -> None:
+    core = core_of(EACH["cnn"], n_columns=148)
+    plots.draw_network(core, Path("x.png"))
+    (axes,) = figures[0].axes
+    boxes = [text.get_text() for text in axes.texts if text.get_text()]
+    assert len(boxes) == len(core.operations)
+    assert sum("Conv1D, 10 × 10" in box for box in boxes) == 2
+    assert any(box.endswith("Dense, 700, 140,700 weights") for box in boxes)
+    n_arrows = sum(len(keras.tree.flatten(layer.input)) for layer in core.operations)
+    assert len(axes.texts) - len(boxes) == n_arrows == len(boxes)  # two branches, joined again
+    plots.write_summary(core, tmp_path / "summary.txt")
+    summary = (tmp_path / "summary.txt").read_text(encoding="utf-8")
+    assert "Total params: 254,175" in summary
+    assert all(layer.name in summary for layer in core.layers)
+
+
+def test_the_networks_of_an_ensemble_are_drawn_beside_each_other(figures: list[Figure]) -> None:
+    front = build_input_layers(EACH["svm"].front, EACH["svm"].pipeline.features.columns)
+    network = join(front, core_of(EACH["svm"], n_columns=148))
+    plots.draw_network(network, Path("x.png"))
+    assert [axes.get_title() for axes in figures[0].axes] == ["front", "core"]
 
 
 def test_padding_of_a_batch_does_not_change_a_clip() -> None:
@@ -242,7 +371,8 @@ def test_every_system_runs_to_its_record(name: str, split: str, reproduced: Path
     assert record.corpora["missing"] == missing
     assert sum(record.n_clips.values()) > 30
     assert record.test["n_clips"] == record.n_clips["test"]
-    assert set(record.unseen) == set(recipe.unseen)
+    assert set(record.unseen) == {"jl-corpus"}
+    assert ("loss" in record.test) == (recipe.schedule is not None)
     assert str(reproduced) not in json.dumps(record.settings)
 
 
@@ -252,7 +382,8 @@ def test_every_system_leaves_what_its_paper_prints(name: str, reproduced: Path) 
     folder = reproduced / "out" / name / "speaker" / "seed-0"
     found = {path.name for path in folder.iterdir()}
     expected = {"confusion_development.png", "confusion_test.png", "report_test.txt", "model"}
-    assert found >= expected | {"per_emotion_test.csv", "answers.csv"}
+    assert found >= expected | {"per_emotion_test.csv", "answers.csv", "recall_test.png"}
+    assert found >= {"summary.txt", "network.png"}
     assert ("curves.png" in found) == (EACH[name].schedule is not None)
     shown = pd.read_csv(folder / "answers.csv", keep_default_na=False)
     right = shown["actual"] == shown["predicted"]
@@ -272,6 +403,28 @@ def test_every_model_serves_both_ways_alike(
     ]
     assert answers[0].labels == EACH[name].labels
     np.testing.assert_allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_papers_preprocessing_leaves_all_but_a_model(reproduced: Path) -> None:
+    name = PRINTED["lstm"].name
+    folder = reproduced / "out" / name / "speaker" / "seed-0"
+    assert {"curves.png", "network.png", "answers.csv"} <= {path.name for path in folder.iterdir()}
+    assert not (folder / "model").exists()
+    record = Record.read(reproduced / "records" / FOLDER / name / "speaker" / "seed-0.json")
+    assert record.settings["steps"]["settings"]["preprocess"]["headroom_db"] == -5.0
+    assert record.settings["pipeline"]["preprocess"]["level"] == "none"
+
+
+@pytest.mark.slow
+def test_a_run_on_some_of_the_clips_has_a_record_of_its_own(reproduced: Path) -> None:
+    folder = reproduced / "records" / FOLDER
+    record = Record.read(folder / "svm-kids-speech" / "speaker" / "seed-0.json")
+    whole = Record.read(folder / "svm" / "speaker" / "seed-0.json")
+    assert record.settings["subset"] == {"statement": "kids", "channel": "speech"}
+    assert "subset" not in whole.settings
+    assert record.by_corpus.keys() == {"ravdess"}
+    assert record.n_clips == {"train": 10, "development": 5, "test": 5}
 
 
 @pytest.mark.slow
@@ -310,8 +463,8 @@ def test_unknown_names_are_told_with_those_known(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_records_are_read_as_they_were_written(reproduced: Path) -> None:
     records = list(read_records(reproduced / "records"))
-    assert len(records) == len(EACH) + 1
-    assert {record.name for record in records} == set(EACH)
+    assert len(records) == len(EACH) + 2  # the SVM with both splits, and on some of the clips
+    assert {record.name for record in records} == {*EACH, "svm-kids-speech"}
     assert replace(records[0], seed=1).place != records[0].place
     assert find_reproductions("lstm")[0].labels == LABELS
 

@@ -14,7 +14,7 @@ from ser_lab.data.protocols import PROTOCOLS, Fold, Run
 from ser_lab.data.splits import RAVDESS_FOLDS, list_clips
 from ser_lab.evaluate.records import FoldRecord, read_json
 from ser_lab.evaluate.runs import fold_key, majority, run_protocol
-from ser_lab.reproduce.recipes import find_reproductions
+from ser_lab.reproduce.recipes import RECIPES
 from ser_lab.reproduce.record import read_records
 from ser_lab.train.recipes import find_recipe
 from ser_lab.train.recipes.lstm import LstmRecipe
@@ -256,8 +256,12 @@ def test_a_committed_record_has_the_key_that_would_be_computed_today(
 
 
 def test_a_committed_reproduction_has_the_settings_that_its_recipe_has_today() -> None:
-    records = list(read_records(RECORDS))
+    records = [r for r in read_records(RECORDS) if "subset" not in r.settings]
     assert records
     for record in records:
-        (recipe,) = find_reproductions(record.family, record.variant)
-        assert record.settings == json.loads(json.dumps(recipe.settings))
+        settings = json.loads(json.dumps(RECIPES[record.name].settings))
+        for found in (settings, record.settings):
+            del found["unseen"]  # corpora of a test alone, named in the record
+            if found["schedule"]:
+                del found["schedule"]["epochs"]  # `epochs` in the record says how many
+        assert record.settings == settings

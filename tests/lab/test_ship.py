@@ -68,6 +68,9 @@ def test_the_run_leaves_log_checkpoint_and_table(trained: tuple[Path, Path, Mani
         keras.models.load_model(runs / f"seed-{seed}" / "best.keras")
     table = pd.read_csv(runs / "clips.csv")
     assert table["split"].value_counts().to_dict() == {"train": 30, "development": 8, "test": 8}
+    ravdess = table[table["corpus"] == "ravdess"]
+    codes = {"repetition": "first", "modality": "audio-only", "channel": "speech"}
+    assert (ravdess[[*codes]] == pd.Series(codes)).all(axis=None)
 
 
 def test_the_card_and_its_pictures_are_there(trained: tuple[Path, Path, Manifest]) -> None:
@@ -75,9 +78,12 @@ def test_the_card_and_its_pictures_are_there(trained: tuple[Path, Path, Manifest
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"**{manifest.metrics['test']['uar']:.1%}**" in card
     assert "license: cc-by-nc-sa-4.0" in card
-    for picture in ("curves", "calibration", "confusion_test", "confusion_development"):
+    for picture in ("curves", "calibration", "confusion_test", "confusion_development", "network"):
         assert f"figures/{picture}.png" in card
         assert (folder / "figures" / f"{picture}.png").stat().st_size > 5_000
+    summary = (folder / "figures" / "summary.txt").read_text(encoding="utf-8")
+    assert f"Trainable params: {manifest.n_parameters:,}" in summary
+    assert is_model_folder(folder)
 
 
 def test_a_model_that_cannot_be_written_leaves_the_old_one(
