@@ -145,6 +145,22 @@ def test_seconds_are_as_fine_as_they_matter(duration_s: float, expected: str) ->
 
 
 @pytest.mark.parametrize(
+    ("start_s", "end_s", "expected"),
+    [
+        (0.3, 1.2, "0.3–1.2 s"),
+        (0.6, 70.0, "0:01–1:10 min"),
+        (61.0, 67.0, "1:01–1:07 min"),
+        (293.2, 293.6, "4:53.2–4:53.6 min"),
+        (59.97, 60.5, "1:00.0–1:00.5 min"),
+    ],
+)
+def test_a_stretch_has_two_ends_however_long_the_recording(
+    start_s: float, end_s: float, expected: str
+) -> None:
+    assert words.stretch(start_s, end_s).replace(NBSP, " ") == expected
+
+
+@pytest.mark.parametrize(
     ("probabilities", "expected"),
     [
         ({"angry": 0.92, "fearful": 0.05}, "Clearly angry (92%)."),

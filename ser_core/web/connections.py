@@ -1,13 +1,28 @@
-"""Limits on connections, which exist before any request: their number, and the wait for one."""
+"""Connections: limits on their number and on the wait for a request, and the page compressed."""
 
 from typing import Any
 
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ser_core.web.limits import BUDGETS
 
 _BUSY = object()
+
+
+class CompressedPage:
+    """Compresses the page's HTML: Gradio compresses scripts and styles alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app, self._compressed = app, GZipMiddleware(app, compresslevel=6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        app = self._compressed if scope.get("path") == "/" else self._app
+        await app(scope, receive, send)
 
 
 class LimitedProtocol(H11Protocol):

@@ -21,7 +21,7 @@ from ser_core.web.api import add_endpoints
 from ser_core.web.batch_tab import build_batch
 from ser_core.web.cleanup import cleanup_lifespan, limit_heaps
 from ser_core.web.components import custom_html, localized, on, refuse_odd_inputs
-from ser_core.web.connections import LimitedProtocol
+from ser_core.web.connections import CompressedPage, LimitedProtocol
 from ser_core.web.language import CATALOGUES, ENGLISH, TRANSLATIONS, label, translate
 from ser_core.web.limits import RequestLimits
 from ser_core.web.listen import build_listen
@@ -125,7 +125,7 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         clips: Gradio's folder of clips, which no other app uses; old files in it are deleted.
     """
     app = monitor_app(models)
-    limits = Middleware(RequestLimits, clips=clips)
+    limits = [Middleware(RequestLimits, clips=clips), Middleware(CompressedPage)]
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.STYLE_SHEET,
@@ -143,7 +143,7 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         "max_threads": MAX_THREADS,
         "state_session_capacity": MAX_SESSIONS,
         "app_kwargs": app
-        | {"middleware": [*app["middleware"], limits], "lifespan": cleanup_lifespan(clips)},
+        | {"middleware": [*app["middleware"], *limits], "lifespan": cleanup_lifespan(clips)},
     }
 
 

@@ -131,13 +131,14 @@ def timeline(analysis: Analysis) -> str:
         f'<span class="mm-heat">{_heat(analysis, i)}</span></li>'
         for i, label in enumerate(analysis.prediction.labels)
     )
-    heading = translate("timeline_heading")
+    heading, axis = translate("timeline_heading"), _axis(analysis.prediction.duration_s)
     return (
         f'<section class="mm-timeline"><h3>{heading}</h3><p>{escape(words.course(analysis))}</p>'
         f'<label class="mm-zoom">{translate("timeline_zoom")} <input type="range" min="1" max="10" '
         f'step="0.5" value="1" oninput="{ZOOM}"/></label>'
         f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{heading}">'
-        f'<ul aria-hidden="true">{rows}</ul></div></section>'
+        f'<ul aria-hidden="true">{rows}<li><div class="mm-heat-axis">{axis}</div></li></ul>'
+        "</div></section>"
     )
 
 

@@ -42,19 +42,31 @@ def percent_interval(low: float, high: float) -> str:
     return translate("between", low=f"{100 * low:.0f}", high=percent(high))
 
 
-def seconds(duration_s: float) -> str:
-    """Return a duration or a time, such as `0.6 s`, `12 s` or `2:05 min`."""
+def seconds(duration_s: float, *, decimals: int = 0) -> str:
+    """Return a duration or a time, such as `0.6 s`, `12 s` or `2:05 min`.
+
+    Args:
+        duration_s: The duration.
+        decimals: Decimals of the seconds, from a minute on.
+    """
     if duration_s < 59.5:
         return translate("seconds", value=_number(duration_s))
-    minutes, rest_s = divmod(round(duration_s), 60)
-    return translate("minutes", minutes=minutes, seconds=f"{rest_s:02d}")
+    minutes, rest = _clock(duration_s, decimals)
+    return translate("minutes", minutes=minutes, seconds=rest)
 
 
 def stretch(start_s: float, end_s: float) -> str:
-    """Return a stretch of a recording, such as `0.3–1.2 s`."""
+    """Return a stretch of a recording, such as `0.3–1.2 s` or `1:01–1:07 min`."""
     if end_s < 59.5:
         return translate("seconds", value=f"{_number(start_s)}–{_number(end_s)}")
-    return translate("stretch", start=seconds(start_s), end=seconds(end_s))
+    decimals = 0 if end_s - start_s >= 2 else 1
+    start = ":".join(_clock(start_s, decimals))
+    return f"{start}–{seconds(end_s, decimals=decimals)}"
+
+
+def _clock(time_s: float, decimals: int) -> tuple[str, str]:
+    minutes, rest_s = divmod(round(time_s, decimals), 60)
+    return f"{minutes:.0f}", f"{rest_s:0{2 + decimals + bool(decimals)}.{decimals}f}"
 
 
 def _number(duration_s: float) -> str:

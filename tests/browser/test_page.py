@@ -19,6 +19,13 @@ pytestmark = pytest.mark.browser
 
 SCREENSHOTS = ROOT / "artifacts" / "screenshots"
 WAIT = {"timeout": ANSWER_WITHIN_MS}
+SHIFT = """
+    window.shift = 0;
+    new PerformanceObserver(list => list.getEntries().forEach(entry => {
+        if (!entry.hadRecentInput) window.shift += entry.value;
+    })).observe({ type: "layout-shift", buffered: true });
+"""
+"""JavaScript that sums up layout shifts (CLS)."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,18 @@ def bars(page: Page) -> dict[str, float]:
         )
         for meter in page.get_by_role("meter").all()
     }
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_paint_stays_where_it_is(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    page.add_init_script(SHIFT)
+    response = page.reload()
+    assert response is not None
+    assert response.headers["content-encoding"] == "gzip"
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible(**WAIT)
+    page.wait_for_timeout(2_000)
+    assert page.evaluate("shift") < 0.1
 
 
 def test_the_page_has_its_own_name_and_icon(page: Page, app_url: str) -> None:
