@@ -1,5 +1,6 @@
 """Calibration on corpora that were not trained on: how sure may answers about strangers be?"""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,8 +141,9 @@ def calibrated_for_strangers(
     Returns:
         None where there are no such records.
     """
+    stored = json.loads(json.dumps(settings))  # lists instead of tuples
     paths = sorted(records.glob("seed-*/*.json"))
-    found = [record for record in map(FoldRecord.read, paths) if record.settings == settings]
+    found = [record for record in map(FoldRecord.read, paths) if record.settings == stored]
     if not found:
         return None
     correction = calibrate_on_strangers([StrangerAnswers.of(record) for record in found])

@@ -40,7 +40,7 @@ def record(fold: str, answers: StrangerAnswers) -> FoldRecord:
     clips.insert(0, "speaker", f"{fold}/1")
     clips.insert(0, "clip", [f"{fold}-{i}" for i in range(len(clips))])
     return FoldRecord(
-        key="k", protocol="strangers", fold=fold, recipe="known", settings={"version": 1}, seed=0,
+        key="k", protocol="strangers", fold=fold, recipe="known", settings={"blocks": (1, 2)}, seed=0,
         classes=answers.emotions, commit="c", machine={}, wall_s=1.0, n_train=1, n_development=1,
         answers=clips,
     )  # fmt: skip
@@ -98,12 +98,12 @@ def test_a_shipped_model_takes_its_calibration_from_records_of_its_own_settings(
     for seed in range(3):
         one = record(str(seed), overconfident(seed))
         one.write(tmp_path / "seed-0" / f"{seed}.json")
-    other = replace(record("x", overconfident(9, accuracy=0.99)), settings={"version": 2})
+    other = replace(record("x", overconfident(9, accuracy=0.99)), settings={"blocks": (1, 3)})
     other.write(tmp_path / "seed-0" / "x.json")
     own = Calibration(1.5, Certainty(0.5, 0.8, 0.9))
-    found = calibrated_for_strangers(own, tmp_path, {"version": 1})
+    found = calibrated_for_strangers(own, tmp_path, {"blocks": (1, 2)})
     assert found is not None
     corrections = [overconfident(seed) for seed in range(3)]
     expected = 1.5 * calibrate_on_strangers(corrections).temperature
     assert found.temperature == pytest.approx(expected, rel=1e-2)
-    assert calibrated_for_strangers(own, tmp_path, {"version": 3}) is None
+    assert calibrated_for_strangers(own, tmp_path, {"blocks": (2, 3)}) is None
