@@ -254,7 +254,9 @@ def features(
             metavar="INPUT", help="Recording, folder, or .csv with path and perhaps start_s, end_s."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="Table to write: .csv, .parquet or .npy.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Table to write: .csv, .parquet or .npy.")
+    ],
     sets: Annotated[
         str,
         typer.Option(

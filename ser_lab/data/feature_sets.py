@@ -29,7 +29,7 @@ from ser_core.features import Features, extract_features
 from ser_core.names import escape_formula, name_of
 from ser_core.paths import check_output, replacing
 from ser_core.plots import HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ
-from ser_core.preprocess import Waveform, preprocess
+from ser_core.preprocess import Speech, Waveform, preprocess
 from ser_core.whisper.spec import HOP_LENGTH, MAX_VECTORS, N_BLOCKS, WIDTH, EncoderConfig
 from ser_core.whisper.weights import fetch_encoder, read_tensors
 from ser_lab.data.tables import read_rows
@@ -65,6 +65,8 @@ VECTORS = EncoderConfig(blocks=(N_BLOCKS,), pool=1)
 """Output of the encoder's last block, before the final normalisation."""
 UNCHANGED = PreprocessConfig(remove_dc=False, level="none", trim=False)
 """Steps before the features that leave a recording as it is."""
+HEAD = ("file", "start_s", "end_s")
+"""First columns of a table of features, by which it is recognised."""
 BLOCK_ROWS = 5_000
 """Rows that are written at once, which bounds the memory."""
 _N_CHROMA = 12
@@ -263,39 +265,38 @@ def feature_rows(
         on_error: Called with the name of a recording that has no features, and the reason.
 
     Yields:
-        Of a recording: `file`; `time_s` of the middle of a frame, or `start_s` and `end_s` of the
-        speech; the further cells; and float32 columns of features.
+        Of a recording: `file`, `start_s` and `end_s` of the segment, and of a frame `time_s`, the
+        middle of it in the recording; the further cells; and float32 columns of features.
 
     Raises:
         SerError: A column of the user's table has the name of another.
     """
     columns = features.columns if rows == "frames" else features.summary_columns
-    times = ("time_s",) if rows == "frames" else ("start_s", "end_s")
-    taken = {"file", "features", *times, *columns}
+    taken = {*HEAD, "time_s", "features", *columns}
     if clash := [name for name in recordings[0].cells if name in taken]:
         raise SerError(f"The table's column {clash[0]!r} is one of the output, too. Rename it.")
     load = lru_cache(maxsize=1)(partial(load_audio, config=_pipeline().audio))  # of its segments
     for recording in track(recordings, "Extracting"):
         try:
-            speech, start_s, end_s = _speech_of(recording, load(recording.path), is_raw=is_raw)
-            frames = features.extract(speech)
+            waveform = load(recording.path)
+            speech = _speech_of(recording, waveform, is_raw=is_raw)
+            frames = features.extract(speech.samples)
         except SerError as error:
             on_error(recording.name, error)
             continue
-        moments: tuple[Any, ...] = (start_s, end_s)
+        end_s = min(recording.end_s, len(waveform) / _pipeline().audio.sample_rate_hz)
+        known = (name_of(recording.name), recording.start_s, end_s)
+        head: dict[str, Any] = dict(zip(HEAD, known, strict=True))
         if rows == "frames":
-            moments = (start_s + features.hop_s * np.arange(len(frames)),)
+            head["time_s"] = speech.start_s + features.hop_s * np.arange(len(frames))
         else:
             frames = features.summarise(frames)[np.newaxis]
         table = pd.DataFrame(frames, columns=[*columns])
-        head = {"file": name_of(recording.name)} | dict(zip(times, moments, strict=True))
         yield pd.DataFrame(head | recording.cells, index=table.index).round(3).join(table)
 
 
-def _speech_of(
-    recording: Recording, waveform: Waveform, *, is_raw: bool
-) -> tuple[Waveform, float, float]:
-    """Return the speech of a recording or segment, and its start and end in seconds."""
+def _speech_of(recording: Recording, waveform: Waveform, *, is_raw: bool) -> Speech:
+    """Return the speech of a recording or segment, with its times in the recording."""
     pipeline = _pipeline(is_raw=is_raw)
     rate_hz = pipeline.audio.sample_rate_hz
     start = round(recording.start_s * rate_hz)
@@ -307,8 +308,11 @@ def _speech_of(
             f"{pipeline.preprocess.min_speech_s:g} s are needed."
         )
     speech = preprocess(waveform[start:end], pipeline)
-    offset_s = start / rate_hz
-    return speech.samples, offset_s + speech.start_s, offset_s + speech.end_s
+    return replace(
+        speech,
+        start_s=recording.start_s + speech.start_s,
+        end_s=recording.start_s + speech.end_s,
+    )
 
 
 def check_table(path: Path) -> None:
@@ -352,7 +356,7 @@ def _is_table(path: Path) -> bool:
         case _:
             with path.open(encoding="utf-8") as stream:
                 names = stream.readline().split(",")
-    return names[0] == "file" and names[1] in ("time_s", "start_s")
+    return tuple(names[: len(HEAD)]) == HEAD
 
 
 def _join(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

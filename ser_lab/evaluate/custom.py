@@ -1,5 +1,6 @@
 """Any model on a user's own table: labels that are matched, groups, and a second system."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ser_core.corpora import CORPORA
 from ser_core.errors import CorpusError
 from ser_core.labels import column_of, comparable_name, plain_name
+from ser_core.model.manifest import Manifest
 from ser_core.predictor import Predictor
 from ser_lab.data.tables import clips_from_csv, read_rows
 from ser_lab.evaluate.shipped import check_unseen, predict_files
@@ -26,6 +29,8 @@ from ser_lab.metrics import (
     narrow,
     unweighted_recall,
 )
+
+logger = logging.getLogger(__name__)
 
 OTHER = "(another)"
 """Column of a system's answers that are none of the compared emotions; they are wrong."""
@@ -202,7 +207,8 @@ def predict_clips(predictor: Predictor, table: pd.DataFrame, label_map: LabelMap
     """Predict the clips of a table from their files.
 
     Probabilities of labels with the same class are added, those without a class are left out, and
-    the rest is renormalised. A file that cannot be read is logged and has no answer.
+    the rest is renormalised. A file that cannot be read is logged and has no answer, and clips
+    named like those of the training are counted in a warning.
 
     Args:
         predictor: The model as it serves.
@@ -215,12 +221,27 @@ def predict_clips(predictor: Predictor, table: pd.DataFrame, label_map: LabelMap
     """
     manifest = predictor.manifest
     check_unseen(manifest, table["speaker"].unique(), "the table")
+    if n_seen := sum(_is_seen(Path(path), manifest) for path in table["path"]):
+        logger.warning(
+            "%d of %d clips are named like clips of the corpora that %s was trained on. Its "
+            "figures on them are no measure for unseen speakers.",
+            n_seen, len(table), manifest.name,
+        )  # fmt: skip
     probabilities = predict_files(predictor, [Path(path) for path in table["path"]])
     if np.isnan(probabilities).all():
         raise CorpusError(f"None of {len(table)} clips can be read. Check the files.")
     columns = [label_map.of_model.get(label) for label in predictor.labels]
     merged = _merge(probabilities, columns, label_map.classes)
     return Answers(f"{manifest.name} {manifest.version}", label_map.classes, merged, is_graded=True)
+
+
+def _is_seen(path: Path, manifest: Manifest) -> bool:
+    """Return whether a file is named like a clip of a training or development speaker."""
+    for corpus in (CORPORA[c["name"]] for c in manifest.corpora if c["name"] in CORPORA):
+        if parts := corpus.parse(corpus.clip_name(path)):
+            speaker = f"{corpus.speakers or corpus.name}/{parts.speaker}"
+            return speaker not in manifest.split["test"]
+    return False
 
 
 def read_answers(

@@ -163,6 +163,19 @@ def test_clips_of_speakers_in_the_training_are_refused(tmp_path: Path) -> None:
         predict_clips(NamePredictor("own"), select_clips(table, label_map), label_map)
 
 
+def test_clips_named_like_those_of_the_training_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = ("n.wav,neutral", "s.wav,sad", "03-01-01-01-01-01-02.wav,neutral",
+             "03-01-01-01-01-01-11.wav,neutral", "1001_DFA_NEU_XX.wav,neutral")  # fmt: skip
+    table = read_table(write_table(tmp_path, "path,label", *lines))
+    label_map = match_labels(MODEL, table["emotion"])
+    predictor = NamePredictor("ravdess")
+    predictor.manifest.split["test"] = ["ravdess/11"]
+    predict_clips(predictor, select_clips(table, label_map), label_map)
+    assert "1 of 5 clips are named like clips of the corpora that small was" in caplog.messages[0]
+
+
 def test_a_table_of_unreadable_files_is_refused(tmp_path: Path) -> None:
     table = read_table(write_table(tmp_path, "path,label", "x.wav,neutral", "y.wav,sad"))
     label_map = match_labels(MODEL, table["emotion"])

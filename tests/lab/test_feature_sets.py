@@ -56,7 +56,7 @@ def test_the_papers_frames_are_those_of_the_pipeline(clip: Path) -> None:
     speech = preprocess(load_audio(clip), PIPELINE)
     config = PipelineConfig(features=FeatureConfig(fmin_hz=0.0, fmax_hz=8_000.0))
     frames = rows_of([Recording("clip", clip)], "papers", rows="frames")
-    assert [*frames.columns] == ["file", "time_s", *config.features.columns]
+    assert [*frames.columns] == ["file", "start_s", "end_s", "time_s", *config.features.columns]
     np.testing.assert_array_equal(
         frames[[*config.features.columns]], extract_features(speech.samples, config)
     )
@@ -70,7 +70,8 @@ def test_a_clip_has_the_mean_and_deviation_of_its_frames(clip: Path) -> None:
     for column in ("rms", "mfcc_12", "chroma_0", "chroma_11"):
         assert summary[f"{column}_mean"] == pytest.approx(frames[column].mean(), rel=1e-4)
         assert summary[f"{column}_std"] == pytest.approx(frames[column].std(ddof=0), rel=1e-4)
-    assert (summary["start_s"], summary["end_s"]) == pytest.approx((1.0, 3.0), abs=0.2)
+    assert (summary["start_s"], summary["end_s"]) == (0.0, 4.0)
+    assert (frames["time_s"].min(), frames["time_s"].max()) == pytest.approx((1.0, 3.0), abs=0.2)
 
 
 def test_pitch_and_spectrum_of_a_tone_are_the_tones(tmp_path: Path) -> None:
