@@ -41,8 +41,8 @@ def record(fold: str, answers: StrangerAnswers) -> FoldRecord:
     clips.insert(0, "clip", [f"{fold}-{i}" for i in range(len(clips))])
     return FoldRecord(
         key="k", protocol="strangers", fold=fold, recipe="known", settings={"blocks": (1, 2)},
-        seed=0, classes=answers.emotions, commit="c", machine={}, wall_s=1.0, n_train=1, n_development=1,
-        answers=clips,
+        seed=0, classes=answers.emotions, commit="c", machine={}, wall_s=1.0, n_train=1,
+        n_development=1, answers=clips,
     )  # fmt: skip
 
 
