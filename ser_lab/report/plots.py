@@ -57,7 +57,7 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
             axes.plot(epochs, history[column], marker=marker, label=label, color=colour)
         axes.axvline(best, color="0.6", linestyle=":", label=f"kept: epoch {best}")
         axes.set(xlabel="epoch", title=name.capitalize())
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     save_chart(figure, path)
