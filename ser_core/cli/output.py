@@ -152,7 +152,8 @@ def print_comparison(ours: "Answers", other: "Answers", comparison: "Comparison"
     one, another = comparison.ours, comparison.other
     rows = [("UAR", one.uar, another.uar, comparison.uar_gap)]
     rows += [("WAR", one.war, another.war, comparison.war_gap)]
-    table = Table("", ours.system, escape(printable(other.system)), "difference", box=None)
+    names = (escape(printable(answers.system)) for answers in (ours, other))
+    table = Table("", *names, "difference", box=None)
     for name, a, b, interval in rows:
         table.add_row(name, f"{a:.1%}", f"{b:.1%}", _points(a - b, interval))
     for label in one.per_emotion:
