@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from ser_lab.reproduce import report
@@ -19,6 +20,7 @@ from ser_lab.reproduce.report import (
     Item,
     compare,
     plot_emotions,
+    plot_models,
     write_reproduction,
 )
 from tests.conftest import ROOT
@@ -135,11 +137,30 @@ def test_each_figure_of_the_papers_is_found_in_a_record(item: Item) -> None:
         assert compare(item, 7 * item.number)[1] == f"differs: {item.why}"
 
 
-def test_people_and_papers_are_bars_beside_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures instead of files."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(report, "save_chart", lambda figure, _: figures.append(figure))
+    return figures
+
+
+def test_systems_are_bars_with_their_spread_and_people_a_line(
+    runs: Path, drawn: list[Figure]
 ) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(report, "save_chart", lambda figure, _: drawn.append(figure))
+    pairs = pair_records(read_records(runs))
+    plot_models([pair for pair in pairs if pair.name in ("lstm", "cnn")], Path("x.png"))
+    (axes,) = drawn[0].axes
+    paper, shared, unseen = (c for c in axes.containers if isinstance(c, BarContainer))
+    assert [bar.get_width() for bar in paper] == [0.6975, 0.62]
+    assert [bar.get_width() for bar in shared] == [0.80, 0.60]
+    assert unseen[0].get_width() == pytest.approx(0.35)
+    (spread, *_) = unseen.errorbar[2][0].get_segments()
+    assert spread[1][0] - spread[0][0] == pytest.approx(2 * 0.0707, abs=1e-3)
+    assert [0.72, 0.72] in [list(line.get_xdata()) for line in axes.lines]
+
+
+def test_emotions_are_groups_of_bars(drawn: list[Figure], tmp_path: Path) -> None:
     plot_emotions({"one": {PAPER: {"sad": 0.8, "calm": 0.7}, "ours": {"calm": 0.6}}}, tmp_path)
     paper, ours = drawn[0].axes[0].containers
     assert [bar.get_height() for bar in paper] == [0.8, 0.7]
