@@ -39,8 +39,8 @@ class LiveConfig:
     every_s: float = 0.5
     first_s: float = 1.0
     smoothing: float = 0.5
-    margin: float = 0.5
-    threshold: float = 0.4
+    margin: float = 0.4
+    threshold: float = 0.3
     pause_s: float = 0.75
     quiet_dbfs: float = -40.0
     limit_s: float = 300.0
@@ -69,7 +69,8 @@ class LiveSession:
     """State of one stream: its predictions and the newest window of audio.
 
     The likeliest emotion of a window of speech changes many times in a calm minute. An emotion
-    settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954).
+    settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954), on the
+    probabilities before calibration, so that one margin suits cautious models and bold ones.
 
     Attributes:
         config: Settings.
@@ -199,14 +200,14 @@ class LiveSession:
         except NoSpeechError:
             return None
         probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
-        self._settle(prediction.labels, probabilities)
+        self._settle(prediction.labels, probabilities**prediction.temperature)
         if self._smoothed is None or len(self._smoothed) != len(probabilities):
             self._smoothed = probabilities
         self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
         return prediction.with_probabilities(self._smoothed)
 
-    def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
-        leads = probabilities
+    def _settle(self, labels: tuple[str, ...], scores: npt.NDArray[np.float64]) -> None:
+        leads = scores / scores.sum()
         if self.settled in labels:
             leads = leads - leads[labels.index(self.settled)] - self.config.margin
         if self._leads is not None and len(self._leads) == len(labels):

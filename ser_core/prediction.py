@@ -28,6 +28,7 @@ class Prediction:
         model: Name and version of the model.
         weights: SHA-256 of the model's weights, see `Manifest.weights_sha256`.
         certain_from: Least confidence of a certain answer.
+        temperature: By which the logits were divided to calibrate the probabilities.
     """
 
     labels: tuple[str, ...]
@@ -40,6 +41,7 @@ class Prediction:
     model: str = ""
     weights: str = ""
     certain_from: float = 0.0
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         n_probabilities, n_labels = len(self.probabilities), len(self.labels)

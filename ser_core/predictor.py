@@ -160,6 +160,7 @@ class Predictor:
             model=f"{manifest.name} {manifest.version}",
             weights=manifest.weights_sha256,
             certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
+            temperature=manifest.temperature,
         )
         windows = tuple(
             Window(

@@ -28,13 +28,16 @@ class Echo:
     answers: list[tuple[float, float]] = field(default_factory=lambda: [CALM])
     heard: list[np.ndarray] = field(default_factory=list)
     silent: bool = False
+    temperature: float = 1.0
 
     def predict(self, source: Any) -> Prediction:
         self.heard.append(source[1])
         if self.silent:
             raise NoSpeechError("Nobody speaks.")
         answer = self.answers[min(len(self.heard), len(self.answers)) - 1]
-        return Prediction.from_probabilities(answer, ("calm", "angry"), certain_from=0.6)
+        return Prediction.from_probabilities(
+            answer, ("calm", "angry"), certain_from=0.6, temperature=self.temperature
+        )
 
 
 def speech(duration_s: float, *, rate_hz: int = RATE_HZ) -> np.ndarray:
@@ -100,7 +103,21 @@ def test_an_emotion_settles_when_its_lead_adds_up() -> None:
     assert [answer.settled for answer in waverer.answers] == [None] + ["calm"] * 39
     talk(changer, Echo(answers=[CALM] * 10 + [(0.1, 0.9)] * 10), [speech(0.5)] * 20)
     settled = [answer.settled for answer in changer.answers]
-    assert settled == [None] + ["calm"] * 11 + ["angry"] * 8  # at the second of the new answers
+    assert settled == [None] + ["calm"] * 10 + ["angry"] * 9  # at the first of the new answers
+
+
+def test_a_cautiously_calibrated_model_settles_as_soon() -> None:
+    bold, cautious = [CALM] * 4 + [(0.1, 0.9)] * 4, []
+    for answer in bold:
+        scores = np.sqrt(answer)
+        cautious.append(tuple(scores / scores.sum()))
+    one, other = LiveSession(), LiveSession()
+    talk(one, Echo(answers=bold), [speech(0.5)] * 9)
+    talk(other, Echo(answers=cautious, temperature=2.0), [speech(0.5)] * 9)
+    assert [answer.settled for answer in one.answers] == [
+        answer.settled for answer in other.answers
+    ]
+    assert one.settled == "angry"
 
 
 def test_a_long_silence_alone_unsettles() -> None:
