@@ -48,7 +48,7 @@ HEAD = "head.keras"
 RENAMED = {"calm_reference": "neutral_reference"}
 """Fields of earlier manifests and what they are called now."""
 PINNED = {
-    "accurate": "3d9542fc763cb03ba75e0b5311eabdc0b8dd7e85f6b71625324c8aaf81d602fa",
+    "accurate": "98e073c8b4905c84c5d5454be859cca21cbade5de2a7fba3f5b103f57fb1e63b",
     "compact": "5ac86e23c5f6a289175678c674428746f4d1f2ed98ef98ebb3878095f0dfa6bc",
 }
 """`Manifest.digest` of each model that comes with the code; the tests print new ones."""
