@@ -200,14 +200,14 @@ class LiveSession:
         except NoSpeechError:
             return None
         probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
-        self._settle(prediction.labels, probabilities**prediction.temperature)
+        self._settle(prediction.labels, prediction.uncalibrated)
         if self._smoothed is None or len(self._smoothed) != len(probabilities):
             self._smoothed = probabilities
         self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
         return prediction.with_probabilities(self._smoothed)
 
-    def _settle(self, labels: tuple[str, ...], scores: npt.NDArray[np.float64]) -> None:
-        leads = scores / scores.sum()
+    def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
+        leads = probabilities
         if self.settled in labels:
             leads = leads - leads[labels.index(self.settled)] - self.config.margin
         if self._leads is not None and len(self._leads) == len(labels):

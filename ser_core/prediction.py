@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
 import numpy.typing as npt
 
 from ser_core.features import Features
@@ -77,6 +78,15 @@ class Prediction:
         doubtful = any(warning.code == DOUBTFUL_SPEECH for warning in self.warnings)
         return self.confidence >= self.certain_from and not doubtful
 
+    @property
+    def uncalibrated(self) -> npt.NDArray[np.float64]:
+        """(n_labels,) probabilities before calibration, that is, at a temperature of 1."""
+        return _heat(self.probabilities, 1.0 / self.temperature)
+
+    def with_uncalibrated(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> Self:
+        """Return the same prediction with other probabilities, given before calibration."""
+        return self.with_probabilities(_heat(probabilities, self.temperature))
+
     def with_probabilities(self, probabilities: Sequence[float] | npt.NDArray[Any]) -> Self:
         """Return the same prediction with other probabilities, in the order of `labels`."""
         return replace(self, probabilities=tuple(map(float, probabilities)))
@@ -100,6 +110,14 @@ class Prediction:
             "timings_ms": dict(self.timings_ms),
             "model": self.model,
         }
+
+
+def _heat(
+    probabilities: Sequence[float] | npt.NDArray[Any], temperature: float
+) -> npt.NDArray[np.float64]:
+    """Return (n_labels,) probabilities whose logits are divided by a temperature."""
+    raised = np.asarray(probabilities, dtype=np.float64) ** (1.0 / temperature)
+    return np.asarray(raised / raised.sum())
 
 
 @dataclass(frozen=True, slots=True)

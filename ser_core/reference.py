@@ -3,10 +3,10 @@
 Answers about voices from elsewhere lean to some emotions, whatever is said: the mean logarithm of
 their probabilities over clips of a voice shows which. It is subtracted from that voice's answers,
 in part where there are few clips, and less where all of them sound alike, since one emotion would
-look the same.
+look the same. Both are taken before calibration, which would hide how varied the clips are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -86,6 +86,15 @@ class Reference:
     def _weight(self) -> float:
         return self.variety * self.n_clips / (self.n_clips + PRIOR_CLIPS)
 
+    @classmethod
+    def of_predictions(cls, predictions: Iterable[Prediction]) -> Self:
+        """Return the reference of predictions of one model, before their calibration."""
+        return cls.of([prediction.uncalibrated for prediction in predictions])
+
+    def adapt_prediction(self, prediction: Prediction) -> Prediction:
+        """Return a prediction adapted to this voice."""
+        return prediction.with_uncalibrated(self.adapt(prediction.uncalibrated))
+
     def adapt(self, probabilities: Row) -> tuple[float, ...]:
         """Return a clip's probabilities adapted to this voice; unchanged without clips."""
         if not self.n_clips:
@@ -96,11 +105,10 @@ class Reference:
 
 def adapt_together(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Adapt each prediction by all others, as clips of one voice."""
-    rows = [prediction.probabilities for prediction in predictions]
-    references = (Reference.of([*rows[:i], *rows[i + 1 :]]) for i in range(len(rows)))
+    others = ([*predictions[:i], *predictions[i + 1 :]] for i in range(len(predictions)))
     return [
-        prediction.with_probabilities(reference.adapt(prediction.probabilities))
-        for prediction, reference in zip(predictions, references, strict=True)
+        Reference.of_predictions(known).adapt_prediction(prediction)
+        for prediction, known in zip(predictions, others, strict=True)
     ]
 
 

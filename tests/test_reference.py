@@ -1,5 +1,7 @@
 """Adaptation to a voice by other clips of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,16 @@ def test_no_prediction_is_adapted_by_itself() -> None:
     expected = Reference.of(rows[1:]).adapt(rows[0])
     np.testing.assert_allclose(adapted[0].probabilities, expected)
     assert adapt_together(predictions[:1])[0].probabilities == predictions[0].probabilities
+
+
+def test_a_calibrated_model_is_adapted_as_it_would_be_without() -> None:
+    rows, _ = answers(12, leaning=2.0)
+    labels = tuple("abcd")
+    bold = [Prediction.from_probabilities(row, labels) for row in rows]
+    cautious = [
+        replace(prediction, temperature=2.0).with_uncalibrated(prediction.probabilities)
+        for prediction in bold
+    ]
+    assert max(prediction.confidence for prediction in cautious) < 0.9
+    for one, other in zip(adapt_together(bold), adapt_together(cautious), strict=True):
+        np.testing.assert_allclose(one.probabilities, other.uncalibrated)

@@ -67,7 +67,7 @@ def predict(
         from ser_core.reference import Reference
 
         known = [predictor.analyse(file, denoise=denoise).prediction for file in reference]
-        answers = _adapt_each(answers, Reference.of([p.probabilities for p in known]))
+        answers = _adapt_each(answers, Reference.of_predictions(known))
     if as_json:
         print_json(answers)
     elif as_csv:
@@ -111,7 +111,7 @@ def _adapt_each(
     answers: "Iterable[tuple[Path, Prediction]]", reference: "Reference"
 ) -> "Iterator[tuple[Path, Prediction]]":
     for file, prediction in answers:
-        yield file, prediction.with_probabilities(reference.adapt(prediction.probabilities))
+        yield file, reference.adapt_prediction(prediction)
 
 
 @command()

@@ -57,7 +57,8 @@ def _as_they_come(emotions: Rows, tested: int, n: int, random: Random) -> Rows: 
 
 
 def _one_emotion(emotions: Rows, tested: int, n: int, random: Random) -> Rows:  # noqa: ARG001
-    return random.permutation(np.flatnonzero(emotions == random.choice(np.unique(emotions))))[:n]
+    kind = random.permutation(np.unique(emotions))[:1]  # none of a speaker with one clip
+    return random.permutation(np.flatnonzero(np.isin(emotions, kind)))[:n]
 
 
 def _same_emotion(emotions: Rows, tested: int, n: int, random: Random) -> Rows:

@@ -14,7 +14,6 @@ from ser_lab.evaluate.adapted import MOST_TESTED, N_CLIPS, measure_adapted
 from ser_lab.evaluate.enrolment import N_DRAWS, measure_enrolment
 from ser_lab.evaluate.records import FoldRecord, read_json, write_text
 from ser_lab.evaluate.runs import SUMMARY
-from ser_lab.evaluate.strangers import recalibrate
 from ser_lab.report.plots import System, plot_calibration, plot_confusion, plot_systems
 
 REPORT = "figures.md"
@@ -211,8 +210,6 @@ def _adapted(runs_folder: Path) -> Iterator[str]:
     lines = []
     for protocol in ADAPTED:
         for recipe, records in _first_seeds(runs_folder / protocol):
-            if PROTOCOLS[protocol].recalibrated:
-                records = [record for record, _ in recalibrate(records)]
             scores = measure_adapted(records)
             for kind in dict.fromkeys(score.kind for score in scores):
                 by_n = [score for score in scores if score.kind == kind]

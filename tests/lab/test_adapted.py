@@ -1,5 +1,7 @@
 """Gain of references without labels, from records."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ser_lab.evaluate.adapted import KINDS, N_CLIPS, measure_adapted
@@ -28,3 +30,9 @@ def test_voices_without_a_leaning_lose_nothing() -> None:
         np.abs([gain[kind, n] for kind in ("balanced", "as they come") for n in N_CLIPS]).max()
         < 0.02
     )
+
+
+def test_the_only_clip_of_a_speaker_stays_as_it_was_answered() -> None:
+    fold = record({"a/1": 3}, strength=3.0)
+    alone = replace(fold, answers=fold.answers.iloc[:1])
+    assert all(score.gain == 0.0 for score in measure_adapted([alone]))
