@@ -27,7 +27,10 @@ def test_sound_of_a_visit_that_left_is_dropped(
     now_s = [100.0]
     monkeypatch.setattr("ser_core.live.time", SimpleNamespace(monotonic=lambda: now_s[0]))
     events: dict[str, Any] = {str(event.api_name): event.fn for event in blocks.fns.values()}
-    left, other = (SimpleNamespace(session_hash=name, headers={}) for name in ("left", "other"))
+    left, other = (
+        SimpleNamespace(session_hash=name, headers={}, query_params={})
+        for name in ("left", "other")
+    )
     chunk = tmp_path / "chunk.wav"
     soundfile.write(chunk, make_babble()[RATE_HZ:-RATE_HZ], RATE_HZ)  # no silence at its end
 
@@ -46,7 +49,11 @@ def test_sound_of_a_visit_that_left_is_dropped(
 
 def test_an_emotion_is_announced_once_when_it_settles(blocks: gr.Blocks, tmp_path: Path) -> None:
     (stream,) = (event.fn for event in blocks.fns.values() if event.api_name == "stream")
-    visit, session, announced = SimpleNamespace(session_hash="visit", headers={}), None, []
+    visit, session, announced = (
+        SimpleNamespace(session_hash="visit", headers={}, query_params={}),
+        None,
+        [],
+    )
     chunk = tmp_path / "chunk.wav"
     soundfile.write(chunk, make_babble()[RATE_HZ:-RATE_HZ], RATE_HZ)
     for _ in range(4):

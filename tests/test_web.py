@@ -17,6 +17,9 @@ import soundfile
 from gradio.data_classes import FileData
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import HTMLResponse
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
 import app
 from ser_core.config import AudioConfig, PipelineConfig
@@ -29,6 +32,7 @@ from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
 from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
+from ser_core.web.connections import PageHead
 from ser_core.web.language import translate
 
 RATE_HZ = 16_000
@@ -563,3 +567,13 @@ def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
         broken = live.process(FakeModels(RuntimeError("oops")), LiveSession(), chunk)
     assert translate("apology") in text_of(broken)
     assert "oops" in caplog.text
+
+
+def test_the_head_is_in_the_page_before_gradios_scripts() -> None:
+    async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
+        html = HTMLResponse("<html><head><script></script></head></html>")
+        await html(scope, receive, send)
+
+    client = TestClient(PageHead(gradio, "<meta name='ü'>"))
+    assert client.get("/").text == ("<html><head><meta name='ü'><script></script></head></html>")
+    assert "meta" not in client.get("/config").text

@@ -44,7 +44,7 @@ def limits(audio: AudioConfig) -> Note:
     """Return the limits of a recording, and where predictions are weak."""
     accepted = translate(
         "limits_1",
-        shortest=f"{audio.min_duration_s:g}",
+        shortest=f"{audio.min_duration_s:g}".replace(".", translate("decimal_point")),
         longest=f"{audio.max_duration_s / 60:g}",
         size=audio.max_bytes // 1_000_000,
     )
@@ -58,7 +58,7 @@ def describe_model(manifest: Manifest) -> Note:
         measured = translate(
             "model_measured",
             percent=words.percent(test["uar"]),
-            clips=f"{test['n_clips']:,}",
+            clips=words.number(test["n_clips"]),
             people=len(manifest.split["test"]),
             chance=words.percent(1 / len(manifest.labels)),
         )
@@ -69,14 +69,14 @@ def describe_model(manifest: Manifest) -> Note:
         points.append(translate("model_certainty", confidence=confidence, precision=precision))
     weights = translate(
         "model_weights",
-        name=manifest.name,
+        name=words.model(manifest.name),
         version=manifest.version,
-        weights=f"{manifest.n_parameters:,}",
+        weights=words.number(manifest.n_parameters),
         licence=manifest.licence,
     )
     corpora = "; ".join(f"{corpus['title']} ({corpus['licence']})" for corpus in manifest.corpora)
     points += [weights, translate("model_corpora", corpora=corpora)]
-    return translate("model_heading", name=manifest.name), tuple(points)
+    return translate("model_heading", name=words.model(manifest.name)), tuple(points)
 
 
 def _model(manifest: Manifest) -> str:
@@ -95,18 +95,18 @@ def _figures(manifest: Manifest) -> str:
     corpora = [
         (
             name,
-            f"{part['n_clips']:,}",
+            words.number(part["n_clips"]),
             words.percent(part["uar"]),
             words.percent_interval(*part["uar_interval"]),
             words.percent(part["war"]),
-            f"{part['ece']:.3f}",
+            words.number(part["ece"], 3),
         )
         for name, part in test["by_corpus"].items()
     ]
     emotions = [
         (
             words.emotion(emotion),
-            str(int(row["support"])),
+            words.number(row["support"]),
             words.percent(row["recall"]),
             words.percent(row["precision"]),
         )

@@ -165,7 +165,7 @@ def _actual(row: BatchRow) -> str:
 
 
 def _problem(row: BatchRow) -> str:
-    return f'<td class="mm-problem">{escape(row.error)}</td>'
+    return f'<td class="mm-problem">{escape(words.error(row.error))}</td>'
 
 
 def _share(prediction: Prediction | None, label: str) -> str:

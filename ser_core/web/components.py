@@ -14,6 +14,7 @@ from gradio.events import Dependency
 from gradio_client.utils import is_http_url_like
 
 from ser_core.errors import AudioError, SerError
+from ser_core.web import words
 from ser_core.web.language import label, translate, translated
 
 logger = logging.getLogger(__name__)
@@ -216,7 +217,7 @@ def shows_errors(
 def error_message(error: Exception) -> str:
     """Return the sentence that the page shows for an error; a bug's trace goes to the log."""
     if isinstance(error, SerError):
-        return str(error)
+        return words.error(str(error))
     if is_full(error):
         return translate("refused_disk_full")
     logger.error("An event of the page failed.", exc_info=error)

@@ -1,9 +1,10 @@
-"""Connections: limits on their number and on the wait for a request, and the page compressed."""
+"""Connections: limits on their number and on the wait for a request, and the page as it is sent."""
 
 from typing import Any
 
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -23,6 +24,39 @@ class CompressedPage:
         """Answer a request."""
         app = self._compressed if scope.get("path") == "/" else self._app
         await app(scope, receive, send)
+
+
+class PageHead:
+    """Inserts elements into the head of the page's HTML, before Gradio's own scripts run.
+
+    Gradio's option `head` inserts them in the browser, after it has chosen a language.
+    """
+
+    def __init__(self, app: ASGIApp, head: str) -> None:
+        """Wrap `app`, whose page receives `head`."""
+        self._app, self._head = app, head.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        start: Message | None = None
+
+        async def insert(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            if start is not None:
+                n_before = len(message["body"])
+                message["body"] = message["body"].replace(b"<head>", b"<head>" + self._head, 1)
+                headers = MutableHeaders(scope=start)
+                if "content-length" in headers:
+                    n_bytes = int(headers["content-length"]) + len(message["body"]) - n_before
+                    headers["content-length"] = str(n_bytes)
+                await send(start)
+                start = None
+            await send(message)
+
+        await self._app(scope, receive, insert if scope.get("path") == "/" else send)
 
 
 class LimitedProtocol(H11Protocol):

@@ -117,9 +117,10 @@ def warning_list(warnings: Sequence[QualityWarning]) -> str:
 
 def analysed_by(prediction: Prediction) -> str:
     """Return which model made the prediction, and in how many milliseconds where it is known."""
-    text = translate("answered_by", model=prediction.model)
+    model = words.model(prediction.model)
+    text = translate("answered_by", model=model)
     if total_ms := prediction.timings_ms.get("total"):
-        text = translate("answered_in", model=prediction.model, ms=f"{total_ms:.0f}")
+        text = translate("answered_in", model=model, ms=f"{total_ms:.0f}")
     return f'<p class="mm-model">{escape(text)}</p>'
 
 

@@ -12,11 +12,14 @@ from contextvars import ContextVar
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import gradio as gr
 from gradio.i18n import I18nData
 
 ENGLISH = "en"
+PARAMETER = "lang"
+"""Parameter of the page's address with the language that the visitor chose."""
 CATALOGUES: dict[str, dict[str, str]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted(Path(__file__).with_name("languages").glob("*.json"))
@@ -65,9 +68,16 @@ def use_language(language: str) -> Iterator[None]:
 
 
 def requested_language(request: gr.Request | None) -> str:
-    """Return the first language of a request that has a catalogue, else English."""
-    accepted = request.headers.get("accept-language", "") if request else ""
-    for choice in accepted.split(","):
+    """Return the language in the page's address, else the browser's first that has a catalogue.
+
+    Without either it is English.
+    """
+    if request is None:
+        return ENGLISH
+    page = parse_qs(urlsplit(request.headers.get("referer", "")).query)
+    chosen = str(request.query_params.get(PARAMETER) or page.get(PARAMETER, [""])[0])
+    accepted: str = request.headers.get("accept-language", "")
+    for choice in (chosen, *accepted.split(",")):
         language = choice.split(";")[0].strip().split("-")[0].lower()
         if language in CATALOGUES:
             return language

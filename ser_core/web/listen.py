@@ -162,7 +162,7 @@ def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
         shown, eyebrow = voice.adapt(prediction), "voice_eyebrow"
         note = drawing.small(translate("voice_without", sentence=words.sentence(prediction)))
     elif voice:
-        note = drawing.small(translate("voice_unfit", model=voice.model))
+        note = drawing.small(translate("voice_unfit", model=words.model(voice.model)))
     compared = None if shown is prediction else prediction
     return (
         f"{drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)}"
@@ -197,7 +197,7 @@ def draw_comparison(explained: Sequence[Explained]) -> str:
     """Return several models' results for the same clip, side by side, as HTML."""
     predictions = [analysis.prediction for analysis, _ in explained]
     columns = "".join(
-        f"<section>{drawing.headline(escape(p.model), words.sentence(p), p.emotion)}"
+        f"<section>{drawing.headline(escape(words.model(p.model)), words.sentence(p), p.emotion)}"
         f"{drawing.bars(p)}{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"
         for p, (_, moments) in zip(predictions, explained, strict=True)
     )

@@ -9,6 +9,22 @@
   const media = navigator.mediaDevices;
   let clock;
 
+  // A language in the address comes before those of the browser, for Gradio's own texts, too.
+  const language = new URLSearchParams(location.search).get("lang");
+  if (language) {
+    const languages = [language, ...navigator.languages];
+    Object.defineProperty(navigator, "language", { value: language });
+    Object.defineProperty(navigator, "languages", { value: languages });
+  }
+
+  addEventListener("click", ({ target }) => {
+    const link = target.closest(".mm-languages a");
+    if (!link) return;
+    const address = new URL(location.href);
+    address.searchParams.set("lang", new URL(link.href).searchParams.get("lang"));
+    link.href = address.href;
+  });
+
   const find = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent);
   const browser = () => {
     const name = navigator.userAgent;

@@ -14,15 +14,22 @@ from starlette.middleware import Middleware
 from ser_core.paths import bundled, temporary_folder
 from ser_core.registry import chosen_model, chosen_trust
 from ser_core.switch import ModelState, ModelSwitch
-from ser_core.web import theme
+from ser_core.web import theme, words
 from ser_core.web.about import draw_about
 from ser_core.web.address import check_port
 from ser_core.web.api import add_endpoints
 from ser_core.web.batch_tab import build_batch
 from ser_core.web.cleanup import cleanup_lifespan, limit_heaps
 from ser_core.web.components import custom_html, localized, on, refuse_odd_inputs
-from ser_core.web.connections import CompressedPage, LimitedProtocol
-from ser_core.web.language import CATALOGUES, ENGLISH, TRANSLATIONS, label, translate
+from ser_core.web.connections import CompressedPage, LimitedProtocol, PageHead
+from ser_core.web.language import (
+    CATALOGUES,
+    ENGLISH,
+    PARAMETER,
+    TRANSLATIONS,
+    label,
+    translate,
+)
 from ser_core.web.limits import RequestLimits
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
@@ -92,13 +99,24 @@ def _header() -> str:
     logo = theme.FAVICON.read_text(encoding="utf-8")
     return (
         f'<header class="mm-header"><span class="mm-logo" aria-hidden="true">{logo}</span>'
-        f"<div><h1>{TITLE}</h1><p>{translate('tagline')}</p></div></header>"
+        f"<div><h1>{TITLE}</h1><p>{translate('tagline')}</p></div>{_languages()}</header>"
     )
+
+
+def _languages() -> str:
+    """Return links to the page in each language; page.js keeps the rest of the address."""
+    links = ""
+    for language, texts in CATALOGUES.items():
+        code = texts["language_code"]
+        current = ' aria-current="true"' if code == translate("language_code") else ""
+        name = texts["language_name"]
+        links += f'<a href="?{PARAMETER}={code}" lang="{language}"{current}>{name}</a>'
+    return f'<nav class="mm-languages" aria-label="{translate("language")}">{links}</nav>'
 
 
 def draw_model_note(models: ModelSwitch) -> str:
     """Return which model is in use, and why no better one, as HTML."""
-    text = translate(f"note_{models.state.name.lower()}", name=models.manifest.name)
+    text = translate(f"note_{models.state.name.lower()}", name=words.model(models.manifest.name))
     return f'<p class="mm-small" role="status">{escape(text)}</p>'
 
 
@@ -125,13 +143,17 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         clips: Gradio's folder of clips, which no other app uses; old files in it are deleted.
     """
     app = monitor_app(models)
-    limits = [Middleware(RequestLimits, clips=clips), Middleware(CompressedPage)]
+    head = theme.social_card(TITLE, translate("tagline")) + theme.script()
+    served = [
+        Middleware(RequestLimits, clips=clips),
+        Middleware(CompressedPage),
+        Middleware(PageHead, head=head),
+    ]
     return {
         "theme": theme.build_theme(),
         "css_paths": theme.STYLE_SHEET,
         "i18n": TRANSLATIONS,
         "js": SET_LANGUAGE,
-        "head": theme.social_card(TITLE, translate("tagline")) + theme.script(),
         "favicon_path": theme.FAVICON,
         "footer_links": ["api"],
         "max_file_size": models.config.audio.max_bytes,
@@ -143,7 +165,7 @@ def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
         "max_threads": MAX_THREADS,
         "state_session_capacity": MAX_SESSIONS,
         "app_kwargs": app
-        | {"middleware": [*app["middleware"], *limits], "lifespan": cleanup_lifespan(clips)},
+        | {"middleware": [*app["middleware"], *served], "lifespan": cleanup_lifespan(clips)},
     }
 
 

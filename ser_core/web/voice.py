@@ -98,7 +98,7 @@ def status(profile: SpeakerProfile | None) -> str:
     if profile is None:
         return drawing.status(translate("voice_unknown"))
     uri = drawing.data_uri(profile.to_json().encode(), "application/json")
-    known = translate("voice_known", model=profile.model, n=len(profile.corrections))
+    known = translate("voice_known", model=words.model(profile.model), n=len(profile.corrections))
     return (
         f'<section class="mm-answer">{drawing.status(known)}'
         f'<p class="mm-small"><a download="moodmirror-voice.json" href="{uri}">'

@@ -1,12 +1,14 @@
 """Numbers, labels and predictions in the words of the current language."""
 
+import re
 from collections.abc import Sequence
 
 from ser_core.explain import Moment
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
 from ser_core.prediction import Analysis, Prediction
-from ser_core.web.language import translate
+from ser_core.registry import ACCURATE, COMPACT
+from ser_core.web.language import CATALOGUES, ENGLISH, translate
 
 CLEAR_FROM = 0.85
 """Probability from which a prediction is called clear."""
@@ -16,6 +18,47 @@ MENTION_FROM = 0.1
 """Probability from which the second emotion is mentioned."""
 MAX_STEPS = 5
 """Changes of emotion that a sentence lists one by one."""
+ERRORS = {
+    key: re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(text)))
+    for key, text in CATALOGUES[ENGLISH].items()
+    if key.startswith("error_")
+}
+"""Patterns of the messages of errors, which the catalogues translate."""
+_NUMBER = re.compile(r"(-?)([\d,]+)\.?(\d*)")
+
+
+def error(message: str) -> str:
+    """Return the message of an error; one that no catalogue has stays as it is, in English."""
+    for key, pattern in ERRORS.items():
+        if found := pattern.fullmatch(message):
+            return translate(
+                key, **{name: _value(name, text) for name, text in found.groupdict().items()}
+            )
+    return message
+
+
+def _value(name: str, text: str) -> str:
+    """Return a value in an error's message."""
+    if name in ("model", "other", "others"):
+        return ", ".join(map(model, text.split(" and ")))
+    if name != "file" and (found := _NUMBER.fullmatch(text)):
+        sign, whole, decimals = found.groups()
+        return sign + number(float(f"{whole.replace(',', '')}.{decimals or 0}"), len(decimals))
+    return text
+
+
+def number(value: float, decimals: int = 0) -> str:
+    """Return a number that is not negative with separators, such as `8,212` or `0.05`."""
+    whole, _, rest = f"{value:.{decimals}f}".partition(".")
+    group = translate("digits_in_group")
+    edges = rf"(?<=\d)(?=(?:\d{{{group}}})*\d{{3}}$)"
+    grouped = re.sub(edges, translate("thousands_separator"), whole)
+    return f"{grouped}{translate('decimal_point')}{rest}" if rest else grouped
+
+
+def model(name: str) -> str:
+    """Return the name of a model within a sentence; that of one's own model stays as it is."""
+    return translate(f"model_{name}").lower() if name in (ACCURATE, COMPACT) else name
 
 
 def emotion(name: str) -> str:
@@ -66,11 +109,13 @@ def stretch(start_s: float, end_s: float) -> str:
 
 def _clock(time_s: float, decimals: int) -> tuple[str, str]:
     minutes, rest_s = divmod(round(time_s, decimals), 60)
-    return f"{minutes:.0f}", f"{rest_s:0{2 + decimals + bool(decimals)}.{decimals}f}"
+    rest = f"{rest_s:0{2 + decimals + bool(decimals)}.{decimals}f}"
+    return f"{minutes:.0f}", rest.replace(".", translate("decimal_point"))
 
 
 def _number(duration_s: float) -> str:
-    return f"{duration_s:.{int(duration_s < 9.95)}f}".removesuffix(".0")
+    text = f"{duration_s:.{int(duration_s < 9.95)}f}".removesuffix(".0")
+    return text.replace(".", translate("decimal_point"))
 
 
 def sentence(prediction: Prediction) -> str:
@@ -116,10 +161,10 @@ def _pair(kind: str, name: str, probability: float) -> str:
 def agreement(predictions: Sequence[Prediction]) -> str:
     """Return whether the predictions of several models agree."""
     if len(predictions) == 1:
-        return translate("agreement_one", model=predictions[0].model)
+        return translate("agreement_one", model=model(predictions[0].model))
     if len({prediction.emotion for prediction in predictions}) == 1:
         return translate("agreement", emotion=emotion(predictions[0].emotion))
-    results = ", ".join(f"{emotion(p.emotion)} ({p.model})" for p in predictions)
+    results = ", ".join(f"{emotion(p.emotion)} ({model(p.model)})" for p in predictions)
     return translate("disagreement", results=results)
 
 
