@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -120,3 +121,11 @@ def test_rows_of_one_voice_are_adapted_and_back_without_another_analysis(tmp_pat
     paths = write_files(tmp_path, "one.wav", "two.wav")
     *_, (_, _, kept) = batch_tab.analyse_files(FakeModels(), paths, one_voice=True)
     assert [row.prediction.probabilities[4] for row in kept if row.prediction] == [0.71, 0.71]
+
+
+def test_a_file_whose_name_another_has_too_has_no_play_button() -> None:
+    answer = Prediction.from_probabilities([0.125] * 8, LABELS)
+    rows = [BatchRow(name, answer) for name in ("a.wav", "b.wav", "b.wav (2)")]
+    table = batch_tab.draw_table(rows, ["/somewhere/a.wav", "/somewhere/b.wav"])
+    assert re.findall(r'data-file="([^"]+)"', table) == ["a.wav"]
+    assert 'aria-label="Play a.wav"' in table

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ser_core.batch import (
     collect_files,
     measure_rows,
     predict_files,
+    shown_name,
 )
 from ser_core.labels import column_of, find_emotion
 from ser_core.prediction import Prediction
@@ -61,7 +63,8 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
     running = on(analyse.click, run, [files, one_voice], [note, table, rows], **BATCH)
     cancelled = on(cancel.click, None, None, None, cancels=[running])
     on(cancelled.then, draw_stopped, [rows, one_voice], note)
-    on(one_voice.change, redraw, [rows, one_voice], [note, table])
+    on(one_voice.change, redraw, [rows, one_voice, files], [note, table])
+    on(files.change, None, files, None, js="files => moodmirror.nameFiles(files)")
     on(files.clear, lambda: (_empty(), "", []), None, [note, table, rows])
     return [*texts, (note, _empty)]
 
@@ -94,22 +97,25 @@ def analyse_files(
                 rows.append(row)
                 if time.monotonic() - shown_s >= SHOWN_EVERY_S:
                     shown_s = time.monotonic()
-                    table = draw_table(_adapted(rows, one_voice))
+                    table = draw_table(_adapted(rows, one_voice), paths)
                     yield _progress(len(rows), len(files)), table, [*rows]
-        yield *redraw(rows, one_voice), rows
+        yield *redraw(rows, one_voice, paths), rows
     except Exception as error:
-        yield drawing.failure(error_message(error)), draw_table(_adapted(rows, one_voice)), rows
+        table = draw_table(_adapted(rows, one_voice), paths)
+        yield drawing.failure(error_message(error)), table, rows
 
 
 def _adapted(rows: Sequence[BatchRow], one_voice: bool) -> Sequence[BatchRow]:
     return adapt_rows(rows) if one_voice else rows
 
 
-def redraw(rows: Sequence[BatchRow], one_voice: bool) -> tuple[str, str]:
+def redraw(
+    rows: Sequence[BatchRow], one_voice: bool, paths: Sequence[str] | None = None
+) -> tuple[str, str]:
     """Return the summary and the table of finished rows, adapted to one voice or not."""
     shown = _adapted(rows, one_voice)
     text = translate("batch_done", n=len(rows)) if rows else translate("batch_empty")
-    return _summary(shown, text), draw_table(shown)
+    return _summary(shown, text), draw_table(shown, paths or [])
 
 
 def draw_stopped(rows: Sequence[BatchRow], one_voice: bool) -> str:
@@ -117,12 +123,21 @@ def draw_stopped(rows: Sequence[BatchRow], one_voice: bool) -> str:
     return _summary(_adapted(rows, one_voice), translate("batch_cancelled", n=len(rows)))
 
 
-def draw_table(rows: Sequence[BatchRow]) -> str:
-    """Return one row per file, as a table that sorts by a click on a head (page.js)."""
+def draw_table(rows: Sequence[BatchRow], paths: Sequence[str] = ()) -> str:
+    """Return one row per file, as a table that sorts by a click on a head (page.js).
+
+    Args:
+        rows: The rows.
+        paths: The uploaded files, which page.js plays; members of archives have no play button.
+    """
     if not rows:
         return ""
     labels = next((row.prediction.labels for row in rows if row.prediction), ())
-    columns = [("batch_result", _result)]
+    names = {row.name for row in rows}
+    uploaded = {shown_name(Path(path).name) for path in paths}
+    playable = {name for name in uploaded if f"{name} (2)" not in names}  # else it may be another
+    columns: list[tuple[str, Callable[[BatchRow], str]]]
+    columns = [("batch_result", partial(_result, playable=playable))]
     if any(row.actual for row in rows):
         columns.append(("batch_actual", _actual))
     if any(row.error for row in rows):
@@ -134,8 +149,7 @@ def draw_table(rows: Sequence[BatchRow]) -> str:
     ]
     heads = [translate(key) for key in ("batch_file", *(key for key, _ in columns))]
     heads += [words.emotion(label) for label in labels]
-    names = [row.name for row in rows]
-    body = list(zip(names, cells, strict=True))
+    body = list(zip([row.name for row in rows], cells, strict=True))
     return drawing.table("mm-batch", translate("batch_table"), heads, body, sortable=True)
 
 
@@ -144,14 +158,18 @@ def _cell(value: str, text: str, html: str = "") -> str:
     return f'<td data-value="{escape(value)}">{escape(text)}{html}</td>'
 
 
-def _result(row: BatchRow) -> str:
+def _result(row: BatchRow, *, playable: Container[str]) -> str:
     p = row.prediction
     if p is None:
         return _cell("", "")
     sign = find_emotion(p.emotion).sign
     text = f"{sign} {words.emotion(p.emotion)} {words.percent(p.confidence)}"
     unsure = "" if p.certain else f" <small>{translate('batch_uncertain')}</small>"
-    return _cell(f"{p.emotion} {1 - p.confidence:.4f}", text, unsure)
+    name = escape(row.name)
+    play = translate("batch_play", file=name)
+    button = f'<button class="mm-play" data-file="{name}" aria-label="{play}"></button>'
+    html = f"{escape(text)}{unsure}{button if row.name in playable else ''}"
+    return _cell(f"{p.emotion} {1 - p.confidence:.4f}", "", html)
 
 
 def _actual(row: BatchRow) -> str:

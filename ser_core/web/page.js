@@ -190,6 +190,49 @@
     if (button) sort(button.parentElement);
   });
 
+  const chosen = new Map(); // files of the batch by the names that they have here
+  const names = new Map(); // and these by the names that they have on the server
+  const sound = new Audio();
+  let playing;
+
+  addEventListener(
+    "change",
+    ({ target }) => {
+      if (!target.matches("#batch-files input[type=file]")) return;
+      for (const file of target.files) chosen.set(file.name, file);
+    },
+    true,
+  );
+
+  function nameFiles(files) {
+    for (const { path, orig_name } of files ?? []) names.set(path.split(/[\\/]/).pop(), orig_name);
+  }
+
+  function stopSound() {
+    sound.pause();
+    playing?.classList.remove("mm-playing");
+    playing = undefined;
+  }
+  sound.addEventListener("ended", stopSound);
+
+  addEventListener("click", async ({ target }) => {
+    const button = target.closest(".mm-play");
+    if (!button) return;
+    const isPlaying = button === playing;
+    stopSound();
+    const file = chosen.get(names.get(button.dataset.file));
+    if (isPlaying || !file) return;
+    URL.revokeObjectURL(sound.src);
+    sound.src = URL.createObjectURL(file);
+    playing = button;
+    button.classList.add("mm-playing");
+    await sound.play().catch(() => {
+      if (playing !== button) return; // another was clicked meanwhile
+      stopSound();
+      button.disabled = true; // this browser cannot play the format
+    });
+  });
+
   /** Return the emotion of an example clip; nothing for a clip of the visitor. */
   const example = (clip) => /synthetic-([a-z]+)\.(flac|wav)$/.exec(clip?.orig_name || clip?.path || "")?.[1];
 
@@ -231,5 +274,5 @@
     if (target.closest(".mm-outdated button")) document.getElementById("analyse").click();
   });
 
-  window.moodmirror = { mark, offerLink, reveal, share };
+  window.moodmirror = { mark, nameFiles, offerLink, reveal, share };
 })();
