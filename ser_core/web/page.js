@@ -233,6 +233,19 @@
     });
   });
 
+  addEventListener("keydown", (event) => {
+    const tab = event.target.closest("[role=tab]");
+    if (!tab || event.altKey || event.ctrlKey || event.metaKey) return;
+    const tabs = [...tab.closest("[role=tablist]").querySelectorAll("[role=tab]")].filter((one) => one.offsetParent);
+    const { length } = tabs;
+    const i = tabs.indexOf(tab);
+    const wanted = { ArrowLeft: i - 1 + length, ArrowRight: i + 1, Home: 0, End: length - 1 }[event.key];
+    if (wanted === undefined) return;
+    event.preventDefault();
+    tabs[wanted % length].focus();
+    tabs[wanted % length].click();
+  });
+
   /** Return the emotion of an example clip; nothing for a clip of the visitor. */
   const example = (clip) => /synthetic-([a-z]+)\.(flac|wav)$/.exec(clip?.orig_name || clip?.path || "")?.[1];
 

@@ -155,3 +155,16 @@ def test_clearing_the_clip_clears_the_answer(page: Page, voice: Path) -> None:
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text(translate("empty_heading"))).to_be_visible(**WAIT)
     expect(page.get_by_role("meter")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_arrow_keys_move_from_tab_to_tab(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    tabs = [translate(f"{name}_tab") for name in ("listen", "live", "batch", "voice", "about")]
+    page.get_by_role("tab", name=tabs[0], exact=True).focus()
+    steps = [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", 4), ("ArrowRight", 0)]
+    for key, at in [*steps, ("ArrowLeft", 4), ("Home", 0)]:
+        page.keyboard.press(key)
+        tab = page.get_by_role("tab", name=tabs[at], exact=True)
+        expect(tab).to_be_focused()
+        expect(tab).to_have_attribute("aria-selected", "true")
