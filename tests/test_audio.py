@@ -480,6 +480,18 @@ def test_load_audio_rejects_a_webm_that_was_cut_off(tmp_path: Path) -> None:
     assert "is cut off" in refusal(saved(tmp_path / "cut.webm", half(content)))
 
 
+@needs_ffmpeg
+def test_files_that_were_cut_off_do_not_spoil_the_next_one(tmp_path: Path) -> None:
+    run_ffmpeg(tmp_path / "whole.aac", samples=tone(44_100))
+    whole = (tmp_path / "whole.aac").read_bytes()
+    cut = half(m4a(tmp_path / "whole.m4a").read_bytes())
+    for _ in range(2):
+        with pytest.raises(AudioError, match="is cut off"), open_stream(cut, "cut.m4a"):
+            pass
+    with open_stream(whole, "whole.aac") as stream:
+        assert sum(map(len, stream.blocks)) > RATE_HZ
+
+
 @pytest.mark.parametrize(("container", "subtype"), [("MP3", None), ("OGG", "OPUS")])
 def test_load_audio_loads_what_is_left_of_a_cut_stream(
     tmp_path: Path, container: str, subtype: str | None

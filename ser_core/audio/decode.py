@@ -114,6 +114,7 @@ def _is_single_ogg(content: bytes) -> bool:
 @contextmanager
 def _open_ffmpeg(content: bytes, name: str, demuxer: str) -> Iterator[Stream]:
     av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # else the next file gets the repetitions
     with av.logging.Capture(local=True) as messages:
         try:
             file = io.BytesIO(content)
