@@ -243,7 +243,8 @@ def test_models_have_a_name_in_each_language() -> None:
     for language in CATALOGUES:
         with use_language(language):
             names.add(words.model("accurate"))
-            assert words.model("my-model") == "my-model"
+            assert words.model("accurate 0.1.0") == f"{words.model('accurate')} 0.1.0"
+            assert words.model("my model") == "my model"
     assert len(names) == 4
     assert "accurate" in names
 

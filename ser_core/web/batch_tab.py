@@ -166,7 +166,7 @@ def _result(row: BatchRow, *, playable: Container[str]) -> str:
     text = f"{sign} {words.emotion(p.emotion)} {words.percent(p.confidence)}"
     unsure = "" if p.certain else f" <small>{translate('batch_uncertain')}</small>"
     name = escape(row.name)
-    play = translate("batch_play", file=name)
+    play = translate("play", what=name)
     button = f'<button class="mm-play" data-file="{name}" aria-label="{play}"></button>'
     html = f"{escape(text)}{unsure}{button if row.name in playable else ''}"
     return _cell(f"{p.emotion} {1 - p.confidence:.4f}", "", html)

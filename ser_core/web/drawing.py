@@ -174,12 +174,23 @@ def player(samples: Waveform, sample_rate_hz: int, caption: str) -> str:
         sample_rate_hz: Their rate.
         caption: Its label for screen readers.
     """
-    sound = io.BytesIO()
-    soundfile.write(sound, samples.clip(-1.0, 1.0), sample_rate_hz, format="FLAC")
     return (
         f'<audio controls="controls" preload="none" aria-label="{escape(caption)}" '
-        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio>'
+        f'src="{_sound_uri(samples, sample_rate_hz)}"></audio>'
     )
+
+
+def play_button(samples: Waveform, sample_rate_hz: int, caption: str) -> str:
+    """Return a button that plays the sound embedded in it (page.js); see `player`."""
+    play = escape(translate("play", what=caption))
+    uri = _sound_uri(samples, sample_rate_hz)
+    return f'<button class="mm-play" data-sound="{uri}" aria-label="{play}"></button>'
+
+
+def _sound_uri(samples: Waveform, sample_rate_hz: int) -> str:
+    sound = io.BytesIO()
+    soundfile.write(sound, samples.clip(-1.0, 1.0), sample_rate_hz, format="FLAC")
+    return data_uri(sound.getvalue(), "audio/flac")
 
 
 def download_links(

@@ -221,9 +221,9 @@
     const isPlaying = button === playing;
     stopSound();
     const file = chosen.get(names.get(button.dataset.file));
-    if (isPlaying || !file) return;
-    URL.revokeObjectURL(sound.src);
-    sound.src = URL.createObjectURL(file);
+    if (isPlaying || !(file || button.dataset.sound)) return;
+    if (sound.src.startsWith("blob:")) URL.revokeObjectURL(sound.src);
+    sound.src = button.dataset.sound ?? URL.createObjectURL(file);
     playing = button;
     button.classList.add("mm-playing");
     await sound.play().catch(() => {

@@ -12,7 +12,7 @@ from ser_core.labels import find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Waveform
 from ser_core.web import words
-from ser_core.web.drawing import player
+from ser_core.web.drawing import play_button
 from ser_core.web.language import translate
 
 N_COLUMNS = 90
@@ -176,7 +176,7 @@ def _window_text(key: str, window: Window, label: str, probability: float) -> st
 
 
 def passages(analysis: Analysis) -> str:
-    """Return players of the clearest passages; nothing for a short recording."""
+    """Return the clearest passages with buttons that play them; nothing for a short recording."""
     if len(analysis.windows) < 2:
         return ""
     items = "".join(_passage(analysis, window) for window in clearest(analysis.windows))
@@ -202,6 +202,6 @@ def _passage(analysis: Analysis, window: Window) -> str:
     caption = _window_text("passage", window, label, window.probabilities[k])
     samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
     return (
-        f"<li><span>{find_emotion(label).sign} {escape(caption)}</span>"
-        f"{player(samples, rate_hz, caption)}</li>"
+        f"<li>{play_button(samples, rate_hz, caption)}"
+        f"<span>{find_emotion(label).sign} {escape(caption)}</span></li>"
     )

@@ -57,8 +57,13 @@ def number(value: float, decimals: int = 0) -> str:
 
 
 def model(name: str) -> str:
-    """Return the name of a model within a sentence; that of one's own model stays as it is."""
-    return translate(f"model_{name}").lower() if name in (ACCURATE, COMPACT) else name
+    """Return the name of a model within a sentence, with its version where it has one.
+
+    The name of one's own model stays as it is.
+    """
+    kind, *version = name.split(" ", 1)
+    known = translate(f"model_{kind}").lower() if kind in (ACCURATE, COMPACT) else kind
+    return " ".join([known, *version])
 
 
 def emotion(name: str) -> str:

@@ -38,7 +38,7 @@ def test_files_and_a_zip_are_judged_row_by_row(page: Page, voice: Path, tmp_path
     expect(page.get_by_role("link", name="moodmirror.csv")).to_be_visible()
     names = table.locator("tbody th")
     expect(table.locator(".mm-play")).to_have_count(1)  # none for a member of a zip
-    play = table.get_by_role("button", name=translate("batch_play", file=voice.name))
+    play = table.get_by_role("button", name=translate("play", what=voice.name))
     play.click()
     expect(play).to_have_class("mm-play mm-playing")
     play.click()

@@ -145,6 +145,7 @@ def test_no_english_is_left_in_another_language(
     read()
     context.close()
     assert len(found) > 100
+    assert not any(re.search(r"\b(accurate|compact) \d", text) for text in found)
     left = {text for text in found if ENGLISH_WORDS.search(text) and not GRADIO.fullmatch(text)}
     left = {text for text in left if CORPORA not in text}
     assert not left, "; ".join(sorted(left))
