@@ -18,7 +18,7 @@ Random = np.random.Generator
 
 N_CLIPS = (5, 10, 20, 50)
 """Clips of a reference."""
-MOST_TESTED = 1_000
+MOST_TESTED = 500
 """Clips of a fold that are tested, drawn at random."""
 
 
