@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 CLIPS, ANSWERS = "clips.csv", "test_answers.csv"
 """Tables in the folder of runs."""
 UNSEEN = "corpora left out of training"
-"""On what a model is calibrated that has records of the protocol `strangers`."""
+"""On what a model is calibrated that has records of `strangers.PROTOCOLS`."""
 N_TIMED = 60
 """Test clips whose predictions are timed."""
 
@@ -71,8 +71,8 @@ def train_and_export(
         folder: The model folder to write; it replaces nothing but a model folder.
         seeds: One run each; the card gives mean and spread over them.
         runs: Folder for logs, checkpoints, the table of clips and the predictions.
-        records: Folder of the run records: with those of this recipe in the protocol `strangers`,
-            the model is calibrated on corpora that were not trained on.
+        records: Folder of the run records: with those of this recipe in one of
+            `strangers.PROTOCOLS`, the model is calibrated on corpora that were not trained on.
 
     Returns:
         The manifest of the shipped model, with its test figures.
@@ -100,7 +100,7 @@ def train_and_export(
     logger.info("test UAR by seed: %s", seed_uars)
     seed, best = max(models.items(), key=lambda run: run[1].development_score)
     calibration = records and calibrated_for_strangers(
-        best.calibration, records / "strangers" / recipe.name, recipe.settings
+        best.calibration, records, recipe.name, recipe.settings
     )
     calibrated_on = UNSEEN if calibration else DEVELOPMENT
     logger.info("calibrated on %s", calibrated_on)

@@ -16,6 +16,8 @@ from ser_core.model.manifest import Certainty
 from ser_lab.evaluate.records import FoldRecord
 from ser_lab.metrics import Calibration, Floats, find_threshold
 
+PROTOCOLS = ("strangers", "cross-corpus")
+"""Protocols of unseen corpora: the first one with records of a recipe calibrates its model."""
 PRECISION = 0.75
 """Share of the certain answers about an unseen corpus that is right, the mean over corpora."""
 SMALLEST = 1e-6
@@ -129,22 +131,26 @@ def recalibrate(records: Sequence[FoldRecord]) -> list[tuple[FoldRecord, Certain
 
 
 def calibrated_for_strangers(
-    calibration: Calibration, records: Path, settings: dict[str, Any]
+    calibration: Calibration, runs: Path, name: str, settings: dict[str, Any]
 ) -> Calibration | None:
-    """Return a calibration corrected by the records of a recipe in the protocol `strangers`.
+    """Return a calibration corrected by the records of a recipe in one of `PROTOCOLS`.
 
     Args:
         calibration: That of the network, on development speakers.
-        records: Folder of the recipe's records, with one folder a seed.
+        runs: Folder of all records.
+        name: Name of the recipe.
         settings: Settings of the recipe; records of others do not count.
 
     Returns:
         None where there are no such records.
     """
     stored = json.loads(json.dumps(settings))  # lists instead of tuples
-    paths = sorted(records.glob("seed-*/*.json"))
-    found = [record for record in map(FoldRecord.read, paths) if record.settings == stored]
-    if not found:
+    for protocol in PROTOCOLS:
+        paths = sorted((runs / protocol / name).glob("seed-*/*.json"))
+        found = [record for record in map(FoldRecord.read, paths) if record.settings == stored]
+        if found:
+            break
+    else:
         return None
     correction = calibrate_on_strangers([StrangerAnswers.of(record) for record in found])
     temperature = calibration.temperature * correction.temperature

@@ -92,18 +92,19 @@ def test_a_corpus_is_calibrated_on_the_others_alone() -> None:
     assert first[0][1] != second[0][1]
 
 
+@pytest.mark.parametrize("protocol", ["strangers", "cross-corpus"])
 def test_a_shipped_model_takes_its_calibration_from_records_of_its_own_settings(
-    tmp_path: Path,
+    protocol: str, tmp_path: Path
 ) -> None:
     for seed in range(3):
         one = record(str(seed), overconfident(seed))
-        one.write(tmp_path / "seed-0" / f"{seed}.json")
+        one.write(tmp_path / protocol / "known" / "seed-0" / f"{seed}.json")
     other = replace(record("x", overconfident(9, accuracy=0.99)), settings={"blocks": (1, 3)})
-    other.write(tmp_path / "seed-0" / "x.json")
+    other.write(tmp_path / "strangers" / "known" / "seed-0" / "x.json")
     own = Calibration(1.5, Certainty(0.5, 0.8, 0.9))
-    found = calibrated_for_strangers(own, tmp_path, {"blocks": (1, 2)})
+    found = calibrated_for_strangers(own, tmp_path, "known", {"blocks": (1, 2)})
     assert found is not None
     corrections = [overconfident(seed) for seed in range(3)]
     expected = 1.5 * calibrate_on_strangers(corrections).temperature
     assert found.temperature == pytest.approx(expected, rel=1e-2)
-    assert calibrated_for_strangers(own, tmp_path, {"blocks": (2, 3)}) is None
+    assert calibrated_for_strangers(own, tmp_path, "known", {"blocks": (2, 3)}) is None
