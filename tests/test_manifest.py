@@ -239,7 +239,7 @@ def test_the_bundled_models_are_those_pinned_in_the_code() -> None:
 
 def test_a_pinned_manifest_is_known_wherever_it_lies(folder: Path) -> None:
     assert Manifest.read(folder).is_pinned
-    edit(folder, seed=8)
+    replace(Manifest.parse(folder), seed=8).write(folder)
     assert not Manifest.parse(folder).is_pinned
 
 

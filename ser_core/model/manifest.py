@@ -48,8 +48,8 @@ HEAD = "head.keras"
 RENAMED = {"calm_reference": "neutral_reference"}
 """Fields of earlier manifests and what they are called now."""
 PINNED = {
-    "accurate": "98e073c8b4905c84c5d5454be859cca21cbade5de2a7fba3f5b103f57fb1e63b",
-    "compact": "5ac86e23c5f6a289175678c674428746f4d1f2ed98ef98ebb3878095f0dfa6bc",
+    "accurate": "59b657dfaca3c985bdb757db5550360559ad7e0c8d910cb0de63667ba0f7a6a3",
+    "compact": "3b972285a4ce00d200b8d1d5e094e859d2cdc3d5f2981e2da3a2cbb90ab7270c",
 }
 """`Manifest.digest` of each model that comes with the code; the tests print new ones."""
 RANGES: dict[str, tuple[float, float]] = {
