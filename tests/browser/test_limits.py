@@ -94,7 +94,7 @@ def test_a_greedy_client_delays_others_little(
         request = REQUESTS[i % len(REQUESTS)].copy()
         what = request.pop("what", None)
         if what:
-            data = [file_data(clips[0]), "auto", False] if what == "clip" else [[clip] * 200]
+            data = [[clip] * 200, False] if what == "batch" else [file_data(clips[0]), "auto", False]
             request["json"] = {"data": data}
         return (http.post if len(request) > 1 else http.get)(**request)
 
@@ -143,7 +143,7 @@ def test_a_full_queue_says_so_in_the_visitors_language(
         (batch,) = (d["id"] for d in config["dependencies"] if d["api_name"] == "batch")
         statuses = []
         for i, client in enumerate(clients):
-            body = {"data": [[clip] * 200], "fn_index": batch, "session_hash": f"full-{i}"}
+            body = {"data": [[clip] * 200, False], "fn_index": batch, "session_hash": f"full-{i}"}
             for _ in range(MAX_WAITING // 4):
                 sent = client.post("gradio_api/queue/join", json=body)
                 statuses.append(sent.status_code)
