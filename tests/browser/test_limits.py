@@ -94,8 +94,8 @@ def test_a_greedy_client_delays_others_little(
         request = REQUESTS[i % len(REQUESTS)].copy()
         what = request.pop("what", None)
         if what:
-            data = [[clip] * 200, False] if what == "batch" else [file_data(clips[0]), "auto", False]
-            request["json"] = {"data": data}
+            batch, long_clip = [[clip] * 200, False], [file_data(clips[0]), "auto", False]
+            request["json"] = {"data": batch if what == "batch" else long_clip}
         return (http.post if len(request) > 1 else http.get)(**request)
 
     def ask() -> float:
