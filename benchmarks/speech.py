@@ -23,10 +23,12 @@ from ser_core.corpora import CORPORA
 from ser_core.errors import SerError
 from ser_core.preprocess import preprocess
 from ser_core.speech_detector import CLEAR_FROM, LEVEL, RATE_HZ, SPEECH_FROM, speech_probability
+from ser_lab.data.augment import NOISE
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.robustness.changes import list_silences
+from ser_lab.robustness.measure import READING
 
-SOUNDS, READING = ("noise", "synthetic"), "librispeech"
+SOUNDS = (NOISE, "synthetic")
 ALLOWED = 0.01
 """Share of a corpus that may be refused."""
 CONFIG = PipelineConfig(AudioConfig(sample_rate_hz=RATE_HZ), LEVEL)
@@ -41,8 +43,8 @@ def list_sources(data: Path, n_clips: int) -> Iterator[tuple[str, str, AudioSour
             yield from ((name, clips[i].emotion, clips[i].path) for i in np.sort(chosen))
     reading = sorted((data / READING).iterdir())[:n_clips]
     yield from ((READING, "", path) for path in reading)
-    for path in sorted((data / "noise").iterdir()):
-        yield "noise", path.stem.split("-")[-1], path  # the class of a recording of ESC-50
+    for path in sorted((data / NOISE).iterdir()):
+        yield NOISE, path.stem.split("-")[-1], path  # the class of a recording of ESC-50
     for kind, sound in list_silences():
         yield "synthetic", kind, (RATE_HZ, sound)
 

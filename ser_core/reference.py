@@ -105,10 +105,11 @@ class Reference:
 
 def adapt_together(predictions: Sequence[Prediction]) -> list[Prediction]:
     """Adapt each prediction by all others, as clips of one voice."""
-    others = ([*predictions[:i], *predictions[i + 1 :]] for i in range(len(predictions)))
+    rows = [prediction.uncalibrated for prediction in predictions]
+    references = (Reference.of([*rows[:i], *rows[i + 1 :]]) for i in range(len(rows)))
     return [
-        Reference.of_predictions(known).adapt_prediction(prediction)
-        for prediction, known in zip(predictions, others, strict=True)
+        prediction.with_uncalibrated(reference.adapt(row))
+        for prediction, reference, row in zip(predictions, references, rows, strict=True)
     ]
 
 

@@ -226,7 +226,7 @@ def test_sound_can_be_let_go_and_the_session_goes_on() -> None:
 
 
 def settled_headlines(tape: np.ndarray, rate_hz: int) -> list[str | None]:
-    """What the compact model settles on, each half second of a tape, (n_samples,)."""
+    """Emotion that the compact model has settled at each half second of a tape, (n_samples,)."""
     session, predictor = LiveSession(), Predictor.from_folder(ROOT / "model" / "compact")
     for chunk in np.split(tape, range(rate_hz // 2, len(tape), rate_hz // 2)):
         session.process(rate_hz, chunk, predictor)

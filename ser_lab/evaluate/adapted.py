@@ -86,11 +86,11 @@ def measure_adapted(records: Sequence[FoldRecord]) -> list[AdaptedScore]:
         A score for each of `KINDS` and `N_CLIPS`.
     """
     folds = [_Fold.of(record) for record in records]
+    without = {fold.name: fold.uar(fold.as_answered) for fold in folds}
     scores = []
     for kind, draw in KINDS.items():
         for n in N_CLIPS:
             uar = {fold.name: fold.uar(partial(fold.adapted, draw, n)) for fold in folds}
-            without = {fold.name: fold.uar(fold.as_answered) for fold in folds}
             scores.append(AdaptedScore(kind, n, uar, without))
     return scores
 

@@ -45,7 +45,7 @@ _PREDICTED = {"file": "path", "emotion": "label"}
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Which labels of a model and of a table are one emotion.
+    """The emotions that a model and a table have in common, and their labels in both.
 
     Attributes:
         classes: The emotions that are compared, in the table's words and the model's order.

@@ -190,7 +190,7 @@ class Reproduction:
 
     @property
     def changes(self) -> tuple[Change | None, ...]:
-        """What is done to a clip before its features, once for each copy; None is nothing."""
+        """Changes of a clip before its features, one a copy; None leaves it as recorded."""
         return (self.steps, *(COPIES if self.copies != "none" else ()))
 
     @property
