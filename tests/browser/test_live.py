@@ -58,7 +58,8 @@ def test_a_talk_is_answered_twice_a_second_and_summed_up(page: Page) -> None:
     headlines = page.evaluate("headlines")
     assert sum("Listening" in headline for headline in headlines) >= 2  # each silence
     settled = [headline for headline in headlines if "Mostly" in headline]
-    assert len(settled) <= 4
+    talks = "\n".join(headlines).split("Listening")
+    assert max(talk.count("Mostly") for talk in talks) <= 2  # of a talk between silences
     announced = [text for text in page.evaluate("announced") if text]
     assert announced == [headline.split("\n")[-1] for headline in settled]
     screenshots = ROOT / "artifacts" / "screenshots"
