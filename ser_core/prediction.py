@@ -62,6 +62,19 @@ class Prediction:
         """
         return cls(tuple(labels), tuple(map(float, probabilities)), **rest)
 
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Self:
+        """Build a prediction from the result of `to_dict`, and from other attributes in it.
+
+        Raises:
+            KeyError: There are no probabilities.
+        """
+        derived = ("emotion", "confidence", "certain")
+        rest = {name: value for name, value in stored.items() if name not in derived}
+        shares = rest.pop("probabilities")
+        warnings = tuple(QualityWarning(**warning) for warning in rest.pop("warnings", ()))
+        return cls(tuple(shares), tuple(shares.values()), warnings=warnings, **rest)
+
     @property
     def emotion(self) -> str:
         """The most probable emotion."""
