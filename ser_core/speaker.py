@@ -116,15 +116,19 @@ class SpeakerProfile:
             SpeakerError: The prediction is of another model.
         """
         self._check(prediction)
-        moved = _log(prediction.probabilities) - self.shift + self._corrections()
-        return prediction.with_probabilities(_softmax(moved))
+        return prediction.with_probabilities(
+            _softmax(_log(prediction.probabilities) + self.adjustment)
+        )
 
-    def _corrections(self) -> LogProbabilities:
+    @property
+    def adjustment(self) -> LogProbabilities:
+        """(n_labels,) added to the logarithms of probabilities."""
         total = np.zeros(len(self.labels))
         for correction in self.corrections:
             predicted = _softmax(_log(correction.probabilities) - self.shift)
             total += np.eye(len(self.labels))[self.labels.index(correction.emotion)] - predicted
-        return CORRECTION_STRENGTH * total / (len(self.corrections) + PRIOR_CORRECTIONS)
+        corrections = total / (len(self.corrections) + PRIOR_CORRECTIONS)
+        return CORRECTION_STRENGTH * corrections - self.shift
 
     def fits(self, prediction: Prediction) -> bool:
         """Return whether a prediction is of the model of this profile."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
-from ser_core.speaker import SpeakerProfile, mean_log, neutral_shift
+from ser_core.speaker import FLOOR, SpeakerProfile, mean_log, neutral_shift
 from ser_lab.evaluate.records import FoldRecord
 from ser_lab.metrics import narrow, unweighted_recall
 
@@ -97,10 +97,10 @@ def _adapt(
         profile = SpeakerProfile("", "", classes, shift)
         for i in others[:n_corrections]:
             profile = profile.corrected(answers[i], classes[voice.truth[i]])
-        for i in others[n_corrections:]:
-            truth.append(voice.truth[i])
-            before.append(classes.index(answers[i].emotion))
-            after.append(classes.index(profile.adapt(answers[i]).emotion))
+        tested = voice.probabilities[others[n_corrections:]]
+        truth += [voice.truth[i] for i in others[n_corrections:]]
+        before += tested.argmax(axis=1).tolist()
+        after += (np.log(np.maximum(tested, FLOOR)) + profile.adjustment).argmax(axis=1).tolist()
     actual = np.array(truth)
     without, adapted = (
         unweighted_recall(actual, np.array(predicted) == actual) for predicted in (before, after)
