@@ -33,7 +33,7 @@ from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
 from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
 from ser_core.web.connections import PageHead
-from ser_core.web.language import translate
+from ser_core.web.language import CATALOGUES, translate, use_language
 
 RATE_HZ = 16_000
 NBSP = "\N{NO-BREAK SPACE}"
@@ -372,6 +372,23 @@ def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
         (tmp_path / "synthetic-calm.wav", f"{BY_NAME['calm'].sign} calm"),
         (tmp_path / "synthetic-sad.flac", f"{BY_NAME['sad'].sign} sad"),
     ]
+
+
+@pytest.mark.parametrize("language", CATALOGUES)
+def test_the_answer_to_an_example_says_what_it_was_meant_as(tmp_path: Path, language: str) -> None:
+    example = tmp_path / "synthetic-happy.flac"
+    example.touch()
+    meant = listen.example_emotion(str(example), tmp_path)
+    assert meant == "happy"
+    assert listen.example_emotion(str(example), tmp_path / "elsewhere") is None
+    assert listen.example_emotion(None, tmp_path) is None
+    with use_language(language):
+        said = translate("example_meant", emotion=words.emotion("happy"))
+        told = text_of(listen.describe(FakeModels(), str(example), meant=meant)[0])
+        assert f"{said} {translate('answer_eyebrow')}" in told
+        both = text_of(listen.draw_comparison([(analysis(prediction()), ())], meant=meant))
+        assert both.startswith(f"{said} ")
+        assert said not in text_of(listen.describe(FakeModels(), str(example))[0])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from ser_core.explain import Moment
-from ser_core.labels import EMOTIONS, column_of
+from ser_core.labels import LABELS, column_of, find_emotion
 from ser_core.prediction import Analysis, Prediction
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.speaker import SpeakerProfile
@@ -67,7 +67,8 @@ def build_listen(
     def show(
         path: str | None, model: str, denoise: bool, voice: SpeakerProfile | None
     ) -> tuple[str, Prediction | None]:
-        return describe(models, path, model=model, denoise=denoise, voice=voice)
+        meant = example_emotion(path, examples)
+        return describe(models, path, model=model, denoise=denoise, voice=voice, meant=meant)
 
     def show_nothing() -> tuple[str, None]:
         return drawing.empty(labels), None
@@ -103,6 +104,7 @@ def describe(
     model: str = AUTO,
     denoise: bool = False,
     voice: SpeakerProfile | None = None,
+    meant: str | None = None,
 ) -> tuple[str, Prediction | None]:
     """Analyse a clip and return the result as HTML; errors, too.
 
@@ -112,6 +114,7 @@ def describe(
         model: One of `MODELS`.
         denoise: Whether to reduce steady background noise first.
         voice: The visitor's profile, if there is one.
+        meant: Emotion that an example aims for; None for other clips.
 
     Returns:
         The HTML, and the prediction of a single model for a correction, else None.
@@ -119,9 +122,9 @@ def describe(
     path = check_clip(clip)
     note = _outdated(model, denoise)
     if model == BOTH:
-        return note + draw_comparison(models.explain_each(path, denoise=denoise)), None
+        return note + draw_comparison(models.explain_each(path, denoise=denoise), meant=meant), None
     analysis, moments = models.explain(path, model=model, denoise=denoise)
-    return note + draw_result(analysis, moments, voice), analysis.prediction
+    return note + draw_result(analysis, moments, voice, meant=meant), analysis.prediction
 
 
 def _outdated(model: str, denoise: bool) -> str:
@@ -134,7 +137,11 @@ def _outdated(model: str, denoise: bool) -> str:
 
 
 def draw_result(
-    analysis: Analysis, moments: Sequence[Moment] = (), voice: SpeakerProfile | None = None
+    analysis: Analysis,
+    moments: Sequence[Moment] = (),
+    voice: SpeakerProfile | None = None,
+    *,
+    meant: str | None = None,
 ) -> str:
     """Return everything about one analysed clip as HTML.
 
@@ -142,10 +149,11 @@ def draw_result(
         analysis: The clip and its prediction.
         moments: The effect of each moment on the prediction.
         voice: The visitor's profile; the prediction relative to it is compared with the other.
+        meant: Emotion that an example aims for.
     """
     prediction = analysis.prediction
     return (
-        f'<section class="mm-answer">{_answer(prediction, voice)}'
+        f'<section class="mm-answer">{_meant(meant)}{_answer(prediction, voice)}'
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis)}"
@@ -168,6 +176,14 @@ def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
         f"{drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)}"
         f"{drawing.warning_list(prediction.warnings)}{drawing.bars(shown, compared=compared)}{note}"
     )
+
+
+def _meant(emotion: str | None) -> str:
+    """Return a line on what an example aims for; nothing for other clips."""
+    if emotion is None:
+        return ""
+    text = translate("example_meant", emotion=words.emotion(emotion))
+    return f'<p class="mm-eyebrow">{escape(text)}</p>'
 
 
 def _downloads(explained: Sequence[Explained]) -> str:
@@ -193,7 +209,7 @@ def _downloads(explained: Sequence[Explained]) -> str:
     return drawing.download_links(results[0] if is_single else results, header, table)
 
 
-def draw_comparison(explained: Sequence[Explained]) -> str:
+def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None) -> str:
     """Return several models' results for the same clip, side by side, as HTML."""
     predictions = [analysis.prediction for analysis, _ in explained]
     columns = "".join(
@@ -203,7 +219,7 @@ def draw_comparison(explained: Sequence[Explained]) -> str:
     )
     agreement = escape(words.agreement(predictions))
     return (
-        f'<section class="mm-answer"><p class="mm-eyebrow">{agreement}</p>'
+        f'<section class="mm-answer">{_meant(meant)}<p class="mm-eyebrow">{agreement}</p>'
         f'<div class="mm-side">{columns}</div>{drawing.warning_list(predictions[0].warnings)}'
         f"{timeline.waveform(explained[0][0])}{_downloads(explained)}</section>"
     )
@@ -285,11 +301,23 @@ def _build_examples(clip: gr.Audio, folder: Path) -> tuple[Dependency | None, li
     return examples.load_input_event, [hint, (examples.dataset, captions)]
 
 
+def example_emotion(clip: str | None, folder: Path) -> str | None:
+    """Return the emotion that a clip aims for where it is an example of a folder, else None."""
+    return dict(_examples(folder)).get(Path(clip)) if clip else None
+
+
 def find_examples(folder: Path) -> list[tuple[Path, str]]:
     """Return the clips `synthetic-<emotion>.flac` or `.wav` and their captions, in label order."""
     return [
-        (path, f"{emotion.sign} {words.emotion(emotion.name)}")
-        for emotion in EMOTIONS
+        (path, f"{find_emotion(emotion).sign} {words.emotion(emotion)}")
+        for path, emotion in _examples(folder)
+    ]
+
+
+def _examples(folder: Path) -> list[tuple[Path, str]]:
+    return [
+        (path, emotion)
+        for emotion in LABELS
         for suffix in EXAMPLE_SUFFIXES
-        if (path := folder / f"synthetic-{emotion.name}{suffix}").is_file()
+        if (path := folder / f"synthetic-{emotion}{suffix}").is_file()
     ]
