@@ -1,22 +1,31 @@
 """Plots of recordings and features."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
-from ser_core.plots import (
-    PAPER_PICTURES,
-    PICTURES,
-    FigureStyle,
-    draw_features,
-    draw_sound,
-    loudest_frame,
-)
+from ser_core import plots
+from ser_core.plots import PICTURES, FigureStyle, draw_features, draw_sound, share_axes
 from ser_core.preprocess import Waveform
 
 RATE_HZ = 16_000
+
+
+def draw(waveform: Waveform, **options: Any) -> dict[str, bytes]:
+    """The plots by name."""
+    return {picture.name: picture.png for picture in draw_sound(waveform, RATE_HZ, **options)}
+
+
+def brightness(png: bytes) -> float:
+    """Mean of the plot itself, without axes."""
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("L"), float)
+    return float(image[20:200, 120:720].mean())
 
 
 def test_every_picture_is_a_png_of_one_size(tone: Waveform) -> None:
@@ -31,10 +40,11 @@ def test_every_picture_is_a_png_of_one_size(tone: Waveform) -> None:
 
 
 def test_the_spectrogram_shows_where_the_tone_is(tone: Waveform) -> None:
-    spectrogram = np.asarray(Image.open(io.BytesIO(draw_sound(tone, RATE_HZ)[0].png)).convert("L"))
+    png = draw(tone)["spectrogram"]
+    spectrogram = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
     width = spectrogram.shape[1]
-    middle = spectrogram[20:220, int(0.45 * width) : int(0.55 * width)].mean()
-    end = spectrogram[20:220, int(0.92 * width) : int(0.97 * width)].mean()
+    middle = spectrogram[20:200, int(0.45 * width) : int(0.55 * width)].mean()
+    end = spectrogram[20:200, int(0.8 * width) : int(0.85 * width)].mean()
     assert middle > end
 
 
@@ -49,19 +59,49 @@ def test_features_are_drawn() -> None:
 
 
 def test_pictures_of_several_sounds_share_their_axes(tone: Waveform) -> None:
-    style = FigureStyle(end_s=4.0, peak=2.0, loudest=loudest_frame(10 * tone))
-    alone, beside = (
-        {picture.name: picture.png for picture in draw_sound(tone, RATE_HZ, **options)}
-        for options in (
-            {"pictures": PAPER_PICTURES},
-            {"pictures": PAPER_PICTURES, "style": style},
-        )
-    )
-    assert list(alone) == list(PAPER_PICTURES)
-    changed = {name for name in alone if alone[name] != beside[name]}
-    assert changed == set(PAPER_PICTURES) - {"Fourier spectrum"}
+    louder = np.concatenate([2 * tone, tone])
+    style = share_axes([tone, louder], RATE_HZ)
+    assert style.end_s == len(louder) / RATE_HZ
+    alone, beside = draw(tone), draw(tone, style=style)
+    assert all(alone[name] != beside[name] for name in PICTURES)
+    assert draw(louder) == draw(louder, style=style)
 
 
-def test_the_loudest_frame_of_a_tone_is_its_rms() -> None:
-    tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(RATE_HZ) / RATE_HZ)
-    assert loudest_frame(tone.astype(np.float32)) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+def test_a_faint_sound_is_dark_beside_a_loud_one(tone: Waveform) -> None:
+    faint = 0.001 * tone
+    style = share_axes([tone, faint], RATE_HZ)
+    alone, beside = draw(faint), draw(faint, style=style)
+    for name in ("spectrogram", "mel spectrogram", "energy"):
+        assert brightness(beside[name]) < 0.7 * brightness(alone[name])
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "unit", "ticks"),
+    [
+        (0.5, "s", ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]),
+        (3.0, "s", ["0", "0.5", "1", "1.5", "2", "2.5", "3"]),
+        (90.0, "min:s", ["0:00", "0:15", "0:30", "0:45", "1:00", "1:15", "1:30"]),
+        (600.0, "min:s", ["0:00", "2:00", "4:00", "6:00", "8:00", "10:00"]),
+    ],
+)
+def test_times_have_the_unit_of_their_ticks(
+    monkeypatch: pytest.MonkeyPatch, duration_s: float, unit: str, ticks: list[str]
+) -> None:
+    seen: dict[str, tuple[str, list[str]]] = {}
+
+    def note(draw: Callable[[Axes], None], style: FigureStyle) -> bytes:
+        axes = Figure(style.size_inches).add_subplot()
+        draw(axes)
+        ends = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        inside = [label.get_text() for tick, label in ends if 0 <= tick <= axes.get_xlim()[1]]
+        seen[str(len(seen))] = axes.get_xlabel(), inside
+        return b""
+
+    monkeypatch.setattr(plots, "_to_png", note)
+    sound = np.random.default_rng(0).normal(size=round(duration_s * 8_000)).astype(np.float32)
+    plots.draw_sound(0.1 * sound, 8_000)
+    shown = dict(zip(PICTURES, seen.values(), strict=True))
+    assert shown.pop("Fourier spectrum")[0] == "kHz"
+    pitch = shown.pop("pitch")
+    assert pitch[0] == "s"
+    assert shown == dict.fromkeys(shown, (unit, ticks))

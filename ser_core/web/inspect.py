@@ -83,10 +83,12 @@ def draw_steps(models: ModelSwitch, path: str, *, model: str, denoise: bool) -> 
     steps = []
     for i, (name, waveform) in enumerate(trace.stages.items(), 1):
         heading, text = caption("stage", name)
-        duration = words.seconds(len(waveform) / rate_hz)
+        text = f"{text} {words.seconds(len(waveform) / rate_hz)}."
         played = waveform[: round(MAX_PLAYED_S * rate_hz)]
+        if len(played) < len(waveform):
+            text += " " + translate("stage_played", duration=words.seconds(MAX_PLAYED_S))
         steps.append(
-            f"<li><h3>{i}. {escape(heading)}</h3><p>{escape(text)} {duration}.</p>"
+            f"<li><h3>{i}. {escape(heading)}</h3><p>{escape(text)}</p>"
             f"{plain_waveform(waveform)}{drawing.player(played, rate_hz, heading)}</li>"
         )
     features = _figure("features", draw_features(trace.features, trace.hop_s))

@@ -19,7 +19,7 @@ from ser_core.audio.load import load_audio
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 from ser_core.labels import BY_NAME, LABELS
-from ser_core.plots import PAPER_PICTURES, FigureStyle, Picture, draw_sound, loudest_frame
+from ser_core.plots import FigureStyle, Picture, draw_sound, share_axes
 from ser_core.preprocess import Waveform
 
 DPI = 160
@@ -56,7 +56,8 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-TILE_INCHES, TILE_DPI, TILE_POINTS = (3.4, 1.9), 140, 8.0
+TILE = FigureStyle(size_inches=(3.4, 1.9), dots_per_inch=140, font_points=8.0)
+"""Style of the plots of single clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +83,26 @@ class ChosenClip:
 
     Attributes:
         emotion: The acted emotion.
+        intensity: Its intensity, where the corpus states one.
         name: File name.
-        pictures: One for each of `PAPER_PICTURES`, on the axes of the set.
+        pictures: One for each of `PICTURES`, on the axes of the set.
     """
 
     emotion: str
+    intensity: str
     name: str
     pictures: tuple[Picture, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenSet:
-    """One sentence of one speaker, with one clip per emotion.
+    """One sentence of one speaker, with one clip per emotion or intensity.
 
     Attributes:
         speaker: As `corpus/speaker`.
         corpus: Name of the corpus.
         statement: The publisher's name of the sentence.
-        clips: In label order.
+        clips: In label order, or by intensity.
     """
 
     speaker: str
@@ -197,23 +200,17 @@ def draw_set(rows: pd.DataFrame) -> ChosenSet:
     for path in rows["path"]:
         with suppress(AudioError):  # logged by `measure_clips`
             sounds[path] = load_audio(path, config)
-    style = FigureStyle(
-        size_inches=TILE_INCHES,
-        dots_per_inch=TILE_DPI,
-        font_points=TILE_POINTS,
-        end_s=max((len(sound) / config.sample_rate_hz for sound in sounds.values()), default=None),
-        peak=max((float(np.abs(sound).max()) for sound in sounds.values()), default=None),
-        loudest=max((loudest_frame(sound) for sound in sounds.values()), default=None),
-    )
+    style = share_axes(list(sounds.values()), config.sample_rate_hz, TILE) if sounds else TILE
     clips = tuple(
         ChosenClip(
             emotion=emotion,
+            intensity=intensity,
             name=path.name,
-            pictures=draw_sound(
-                sounds[path], config.sample_rate_hz, pictures=PAPER_PICTURES, style=style
-            ),
+            pictures=draw_sound(sounds[path], config.sample_rate_hz, style=style),
         )
-        for emotion, path in zip(rows["emotion"], rows["path"], strict=True)
+        for path, emotion, intensity in zip(
+            rows["path"], rows["emotion"], rows["intensity"], strict=True
+        )
         if path in sounds
     )
     first = rows.iloc[0]

@@ -10,20 +10,23 @@ import pandas as pd
 
 from ser_core.corpora import CORPORA
 from ser_core.labels import BY_NAME
-from ser_core.plots import PAPER_PICTURES
+from ser_core.plots import PICTURES
 from ser_lab.explore.charts import Chart, ChosenClip, ChosenSet
 
 _HERE = Path(__file__).parent
 _CAPTIONS = {
     "waveform": "All on the same amplitude scale.",
-    "Fourier spectrum": "Of the whole clip, relative to its strongest band.",
-    "spectrogram": "Energy over time and frequency, relative to the loudest point of each clip.",
+    "Fourier spectrum": "Of the whole clip, relative to the strongest band of all these clips.",
+    "spectrogram": "Power over time and frequency, relative to the strongest of all these clips.",
     "mel spectrogram": "The same in 80 bands on the mel scale.",
     "MFCC": "13 coefficients, each standardised.",
     "chroma": "Energy of the twelve pitch classes, over all octaves.",
     "pitch": "The fundamental frequency by YIN, where the voice is loud enough.",
     "energy": "RMS of each frame, relative to the loudest frame of all these clips.",
 }
+
+
+_NO_INTENSITIES = '<p class="note">No speaker says a sentence angrily in two intensities.</p>'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +39,8 @@ class Findings:
         common: Emotions that every corpus has.
         n_balanced: Clips of the common emotions after reduction to the rarest.
         charts: Charts by section: `counts`, `lengths`, `levels` and `balance`.
-        chosen: Clips side by side.
+        chosen: One clip of each emotion side by side.
+        intensities: One emotion in each intensity side by side.
     """
 
     table: pd.DataFrame
@@ -45,6 +49,7 @@ class Findings:
     n_balanced: int
     charts: Mapping[str, tuple[Chart, ...]]
     chosen: tuple[ChosenSet, ...]
+    intensities: tuple[ChosenSet, ...]
 
 
 def render_page(findings: Findings) -> str:
@@ -59,6 +64,7 @@ def render_page(findings: Findings) -> str:
             emotions=_emotions_table(findings.table),
             balance_note=escape(_balance_note(findings)),
             sets="".join(_sets(findings.chosen)),
+            intensities="".join(_sets(findings.intensities)) or _NO_INTENSITIES,
             **{section: _charts(charts) for section, charts in findings.charts.items()},
         )
     )
@@ -69,7 +75,8 @@ def _lead(findings: Findings) -> str:
     hours = table["duration_s"].sum() / 3_600
     sentences = [
         f"{len(table):,} clips of {table['speaker'].nunique():,} speakers in "
-        f"{table['corpus'].nunique()} corpora, {hours:.1f} hours."
+        f"{table['corpus'].nunique()} corpora, {hours:.1f} hours.",
+        f"They last {_lengths(table)} (minimum, mean, maximum).",
     ]
     if unread := int(table["duration_s"].isna().sum()):
         sentences.append(f"{unread:,} of them could not be read.")
@@ -79,17 +86,17 @@ def _lead(findings: Findings) -> str:
 
 
 def _corpora_table(table: pd.DataFrame) -> str:
-    heads = ["corpus", "clips", "speakers", "hours", "median length", "rate", "channels",
-             "median RMS", "median peak", "licence"]  # fmt: skip
+    heads = ["corpus", "clips", "speakers", "hours", "length: minimum, mean, maximum", "rate",
+             "channels", "median RMS", "median peak", "licence"]  # fmt: skip
     rows = []
     for name, clips in table.groupby("corpus", sort=False):
-        medians = clips[["duration_s", "level_dbfs", "peak_dbfs"]].median()
+        medians = clips[["level_dbfs", "peak_dbfs"]].median()
         rows.append([
             str(name),
             f"{len(clips):,}",
             f"{clips['speaker'].nunique()}",
             f"{clips['duration_s'].sum() / 3_600:.2f}",
-            f"{medians['duration_s']:.2f} s",
+            _lengths(clips),
             f"{_values(clips['sample_rate_hz'] / 1_000)} kHz",
             _values(clips["n_channels"]),
             _decibels(medians["level_dbfs"]),
@@ -97,6 +104,12 @@ def _corpora_table(table: pd.DataFrame) -> str:
             CORPORA[str(name)].licence,
         ])  # fmt: skip
     return _table(heads, rows)
+
+
+def _lengths(clips: pd.DataFrame) -> str:
+    """Return minimum, mean and maximum of the lengths of clips."""
+    measured = clips["duration_s"].agg(["min", "mean", "max"])
+    return f"{', '.join(f'{length_s:.2f}' for length_s in measured)} s"
 
 
 def _decibels(level: float) -> str:
@@ -156,7 +169,7 @@ def _charts(charts: Iterable[Chart]) -> str:
 
 def _sets(sets: Iterable[ChosenSet]) -> Iterator[str]:
     for i, chosen in enumerate(sets):
-        strips = "\n".join(_strip(name, n, chosen.clips) for n, name in enumerate(PAPER_PICTURES))
+        strips = "\n".join(_strip(name, n, chosen.clips) for n, name in enumerate(PICTURES))
         title = f"{chosen.corpus}: {Path(chosen.speaker).name}, “{chosen.statement}”"
         yield (
             f"<details{' open' if i == 0 else ''}><summary>{escape(title)}</summary>\n"
@@ -164,9 +177,15 @@ def _sets(sets: Iterable[ChosenSet]) -> Iterator[str]:
         )
 
 
+def _acted(clip: ChosenClip) -> str:
+    """Return the emotion of a clip, and its intensity where there is one."""
+    intensity = f", {clip.intensity}" if clip.intensity else ""
+    return f"{BY_NAME[clip.emotion].sign} {clip.emotion}{escape(intensity)}"
+
+
 def _strip(name: str, index: int, clips: Sequence[ChosenClip]) -> str:
     tiles = "\n".join(
-        f"<figure><figcaption>{BY_NAME[clip.emotion].sign} {clip.emotion}</figcaption>"
+        f"<figure><figcaption>{_acted(clip)}</figcaption>"
         f'<img alt="{escape(name)} of {escape(clip.name)}, {clip.emotion}" '
         f'src="data:image/png;base64,{b64encode(clip.pictures[index].png).decode()}"></figure>'
         for clip in clips

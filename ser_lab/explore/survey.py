@@ -39,6 +39,7 @@ CSV_COLUMNS = (
 """Columns of the tables, which `clips_from_csv` reads."""
 UNKNOWN = "unknown"
 INTENSITIES = ("low", "medium", "high", "normal", "strong", UNKNOWN)
+"""Intensities of the corpora, each scale from weak to strong."""
 _STRONGEST = ("strong", "high")
 SEED = 0
 """Seed of the sample that `cut_to_rarest` takes."""
@@ -72,7 +73,7 @@ def explore(
     """
     check_output(out, lists_its_files)
     table, missing = _find(data, corpora)
-    chosen = choose_sets(table, speakers)
+    chosen, intensities = choose_sets(table, speakers), choose_intensities(table, speakers)
     table = table.join(measure_clips(list(table["path"])))
     emotions = common_emotions(table)
     common = table[table["emotion"].isin(emotions)]
@@ -96,6 +97,7 @@ def explore(
             ),
         },
         chosen=tuple(draw_set(rows) for rows in track(chosen, "Drawing clips")),
+        intensities=tuple(draw_set(rows) for rows in track(intensities, "Drawing intensities")),
     )
     with replacing(out, lists_its_files) as draft:
         _write_figures(draft / "figures", findings)
@@ -154,6 +156,35 @@ def choose_sets(table: pd.DataFrame, speakers: Sequence[str] = ()) -> list[pd.Da
         same = rows[(rows["speaker"] == speaker) & (rows["statement"] == statement)]
         chosen.append(same.drop_duplicates("emotion"))
     return chosen
+
+
+def choose_intensities(table: pd.DataFrame, speakers: Sequence[str] = ()) -> list[pd.DataFrame]:
+    """Choose one speaker of each corpus who says a sentence angrily in several intensities.
+
+    Args:
+        table: Clips, in order.
+        speakers: The only speakers to choose from, as `corpus/speaker`; all where empty.
+
+    Returns:
+        For each corpus that has one, the same sentence in calm, or neutral where there is no calm,
+        and in anger by rising intensity.
+    """
+    if speakers:
+        table = table[table["speaker"].isin(speakers)]
+    is_graded = (table["emotion"] == "angry") & table["intensity"].isin(INTENSITIES[:-1])
+    order = {"calm": -2, "neutral": -1} | {name: i for i, name in enumerate(INTENSITIES)}
+    ranked = table.assign(
+        rank=table["intensity"].where(is_graded, table["emotion"]).map(order)
+    ).dropna(subset="rank")
+    ranked = ranked.sort_values("rank", kind="stable").drop_duplicates(
+        ["speaker", "statement", "rank"]
+    )
+    chosen: dict[str, pd.DataFrame] = {}
+    for _, rows in ranked.groupby(["corpus", "speaker", "statement"], sort=False):
+        angry, corpus = rows[rows["emotion"] == "angry"], rows["corpus"].iloc[0]
+        if corpus not in chosen and len(angry) > 1:
+            chosen[corpus] = pd.concat([rows[rows["emotion"] != "angry"].head(1), angry])
+    return list(chosen.values())
 
 
 def measure_clips(paths: Sequence[Path]) -> pd.DataFrame:
@@ -274,10 +305,12 @@ def _write_figures(folder: Path, findings: Findings) -> None:
     for charts in findings.charts.values():
         for chart in charts:
             (folder / f"{chart.name}.png").write_bytes(chart.png)
-    for chosen in findings.chosen:
-        tiles = folder / f"{chosen.corpus}_{Path(chosen.speaker).name}"
-        tiles.mkdir(exist_ok=True)
-        for clip in chosen.clips:
-            for picture in clip.pictures:
-                name = picture.name.replace(" ", "-").lower()
-                (tiles / f"{name}_{clip.emotion}.png").write_bytes(picture.png)
+    for suffix, sets in (("", findings.chosen), ("_intensities", findings.intensities)):
+        for chosen in sets:
+            tiles = folder / f"{chosen.corpus}_{Path(chosen.speaker).name}{suffix}"
+            tiles.mkdir(exist_ok=True)
+            for clip in chosen.clips:
+                acted = "-".join(filter(None, (clip.emotion, clip.intensity)))
+                for picture in clip.pictures:
+                    name = picture.name.replace(" ", "-").lower()
+                    (tiles / f"{name}_{acted}.png").write_bytes(picture.png)

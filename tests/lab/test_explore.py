@@ -18,6 +18,7 @@ from ser_lab.data.tables import clips_from_csv
 from ser_lab.explore import explore
 from ser_lab.explore.charts import chart_counts, chart_spread
 from ser_lab.explore.survey import (
+    choose_intensities,
     choose_sets,
     common_emotions,
     cut_to_rarest,
@@ -76,13 +77,16 @@ def test_clips_stand_side_by_side_in_every_picture(out: Path) -> None:
         ("03-01-05-02-01-01-02.wav", "angry"),
         ("03-01-04-01-01-01-02.wav", "sad"),
         ("03-01-02-01-01-01-02.wav", "calm"),
+        ("03-01-05-01-01-01-02.wav", "angry"),
         ("OAF_back_angry.wav", "angry"),
         ("OAF_back_sad.wav", "sad"),
     }
     assert len({picture for picture, _, _ in alts}) == 8
-    assert len(alts) == 8 * len(shown)
+    # One clip of anger is in both sets of its speaker, and so is that of calm.
+    assert len(alts) == 8 * (len(shown) + 2)
     written = [path.name for path in (out / "figures").glob("*/*.png")]
     assert len(written) == len(alts)
+    assert "mfcc_angry-strong.png" in written
     assert len(list((out / "figures").glob("*.png"))) == page.count("<svg")
 
 
@@ -154,6 +158,22 @@ def test_one_speaker_and_sentence_is_chosen_with_its_strongest_clips(tree: Path)
     assert set(ravdess["speaker"]) == {"ravdess/02"}
     assert list(ravdess["intensity"]) == ["normal", "normal", "strong"]
     assert list(tess["emotion"]) == ["sad", "angry"]
+
+
+def test_one_speaker_is_chosen_from_calm_to_very_angry(tree: Path) -> None:
+    table = list_clips(tree, ["ravdess", "tess"])
+    (rows,) = choose_intensities(table)
+    assert list(rows["emotion"]) == ["calm", "angry", "angry"]
+    assert list(rows["intensity"]) == ["normal", "normal", "strong"]
+    assert set(rows["speaker"]) == {"ravdess/02"}
+    assert choose_intensities(table, ["ravdess/01"]) == []
+
+
+def test_lengths_have_a_minimum_a_mean_and_a_maximum(out: Path) -> None:
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "They last 2.00, 2.00, 2.00 s (minimum, mean, maximum)." in page
+    (row,) = re.findall(r'<tr><th scope="row">tess</th>(.*)</tr>', page)
+    assert "2.00, 2.00, 2.00 s" in re.findall(r"<td>(.*?)</td>", row)
 
 
 def test_speakers_can_be_chosen(tree: Path) -> None:
