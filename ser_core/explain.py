@@ -51,7 +51,7 @@ def explain(analysis: Analysis, model: EmotionModel) -> tuple[Moment, ...]:
     prediction = analysis.prediction
     top = prediction.labels.index(prediction.emotion)
     config = model.manifest.pipeline
-    cuts = zip(analysis.windows, cut_windows(analysis.features, config), strict=True)
+    cuts = zip(analysis.windows, cut_windows(analysis.features, config), strict=False)
     window, cut = max(cuts, key=lambda pair: pair[0].probabilities[top])
     n_moments = int((window.end_s - window.start_s) / MOMENT_S)
     if n_moments < MIN_MOMENTS:

@@ -158,6 +158,7 @@ class Analysis:
         features: (n_frames, n_features) of the analysed part.
         windows: Its windows, whose mean is the prediction; a short recording has one.
         prediction: Emotions of the whole recording.
+        is_whole: Whether windows and prediction are those of the whole recording, not of a part.
     """
 
     waveform: Waveform
@@ -165,6 +166,7 @@ class Analysis:
     features: Features
     windows: tuple[Window, ...]
     prediction: Prediction
+    is_whole: bool = True
 
     def timeline(self) -> dict[str, Any]:
         """Return plain JSON types, for each emotion a list over the windows."""

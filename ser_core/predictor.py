@@ -104,18 +104,38 @@ class Predictor:
             denoise: Whether to reduce background noise, even where the model was trained
                 without that.
         """
+        *_, analysis = self.analyse_stepwise(source, denoise=denoise)
+        return analysis
+
+    def analyse_stepwise(
+        self, source: AudioSource, *, denoise: bool = False, at_once: int = AT_ONCE
+    ) -> Iterator[Analysis]:
+        """Do what `analyse` does, and yield the analysis of the windows so far after each batch.
+
+        Args:
+            source: As in `predict`.
+            denoise: As in `analyse`.
+            at_once: Windows in a batch.
+
+        Yields:
+            The analysis of a growing part of the recording, at last of all of it.
+        """
         try:
             clip = self.prepare(source, denoise=denoise)
-            with _timed(clip.timings_ms, "model"):
-                answers = self.infer([window.features for window in clip.windows])
-            analysis = self.postprocess(clip, answers)
+            answers = np.empty((0, len(self.labels)), np.float32)
+            for start in range(0, len(clip.windows), at_once):
+                batch = clip.windows[start : start + at_once]
+                with _timed(clip.timings_ms, "model"):
+                    newest = self.infer([window.features for window in batch])
+                answers = np.concatenate([answers, newest])  # (n_windows so far, n_emotions)
+                analysis = self.postprocess(clip, answers)
+                yield analysis
         except Exception as error:
             if self.on_result:
                 self.on_result(error)
             raise
         if self.on_result:
             self.on_result(analysis.prediction)
-        return analysis
 
     def prepare(self, source: AudioSource, *, denoise: bool = False) -> "PreparedClip":
         """Do all of `analyse` before the model, so that clips can share a batch."""
@@ -145,8 +165,16 @@ class Predictor:
         return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
 
     def postprocess(self, clip: "PreparedClip", answers: Probabilities) -> Analysis:
-        """Do all of `analyse` after the model; `answers` are those of `infer` for the windows."""
+        """Do all of `analyse` after the model.
+
+        Args:
+            clip: The recording.
+            answers: (n_windows, n_emotions) from `infer` for its windows, or for the first ones.
+        """
         speech, manifest = clip.speech, self.manifest
+        is_whole, end_s = len(answers) == len(clip.windows), speech.end_s
+        if not is_whole:
+            end_s = min(speech.start_s + clip.windows[len(answers) - 1].end_s, end_s)
         rate_hz = self.config.audio.sample_rate_hz
         total_ms = round(sum(clip.timings_ms.values()), 3)
         prediction = Prediction.from_probabilities(
@@ -154,7 +182,7 @@ class Predictor:
             self.labels,
             duration_s=len(clip.waveform) / rate_hz,
             speech_start_s=speech.start_s,
-            speech_end_s=speech.end_s,
+            speech_end_s=end_s,
             warnings=clip.warnings,
             timings_ms=clip.timings_ms | {"total": total_ms},
             model=f"{manifest.name} {manifest.version}",
@@ -168,9 +196,9 @@ class Predictor:
                 round(min(speech.start_s + window.end_s, speech.end_s), 3),
                 tuple(map(float, row)),
             )
-            for window, row in zip(clip.windows, answers, strict=True)
+            for window, row in zip(clip.windows, answers, strict=False)
         )
-        return Analysis(clip.waveform, rate_hz, clip.features, windows, prediction)
+        return Analysis(clip.waveform, rate_hz, clip.features, windows, prediction, is_whole)
 
     def pipeline(self, *, denoise: bool = False) -> PipelineConfig:
         """Return the settings of the pipeline, with noise reduction if `denoise`."""
@@ -197,7 +225,8 @@ def _timed(timings_ms: dict[str, float], stage: str) -> Iterator[None]:
     """Add the duration of the body of a `with` statement to `timings_ms`."""
     start = time.perf_counter()
     yield
-    timings_ms[stage] = round((time.perf_counter() - start) * 1_000, 3)
+    duration_ms = (time.perf_counter() - start) * 1_000
+    timings_ms[stage] = round(timings_ms.get(stage, 0.0) + duration_ms, 3)
 
 
 @dataclass(frozen=True, slots=True)

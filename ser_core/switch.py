@@ -184,19 +184,9 @@ class ModelSwitch:
 
     def compare(self, source: AudioSource, *, denoise: bool = False) -> tuple[Analysis, ...]:
         """Return the analysis of each loaded model, the current one first."""
-        return tuple(p.analyse(source, denoise=denoise) for p in self._each())
+        return tuple(p.analyse(source, denoise=denoise) for p in self.get_each())
 
-    def explain_each(
-        self, source: AudioSource, *, denoise: bool = False
-    ) -> tuple[tuple[Analysis, tuple[Moment, ...]], ...]:
-        """Return what `explain` does, of each loaded model, the current one first."""
-        predictors = self._each()  # another model may become the current one meanwhile
-        analyses = (predictor.analyse(source, denoise=denoise) for predictor in predictors)
-        return tuple(
-            (analysis, explain(analysis, predictor.model))
-            for analysis, predictor in zip(analyses, predictors, strict=True)
-        )
-
-    def _each(self) -> tuple[Predictor, ...]:
+    def get_each(self) -> tuple[Predictor, ...]:
+        """Return every loaded model, the current one first."""
         first = self.get()
         return (first, *(predictor for predictor in self._open.values() if predictor is not first))

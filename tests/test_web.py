@@ -6,8 +6,10 @@ import json
 import logging
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -29,9 +31,10 @@ from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.live import LiveAnswer, LiveSession
 from ser_core.model.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
+from ser_core.predictor import PipelineTrace
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
+from ser_core.web import about, cleanup, drawing, inspect, listen, live, page, timeline, words
 from ser_core.web.connections import PageHead
 from ser_core.web.language import CATALOGUES, translate, use_language
 
@@ -112,10 +115,22 @@ class FakeModels:
             raise self.cannot
         return prediction(angry=0.71, fearful=0.16)
 
-    def explain(self, _source: str, **_options: Any) -> tuple[Analysis, tuple[Moment, ...]]:
+    def analyse_stepwise(self, _source: str, **_options: Any) -> Iterator[Analysis]:
         if self.cannot:
             raise self.cannot
-        return analysis(prediction(angry=0.71, fearful=0.16)), MOMENTS
+        yield analysis(prediction(angry=0.71, fearful=0.16))
+
+    model = None
+
+
+@pytest.fixture(autouse=True)
+def moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen, "explain", lambda _analysis, _model: MOMENTS)
+
+
+def describe(models: FakeModels, clip: str | None, **options: Any) -> str:
+    """The last panel that the page shows."""
+    return list(listen.describe(models, clip, **options))[-1][0]
 
 
 @pytest.mark.parametrize(
@@ -336,28 +351,28 @@ def clip(tmp_path: Path) -> str:
 
 def test_a_clip_that_cannot_be_judged_is_explained_and_the_next_one_answered(clip: str) -> None:
     fake = FakeModels(cannot=AudioError("clip.wav lasts only 0.1 s."))
-    assert "clip.wav lasts only 0.1 s." in text_of(listen.describe(fake, clip)[0])
+    assert "clip.wav lasts only 0.1 s." in text_of(describe(fake, clip))
     fake.cannot = None
-    assert "Mostly angry" in text_of(listen.describe(fake, clip)[0])
+    assert "Mostly angry" in text_of(describe(fake, clip))
 
 
 def test_a_bug_becomes_an_apology_on_the_page_and_a_trace_in_the_log(
     clip: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        html = listen.describe(FakeModels(cannot=RuntimeError("inner secret")), clip)[0]
+        html = describe(FakeModels(cannot=RuntimeError("inner secret")), clip)
     assert translate("apology") in text_of(html)
     assert "inner secret" not in html
     assert "inner secret" in caplog.text
 
 
 def test_without_a_clip_the_page_says_what_to_do() -> None:
-    assert translate("no_clip") in text_of(listen.describe(FakeModels(), None)[0])
+    assert translate("no_clip") in text_of(describe(FakeModels(), None))
 
 
 def test_a_clip_deleted_meanwhile_is_asked_for_again(tmp_path: Path) -> None:
     gone = str(tmp_path / "gone.wav")
-    assert translate("clip_gone") in text_of(listen.describe(FakeModels(), gone)[0])
+    assert translate("clip_gone") in text_of(describe(FakeModels(), gone))
 
 
 def test_examples_come_in_the_order_of_the_labels(tmp_path: Path) -> None:
@@ -384,11 +399,11 @@ def test_the_answer_to_an_example_says_what_it_was_meant_as(tmp_path: Path, lang
     assert listen.example_emotion(None, tmp_path) is None
     with use_language(language):
         said = translate("example_meant", emotion=words.emotion("happy"))
-        told = text_of(listen.describe(FakeModels(), str(example), meant=meant)[0])
+        told = text_of(describe(FakeModels(), str(example), meant=meant))
         assert f"{said} {translate('answer_eyebrow')}" in told
         both = text_of(listen.draw_comparison([(analysis(prediction()), ())], meant=meant))
         assert both.startswith(f"{said} ")
-        assert said not in text_of(listen.describe(FakeModels(), str(example))[0])
+        assert said not in text_of(describe(FakeModels(), str(example)))
 
 
 @pytest.mark.parametrize(
@@ -416,6 +431,23 @@ def test_step_by_step_follows_the_model_that_was_chosen(
     values = {"clip": clip, "model-choice": chosen}
     event.fn(None, *[values.get(one.elem_id, False) for one in event.inputs])
     assert picked == [asked]
+
+
+def test_the_player_of_a_long_step_says_what_it_holds(
+    clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = (np.full(n_s * 100, 0.1, np.float32) for n_s in (31, 30))
+    trace = PipelineTrace({"loaded": long, "trimmed": short}, 100, np.zeros((9, 2)), 0.1)
+    models = FakeModels()
+    monkeypatch.setattr(models, "pipeline", lambda **_options: None, raising=False)
+    monkeypatch.setattr(inspect, "trace_pipeline", lambda *_arguments: trace)
+    html = inspect.draw_steps(models, clip, model="auto", denoise=False)
+    steps = [text_of(ET.tostring(step, "unicode")) for step in parse(html).findall(".//ol/li")]
+    holds = translate("stage_played", duration=words.seconds(30)).replace(NBSP, " ")
+    assert [holds in step for step in steps] == [True, False, False]
+    players = parse(html).findall(".//audio")
+    sound = base64.b64decode(players[0].get("src", "").partition(",")[2])
+    assert soundfile.info(io.BytesIO(sound)).duration == 30.0
 
 
 def test_gradio_decodes_nothing(tmp_path: Path) -> None:
@@ -484,8 +516,10 @@ def long_analysis() -> Analysis:
 def test_the_lane_shows_moments_for_and_against_and_says_which_spoke_loudest() -> None:
     html = timeline.lane(MOMENTS, prediction(angry=0.7))
     cells = parse(html).findall(".//div[@class='mm-lane']/span")
-    assert [cell.get("class") for cell in cells] == ["mm-for", "mm-against", "mm-for"]
-    assert "left:25.00%;width:12.50%" in (cells[0].get("style") or "")
+    assert [cell.get("class") for cell in cells] == [
+        f"{kind} mm-plays" for kind in ("mm-for", "mm-against", "mm-for")
+    ]
+    assert cells[0].get("style") == "--from:1;--to:1.5;"
     strongest = translate("moment_strongest", stretch="1–1.5 s", emotion="angry", points=12)
     assert strongest in text_of(html).replace(NBSP, " ")
 
@@ -501,8 +535,7 @@ def test_no_moment_is_singled_out_where_none_matters() -> None:
 def test_a_short_clip_has_no_course_and_a_long_one_tells_it() -> None:
     short = analysis(prediction(angry=0.7))
     assert timeline.timeline(short) == timeline.passages(short) == ""
-    told = text_of(timeline.timeline(long_analysis())).replace(NBSP, " ")
-    assert "Calm from 1 s, then angry from 5 s, then sad from 6 s." in told
+    assert "How it went" in text_of(timeline.timeline(long_analysis(), text="How it went"))
     rows = parse(timeline.timeline(long_analysis())).findall(".//span[@class='mm-heat']")
     assert [len(row) for row in rows] == [4] * len(LABELS)
 
@@ -512,9 +545,71 @@ def test_passages_are_the_surest_windows_apart_and_can_be_heard() -> None:
     apart = [replace(w, end_s=w.start_s + 2.0) for w in long_analysis().windows]
     assert [w.start_s for w in timeline.clearest(apart)] == [1.0, 3.0, 5.0]
     (player,) = parse(timeline.passages(long_analysis())).findall(".//button")
-    content = base64.b64decode((player.get("data-sound") or "").split(",")[1])
-    samples, rate_hz = soundfile.read(io.BytesIO(content))
-    assert (len(samples), rate_hz) == (6 * RATE_HZ, RATE_HZ)
+    assert player.get("style") == "--from:1;--to:7;"
+
+
+def test_a_bar_plays_the_window_where_its_emotion_is_clearest() -> None:
+    html = listen.draw_result(long_analysis(), MOMENTS)
+    assert parse(html)[0].get("style") == "--duration:12.000"
+    rows = parse(html).findall(".//ul[@class='mm-bars']/li")
+    places = {row.findtext("span[@class='mm-label']"): row.get("style") for row in rows}
+    assert places["angry"] == "--from:5;--to:11;"
+    assert places["sad"] == "--from:6;--to:12;"
+
+
+def test_moments_of_a_long_clip_have_a_scale_of_their_own() -> None:
+    close, _ = parse(timeline.lane(MOMENTS, long_analysis().prediction))
+    assert close.get("style") == "--start:1;--duration:2.000"
+    assert [tick.get("style") for tick in close[1]] == [
+        f"--from:{tick_s:g}" for tick_s in (1, 1.5, 2, 2.5, 3)
+    ]
+
+
+def test_an_axis_that_is_zoomed_has_more_labels() -> None:
+    labels = parse(timeline.timeline(long_analysis(), text="")).findall(".//*[@class='mm-axis']/")
+    kinds = [label.get("class") for label in labels]
+    assert kinds.count("mm-fine-0") <= timeline.MAX_TICKS
+    assert kinds.count("mm-fine-2") > kinds.count("mm-fine-1") > 0
+
+
+class SlowModels(FakeModels):
+    """Analyses a long clip window by window."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        super().__init__()
+        self.stopped = Event()
+        self.stop_at = stop_at
+
+    def analyse_stepwise(self, _source: str, **_options: Any) -> Iterator[Analysis]:
+        whole = long_analysis()
+        for n in range(1, 5):
+            if n == self.stop_at:
+                self.stopped.set()
+            part = replace(whole.prediction, speech_end_s=whole.windows[n - 1].end_s)
+            yield replace(whole, windows=whole.windows[:n], prediction=part, is_whole=n == 4)
+
+
+def test_the_result_of_a_long_clip_grows_with_the_progress(
+    clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listen, "SHOWN_EVERY_S", 0.0)
+    *growing, last = (html for html, _ in listen.describe(SlowModels(), clip))
+    cells = [parse(html).findall(".//span[@class='mm-heat']/span") for html in growing]
+    assert [len(row) for row in cells] == [n * len(LABELS) for n in (1, 2, 3)]
+    bars = [parse(html).find(".//*[@role='progressbar']") for html in growing]
+    assert [bar.get("aria-valuenow") for bar in bars] == ["7", "9", "11"]
+    assert all(parse(html)[0].get("aria-busy") == "true" for html in growing)
+    assert "aria-busy" not in last
+    assert translate("stop") not in text_of(last)
+
+
+def test_an_analysis_that_is_stopped_keeps_what_is_done(clip: str) -> None:
+    models = SlowModels(stop_at=2)
+    ((html, kept),) = listen.describe(models, clip, stopped=models.stopped)
+    told = text_of(html).replace(NBSP, " ")
+    assert translate("stopped", done="9 s", all="12 s") in told
+    assert kept is not None
+    assert len(parse(html).findall(".//span[@class='mm-heat']/span")) == 2 * len(LABELS)
 
 
 def test_the_answer_can_be_taken_home() -> None:

@@ -213,11 +213,7 @@ def to_columns(row: BatchRow) -> dict[str, Any]:
 
 def _progress(n_done: int, n_files: int) -> str:
     text = translate("batch_progress", done=n_done, n=n_files)
-    return (
-        f'{drawing.status(text)}<div class="mm-progress" role="progressbar" '
-        f'aria-label="{text}" aria-valuemin="0" aria-valuemax="{n_files}" '
-        f'aria-valuenow="{n_done}"><span style="width:{100 * n_done / n_files:.1f}%"></span></div>'
-    )
+    return drawing.progress(text, n_done, n_files)
 
 
 def _summary(rows: Sequence[BatchRow], text: str) -> str:

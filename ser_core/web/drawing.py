@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import zip_longest
 from typing import Any
@@ -20,6 +20,8 @@ from ser_core.web import words
 from ser_core.web.language import translate, translate_all
 
 Table = Sequence[Sequence[Any]]
+Stretch = tuple[float, float]
+"""Start and end in a recording, in seconds."""
 
 
 def headline(eyebrow: str, sentence: str, emotion: str) -> str:
@@ -31,29 +33,61 @@ def headline(eyebrow: str, sentence: str, emotion: str) -> str:
     )
 
 
-def bars(prediction: Prediction, *, compared: Prediction | None = None) -> str:
+def bars(
+    prediction: Prediction,
+    *,
+    compared: Prediction | None = None,
+    played: Mapping[str, Stretch] | None = None,
+) -> str:
     """Return one bar per emotion, in the model's order, under a heading.
 
     Args:
         prediction: Its probabilities are the lengths.
         compared: Its probabilities, of the same labels, are marked in the bars.
+        played: The stretch of the recording that a click on a label's bar plays.
     """
     shares = dict(zip(prediction.labels, prediction.probabilities, strict=True))
-    return share_bars(
-        shares, top=prediction.emotion, marks=compared.probabilities if compared else ()
-    )
+    marks = compared.probabilities if compared else ()
+    return share_bars(shares, top=prediction.emotion, marks=marks, played=played)
 
 
-def share_bars(shares: dict[str, float], *, top: str, marks: Sequence[float] = ()) -> str:
+def share_bars(
+    shares: dict[str, float],
+    *,
+    top: str,
+    marks: Sequence[float] = (),
+    played: Mapping[str, Stretch] | None = None,
+) -> str:
     """Return one bar per label under a heading, that of the label `top` emphasised."""
     rows = "".join(
-        _bar(label, share, mark, is_top=label == top)
+        f"<li{_bar_attributes(label == top, (played or {}).get(label))}>"
+        f"{_bar(label, share, mark)}</li>"
         for (label, share), mark in zip_longest(shares.items(), marks)
     )
     return f'<h3>{translate("bars_heading")}</h3><ul class="mm-bars">{rows}</ul>'
 
 
-def _bar(label: str, probability: float, mark: float | None, *, is_top: bool) -> str:
+def _bar_attributes(is_top: bool, played: Stretch | None) -> str:
+    top = "mm-top" if is_top else ""
+    if played:
+        return plays(*played, kind=top)
+    return f' class="{top}"' if top else ""
+
+
+def plays(start_s: float, end_s: float, *, kind: str = "", style: str = "") -> str:
+    """Return the attributes of an element that a click plays (player.js), and that shows when.
+
+    Args:
+        start_s: Start in the recording; inside an element with `--duration` it places the element.
+        end_s: End in the recording.
+        kind: Further classes of the element.
+        style: Further declarations.
+    """
+    classes = f"{kind} mm-plays".strip()
+    return f' class="{classes}" style="--from:{start_s:g};--to:{end_s:g};{style}"'
+
+
+def _bar(label: str, probability: float, mark: float | None) -> str:
     value = spoken = escape(words.percent(probability))
     colour = find_emotion(label).colour
     fill = f'<span style="width:{100 * probability:.2f}%;background:{colour}"></span>'
@@ -64,8 +98,7 @@ def _bar(label: str, probability: float, mark: float | None, *, is_top: bool) ->
         f'role="meter" aria-label="{words.emotion(label)}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * probability:.1f}" aria-valuetext="{spoken}"'
     )
-    kind = ' class="mm-top"' if is_top else ""
-    return f"<li{kind}>{_row(label, meter=meter, fill=fill, value=value)}</li>"
+    return _row(label, meter=meter, fill=fill, value=value)
 
 
 def _row(label: str, *, meter: str = "", fill: str = "", value: str = "") -> str:
@@ -124,6 +157,15 @@ def analysed_by(prediction: Prediction) -> str:
     return f'<p class="mm-model">{escape(text)}</p>'
 
 
+def progress(text: str, done: float, total: float) -> str:
+    """Return a progress bar below a text that says the same."""
+    return (
+        f'{status(text)}<div class="mm-progress" role="progressbar" aria-label="{escape(text)}" '
+        f'aria-valuemin="0" aria-valuemax="{total:g}" aria-valuenow="{done:g}">'
+        f'<span style="width:{100 * done / total:.1f}%"></span></div>'
+    )
+
+
 def items(texts: Sequence[str]) -> str:
     """Return the items of a list."""
     return "".join(f"<li>{escape(text)}</li>" for text in texts)
@@ -174,27 +216,21 @@ def player(samples: Waveform, sample_rate_hz: int, caption: str) -> str:
         sample_rate_hz: Their rate.
         caption: Its label for screen readers.
     """
+    sound = io.BytesIO()
+    soundfile.write(sound, samples.clip(-1.0, 1.0), sample_rate_hz, format="FLAC")
     return (
         f'<audio controls="controls" preload="none" aria-label="{escape(caption)}" '
-        f'src="{_sound_uri(samples, sample_rate_hz)}"></audio>'
+        f'src="{data_uri(sound.getvalue(), "audio/flac")}"></audio>'
     )
 
 
-def play_button(samples: Waveform, sample_rate_hz: int, caption: str) -> str:
-    """Return a button that plays the sound embedded in it (page.js); see `player`."""
-    play = escape(translate("play", what=caption))
-    uri = _sound_uri(samples, sample_rate_hz)
-    return f'<button class="mm-play" data-sound="{uri}" aria-label="{play}"></button>'
-
-
-def _sound_uri(samples: Waveform, sample_rate_hz: int) -> str:
-    sound = io.BytesIO()
-    soundfile.write(sound, samples.clip(-1.0, 1.0), sample_rate_hz, format="FLAC")
-    return data_uri(sound.getvalue(), "audio/flac")
-
-
 def download_links(
-    result: object, header: Sequence[str], table: Table, *, parquet: bool = False
+    result: object,
+    header: Sequence[str],
+    table: Table,
+    *,
+    parquet: bool = False,
+    card: bool = False,
 ) -> str:
     """Return links to a result as files, which the page itself holds: none lies on the server.
 
@@ -203,6 +239,7 @@ def download_links(
         header: Column names of the table.
         table: Its rows.
         parquet: Whether to offer the table as Parquet too.
+        card: Whether to offer a picture, which card.js draws.
     """
     files = [
         ("moodmirror.json", "application/json", json.dumps(result, indent=2).encode()),
@@ -215,6 +252,8 @@ def download_links(
         f'<a download="{name}" href="{data_uri(content, kind)}">{name}</a>'
         for name, kind, content in files
     )
+    if card:
+        links += f' <button class="mm-save-card">{translate("save_card")}</button>'
     return f'<p class="mm-small">{translate("download")} {links}</p>'
 
 

@@ -1,14 +1,16 @@
 """The tab "Recording": one clip, recorded, uploaded or picked from the examples."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
 
-from ser_core.explain import Moment
+from ser_core.explain import Moment, explain
 from ser_core.labels import LABELS, column_of, find_emotion
 from ser_core.prediction import Analysis, Prediction
 from ser_core.registry import ACCURATE, AUTO, COMPACT
@@ -21,12 +23,12 @@ from ser_core.web.components import (
     Localized,
     check_clip,
     ends_recording,
+    error_message,
     live_region,
     localized,
     on,
     recorder,
     reveal_after,
-    shows_errors,
 )
 from ser_core.web.inspect import BOTH, build_inspect
 from ser_core.web.language import label, translate
@@ -34,9 +36,15 @@ from ser_core.web.voice import build_correction
 
 Explained = tuple[Analysis, Sequence[Moment]]
 """A clip and its prediction, and the effect of each moment on the prediction."""
+Shown = tuple[str, Prediction | None]
+"""The panel of the result as HTML, and the prediction of a single model."""
 
 MODELS = (AUTO, ACCURATE, COMPACT, BOTH)
 EXAMPLE_SUFFIXES = (".flac", ".wav")
+WINDOWS_AT_ONCE = 4
+"""Windows in a batch: the fewer, the more often the page can show them, or stop."""
+SHOWN_EVERY_S = 0.5
+"""Least time between two states of a result that grows."""
 
 
 def build_listen(
@@ -62,19 +70,50 @@ def build_listen(
         with gr.Column(elem_id="extras"):
             example_loaded, texts = _build_examples(clip, examples)
             texts.append(localized(privacy_card))
+    stop = gr.Button(visible="hidden", elem_id="stop-analysis")
     reset_views = build_inspect(models, clip, model, denoise)
+    running: dict[str, Event] = {}  # by session; set to stop the analysis
 
     def show(
-        path: str | None, model: str, denoise: bool, voice: SpeakerProfile | None
-    ) -> tuple[str, Prediction | None]:
+        path: str | None,
+        model: str,
+        denoise: bool,
+        voice: SpeakerProfile | None,
+        request: gr.Request,
+    ) -> Iterator[Shown]:
+        session, stopped = request.session_hash or "", Event()
+        running[session] = stopped
         meant = example_emotion(path, examples)
-        return describe(models, path, model=model, denoise=denoise, voice=voice, meant=meant)
+        steps = describe(
+            models, path, model=model, denoise=denoise, voice=voice, meant=meant, stopped=stopped
+        )
+        for step in steps:
+            if running.get(session) is not stopped:  # of another clip, or the visitor has left
+                return
+            yield step
+        del running[session]
 
-    def show_nothing() -> tuple[str, None]:
+    def show_nothing() -> Shown:
         return drawing.empty(labels), None
 
-    def show_again(path: str | None, *options: Any) -> tuple[str, Prediction | None]:
-        return show(path, *options) if path else show_nothing()
+    def show_again(
+        path: str | None,
+        model: str,
+        denoise: bool,
+        voice: SpeakerProfile | None,
+        request: gr.Request,
+    ) -> Iterator[Shown]:
+        if path:
+            yield from show(path, model, denoise, voice, request)
+        else:
+            yield show_nothing()
+
+    def stop_analysis(request: gr.Request) -> None:
+        if stopped := running.get(request.session_hash or ""):
+            stopped.set()
+
+    def forget_analysis(request: gr.Request) -> None:
+        running.pop(request.session_hash or "", None)
 
     def follow_link(request: gr.Request) -> tuple[Any, str, bool]:
         return read_link(dict(request.query_params), examples)
@@ -91,12 +130,14 @@ def build_listen(
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
     on(arrived.then, show_again, inputs, outputs, **ANALYSIS)
     on(voice.change, show_again, inputs, outputs, **ANALYSIS)
+    on(stop.click, stop_analysis, None, None, queue=False)
+    on(clip.clear, forget_analysis, None, None, queue=False)
     on(clip.clear, show_nothing, None, outputs)
+    page.unload(forget_analysis)
     choices = model, lambda: gr.Radio(choices=_model_choices())
     return [*texts, microphone, choices, share_texts, correction]
 
 
-@shows_errors(lambda message: (drawing.failure(message), None))
 def describe(
     models: ModelSwitch,
     clip: str | None,
@@ -105,8 +146,9 @@ def describe(
     denoise: bool = False,
     voice: SpeakerProfile | None = None,
     meant: str | None = None,
-) -> tuple[str, Prediction | None]:
-    """Analyse a clip and return the result as HTML; errors, too.
+    stopped: Event | None = None,
+) -> Iterator[Shown]:
+    """Analyse a clip and yield the result as HTML; errors, too.
 
     Args:
         models: The models to choose from.
@@ -115,16 +157,37 @@ def describe(
         denoise: Whether to reduce steady background noise first.
         voice: The visitor's profile, if there is one.
         meant: Emotion that an example aims for; None for other clips.
+        stopped: Set to end the analysis with what is done.
 
-    Returns:
-        The HTML, and the prediction of a single model for a correction, else None.
+    Yields:
+        Of a long clip first the result so far, several times; then the result, and the prediction
+        of a single model for a correction.
     """
-    path = check_clip(clip)
-    note = _outdated(model, denoise)
-    if model == BOTH:
-        return note + draw_comparison(models.explain_each(path, denoise=denoise), meant=meant), None
-    analysis, moments = models.explain(path, model=model, denoise=denoise)
-    return note + draw_result(analysis, moments, voice, meant=meant), analysis.prediction
+    try:
+        path = check_clip(clip)
+        predictors = models.get_each() if model == BOTH else (models.get(model),)
+        stopped = stopped or Event()
+        explained: list[Explained] = []
+        for predictor in predictors:
+            shown_s = time.monotonic()
+            steps = predictor.analyse_stepwise(path, denoise=denoise, at_once=WINDOWS_AT_ONCE)
+            for analysis in steps:
+                if stopped.is_set():
+                    break
+                if not analysis.is_whole and time.monotonic() - shown_s >= SHOWN_EVERY_S:
+                    shown_s = time.monotonic()
+                    yield draw_growing(analysis), None
+            explained.append((analysis, explain(analysis, predictor.model)))
+            if stopped.is_set():
+                break
+        note = _outdated(model, denoise)
+        if model == BOTH:
+            yield note + draw_comparison(explained, meant=meant), None
+        else:
+            [(analysis, moments)] = explained
+            yield note + draw_result(analysis, moments, voice, meant=meant), analysis.prediction
+    except Exception as error:
+        yield drawing.failure(error_message(error)), None
 
 
 def _outdated(model: str, denoise: bool) -> str:
@@ -153,18 +216,49 @@ def draw_result(
     """
     prediction = analysis.prediction
     return (
-        f'<section class="mm-answer">{_meant(meant)}{_answer(prediction, voice)}'
+        f"<section{_attributes(prediction)}>"
+        f"{_meant(meant)}{_answer(analysis, voice)}{_stopped(analysis)}"
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
-        f"{timeline.timeline(analysis)}"
+        f"{timeline.timeline(analysis, text=words.course(analysis))}"
         f"{timeline.passages(analysis)}"
         f"{_downloads([(analysis, moments)])}"
         f"{drawing.analysed_by(prediction)}</section>"
     )
 
 
-def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
+def draw_growing(analysis: Analysis) -> str:
+    """Return the result so far of a recording that is being analysed, and how far that is."""
+    prediction = analysis.prediction
+    done_s, all_s = prediction.speech_end_s, prediction.duration_s
+    text = translate("growing", done=words.seconds(done_s), all=words.seconds(all_s))
+    return (
+        f'<section{_attributes(prediction)} aria-busy="true">'
+        f'<h2 class="mm-sentence">{translate("growing_heading")}</h2>'
+        f"{drawing.progress(text, round(done_s, 1), round(all_s, 1))}"
+        f'<p><button class="mm-stop">{translate("stop")}</button></p>'
+        f"{drawing.bars(prediction, played=timeline.clearest_by_label(analysis))}"
+        f"{timeline.waveform(analysis)}{timeline.timeline(analysis)}</section>"
+    )
+
+
+def _attributes(prediction: Prediction) -> str:
+    """Return the attributes of a result that holds stretches of a recording to play."""
+    return f' class="mm-answer" style="--duration:{prediction.duration_s:.3f}"'
+
+
+def _stopped(analysis: Analysis) -> str:
+    """Return a note on a result that the visitor stopped; nothing for a whole one."""
+    if analysis.is_whole:
+        return ""
+    done, whole = analysis.prediction.speech_end_s, analysis.prediction.duration_s
+    text = translate("stopped", done=words.seconds(done), all=words.seconds(whole))
+    return f'<p class="mm-stopped">{escape(text)}</p>'
+
+
+def _answer(analysis: Analysis, voice: SpeakerProfile | None) -> str:
     """Return headline, warnings and bars, where there is a profile relative to that voice."""
+    prediction = analysis.prediction
     shown, eyebrow, note = prediction, "answer_eyebrow", ""
     if voice and voice.fits(prediction):
         shown, eyebrow = voice.adapt(prediction), "voice_eyebrow"
@@ -172,9 +266,11 @@ def _answer(prediction: Prediction, voice: SpeakerProfile | None) -> str:
     elif voice:
         note = drawing.small(translate("voice_unfit", model=words.model(voice.model)))
     compared = None if shown is prediction else prediction
+    played = timeline.clearest_by_label(analysis)
     return (
         f"{drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)}"
-        f"{drawing.warning_list(prediction.warnings)}{drawing.bars(shown, compared=compared)}{note}"
+        f"{drawing.warning_list(prediction.warnings)}"
+        f"{drawing.bars(shown, compared=compared, played=played)}{note}"
     )
 
 
@@ -206,7 +302,8 @@ def _downloads(explained: Sequence[Explained]) -> str:
     ]
     header = list(dict.fromkeys(name for row in rows for name in row))
     table = [[row.get(name) for name in header] for row in rows]
-    return drawing.download_links(results[0] if is_single else results, header, table)
+    result = results[0] if is_single else results
+    return drawing.download_links(result, header, table, card=is_single)
 
 
 def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None) -> str:
@@ -214,12 +311,14 @@ def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None)
     predictions = [analysis.prediction for analysis, _ in explained]
     columns = "".join(
         f"<section>{drawing.headline(escape(words.model(p.model)), words.sentence(p), p.emotion)}"
-        f"{drawing.bars(p)}{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"
-        for p, (_, moments) in zip(predictions, explained, strict=True)
+        f"{drawing.bars(p, played=timeline.clearest_by_label(analysis))}{_stopped(analysis)}"
+        f"{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"
+        for p, (analysis, moments) in zip(predictions, explained, strict=True)
     )
     agreement = escape(words.agreement(predictions))
     return (
-        f'<section class="mm-answer">{_meant(meant)}<p class="mm-eyebrow">{agreement}</p>'
+        f"<section{_attributes(predictions[0])}>{_meant(meant)}"
+        f'<p class="mm-eyebrow">{agreement}</p>'
         f'<div class="mm-side">{columns}</div>{drawing.warning_list(predictions[0].warnings)}'
         f"{timeline.waveform(explained[0][0])}{_downloads(explained)}</section>"
     )

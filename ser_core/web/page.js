@@ -216,14 +216,14 @@
   sound.addEventListener("ended", stopSound);
 
   addEventListener("click", async ({ target }) => {
-    const button = target.closest(".mm-play");
+    const button = target.closest(".mm-play[data-file]");
     if (!button) return;
     const isPlaying = button === playing;
     stopSound();
     const file = chosen.get(names.get(button.dataset.file));
-    if (isPlaying || !(file || button.dataset.sound)) return;
-    if (sound.src.startsWith("blob:")) URL.revokeObjectURL(sound.src);
-    sound.src = button.dataset.sound ?? URL.createObjectURL(file);
+    if (isPlaying || !file) return;
+    URL.revokeObjectURL(sound.src);
+    sound.src = URL.createObjectURL(file);
     playing = button;
     button.classList.add("mm-playing");
     await sound.play().catch(() => {
@@ -285,6 +285,20 @@
 
   addEventListener("click", ({ target }) => {
     if (target.closest(".mm-outdated button")) document.getElementById("analyse").click();
+    const stop = target.closest(".mm-stop");
+    if (!stop) return;
+    stop.disabled = true;
+    document.getElementById("stop-analysis").click();
+  });
+
+  // A result that grows comes into view when it starts to.
+  addEventListener("DOMContentLoaded", () => {
+    let isGrowing = false;
+    new MutationObserver(() => {
+      const wasGrowing = isGrowing;
+      isGrowing = Boolean(find("#result [aria-busy=true]"));
+      if (isGrowing && !wasGrowing) reveal("result");
+    }).observe(document.body, { childList: true, subtree: true });
   });
 
   window.moodmirror = { mark, nameFiles, offerLink, reveal, share };

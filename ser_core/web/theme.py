@@ -8,7 +8,9 @@ import gradio as gr
 from gradio.themes.utils import colors
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPTS = tuple(
+    Path(__file__).with_name(f"{name}.js") for name in ("page", "player", "focus", "card")
+)
 CARD = Path(__file__).with_name("card.png")
 FAVICON = Path(__file__).with_name("favicon.svg")
 
@@ -82,4 +84,4 @@ def social_card(title: str, description: str) -> str:
 
 def script() -> str:
     """Return the page's own JavaScript as an element."""
-    return f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    return f"<script>{''.join(path.read_text(encoding='utf-8') for path in SCRIPTS)}</script>"

@@ -1,5 +1,6 @@
 """Pure functions that draw a clip over time: waveform, moments, windows and passages."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -12,7 +13,7 @@ from ser_core.labels import find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Waveform
 from ser_core.web import words
-from ser_core.web.drawing import play_button
+from ser_core.web.drawing import Stretch, plays
 from ser_core.web.language import translate
 
 N_COLUMNS = 90
@@ -20,7 +21,12 @@ N_COLUMNS = 90
 MAX_TICKS = 6
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 N_PASSAGES = 3
-ZOOM = "this.closest('section').style.setProperty('--zoom', this.value)"
+ZOOMS = (1, 3, 10)
+"""Zooms of a timeline from which its axis has more labels."""
+ZOOM = (
+    "const one = this.closest('section'); one.style.setProperty('--zoom', this.value);"
+    f"one.dataset.fine = {list(ZOOMS[1:])}.filter(zoom => this.value >= zoom).length"
+)
 """JavaScript that widens a timeline by way of the style sheet."""
 
 
@@ -38,13 +44,22 @@ def waveform(analysis: Analysis) -> str:
     return (
         f'<figure class="mm-waveform"><figcaption><h3>{translate("waveform_heading")}</h3>'
         f"<span>{caption}</span></figcaption>"
-        f'<svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" role="img" '
-        f'aria-label="{translate("waveform")} {caption}">'
+        f'<div class="mm-time"><svg viewBox="0 0 {N_COLUMNS} 100" preserveAspectRatio="none" '
+        f'role="img" aria-label="{translate("waveform")} {caption}">'
         f'<rect class="mm-span" x="{start:.2f}" width="{end - start:.2f}" height="100"/>'
         f'<path class="mm-unused" d="{_strokes(centres[~used], heights[~used])}"/>'
         f'<path class="mm-used" d="{_strokes(centres[used], heights[used])}"/>'
         f'<path class="mm-edges" d="M{start:.2f} 0V100M{end:.2f} 0V100"/></svg>'
-        f"{_axis(prediction.duration_s)}</figure>"
+        f"{_seek(prediction.duration_s)}</div>{_axis(prediction.duration_s)}</figure>"
+    )
+
+
+def _seek(duration_s: float) -> str:
+    """Return the control over a waveform from which a click or a key plays (player.js)."""
+    return (
+        f'<div class="mm-seek" role="slider" tabindex="0" aria-label="{translate("seek")}" '
+        f'aria-valuemin="0" aria-valuemax="{duration_s:.1f}" aria-valuenow="0" '
+        'aria-valuetext="0:00.0"></div>'
     )
 
 
@@ -78,24 +93,30 @@ def _strokes(centres: npt.NDArray[np.floating], heights: Waveform) -> str:
     return "".join(f"M{x:g} {50 - r:.1f}V{50 + r:.1f}" for x, r in pairs)
 
 
-def _axis(duration_s: float) -> str:
+def _axis(duration_s: float, zooms: Sequence[int] = (1,), *, start_s: float = 0.0) -> str:
+    """Return an axis of times, with more labels for each of the zooms (page.css)."""
+    level: dict[float, int] = {}
+    for i, zoom in enumerate(zooms):
+        for tick_s in ticks(duration_s, MAX_TICKS * zoom, start_s=start_s):
+            level.setdefault(tick_s, i)
     labels = "".join(
-        f'<span style="left:{100 * tick_s / duration_s:.2f}%">{words.seconds(tick_s)}</span>'
-        for tick_s in ticks(duration_s)
+        f'<span class="mm-fine-{i}" style="--from:{tick_s:g}">{words.seconds(tick_s)}</span>'
+        for tick_s, i in sorted(level.items())
     )
     return f'<div class="mm-axis" aria-hidden="true">{labels}</div>'
 
 
-def ticks(duration_s: float) -> tuple[float, ...]:
-    """Return round times for the labels of an axis, at most `MAX_TICKS`."""
-    step_s = next(
-        (step for step in TICK_STEPS_S if duration_s / step < MAX_TICKS), TICK_STEPS_S[-1]
-    )
-    return tuple(i * step_s for i in range(int(duration_s / step_s) + 1))
+def ticks(duration_s: float, most: int = MAX_TICKS, *, start_s: float = 0.0) -> tuple[float, ...]:
+    """Return round times for the labels of an axis, at most `most`."""
+    step_s = next((step for step in TICK_STEPS_S if duration_s / step < most), TICK_STEPS_S[-1])
+    first, last = math.ceil(start_s / step_s), int((start_s + duration_s) / step_s)
+    return tuple(round(i * step_s, 1) for i in range(first, last + 1))
 
 
 def lane(moments: Sequence[Moment], prediction: Prediction) -> str:
     """Return the effect of each moment, to be placed under the waveform; nothing for none.
+
+    Those of a small part of the recording have a scale and an axis of their own.
 
     Args:
         moments: Adjacent, in order.
@@ -104,26 +125,35 @@ def lane(moments: Sequence[Moment], prediction: Prediction) -> str:
     if not moments:
         return ""
     most = max(max(abs(moment.weight) for moment in moments), np.finfo(float).tiny)
-    cells = "".join(_moment(moment, most, prediction) for moment in moments)
+    cells = "".join(_moment(moment, most) for moment in moments)
     sentence = words.strongest_moment(max(moments, key=lambda m: m.weight), prediction)
-    return (
-        f'<div class="mm-lane" role="img" aria-label="{escape(sentence)}">{cells}</div>'
-        f'<p class="mm-small">{escape(sentence)} {translate("moments_method")}</p>'
-    )
+    label = escape(sentence)
+    drawn = f'<div class="mm-lane" role="img" aria-label="{label}">{cells}</div>'
+    start_s, end_s = moments[0].start_s, moments[-1].end_s
+    if end_s - start_s < prediction.duration_s / 2:  # moments of a long clip have their own scale
+        axis = _axis(end_s - start_s, start_s=start_s)
+        scale = f"--start:{start_s:g};--duration:{end_s - start_s:.3f}"
+        drawn = f'<div class="mm-close" style="{scale}">{drawn}{axis}</div>'
+    return f'{drawn}<p class="mm-small">{label} {translate("moments_method")}</p>'
 
 
-def _moment(moment: Moment, most: float, prediction: Prediction) -> str:
+def _moment(moment: Moment, most: float) -> str:
     kind = "mm-for" if moment.weight >= 0 else "mm-against"
     return (
-        f'<span class="{kind}" title="{escape(words.moment(moment))}" '
-        f'style="{_place(moment.start_s, moment.end_s, prediction.duration_s)}">'
+        f"<span{plays(moment.start_s, moment.end_s, kind=kind)} "
+        f'title="{escape(words.moment(moment))}">'
         f'<i style="height:{50 * abs(moment.weight) / most:.0f}%"></i></span>'
     )
 
 
-def timeline(analysis: Analysis) -> str:
-    """Return a row per emotion with a cell per window; nothing for a short recording."""
-    if len(analysis.windows) < 2:
+def timeline(analysis: Analysis, *, text: str | None = None) -> str:
+    """Return a row per emotion with a cell per window; nothing for a short recording.
+
+    Args:
+        analysis: Of a recording, or of the part that has been analysed.
+        text: A sentence about it; None while more is to come.
+    """
+    if analysis.is_whole and len(analysis.windows) < 2:
         return ""
     rows = "".join(
         f'<li><span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
@@ -131,11 +161,14 @@ def timeline(analysis: Analysis) -> str:
         f'<span class="mm-heat">{_heat(analysis, i)}</span></li>'
         for i, label in enumerate(analysis.prediction.labels)
     )
-    heading, axis = translate("timeline_heading"), _axis(analysis.prediction.duration_s)
-    return (
-        f'<section class="mm-timeline"><h3>{heading}</h3><p>{escape(words.course(analysis))}</p>'
+    heading, axis = translate("timeline_heading"), _axis(analysis.prediction.duration_s, ZOOMS)
+    zoom = (
         f'<label class="mm-zoom">{translate("timeline_zoom")} <input type="range" min="1" max="10" '
         f'step="0.5" value="1" oninput="{ZOOM}"/></label>'
+    )
+    about = "" if text is None else f"<p>{escape(text)}</p>{zoom}"
+    return (
+        f'<section class="mm-timeline"><h3>{heading}</h3>{about}'
         f'<div class="mm-scroll" tabindex="0" role="region" aria-label="{heading}">'
         f'<ul aria-hidden="true">{rows}<li><div class="mm-heat-axis">{axis}</div></li></ul>'
         "</div></section>"
@@ -144,14 +177,18 @@ def timeline(analysis: Analysis) -> str:
 
 def _heat(analysis: Analysis, i: int) -> str:
     """Return the cells of the i-th emotion, each as opaque as it is probable."""
-    label, duration_s = analysis.prediction.labels[i], analysis.prediction.duration_s
+    label = analysis.prediction.labels[i]
+    colour = find_emotion(label).colour
     edges_s = _edges(analysis.windows)
     return "".join(
-        f'<span style="{_place(start_s, end_s, duration_s)};opacity:{window.probabilities[i]:.3f};'
-        f'background:{find_emotion(label).colour}" '
+        f"<span{plays(start_s, end_s, style=_shade(colour, window.probabilities[i]))} "
         f'title="{escape(_window_text("heat", window, label, window.probabilities[i]))}"></span>'
         for window, (start_s, end_s) in zip(analysis.windows, pairwise(edges_s), strict=True)
     )
+
+
+def _shade(colour: str, probability: float) -> str:
+    return f"opacity:{probability:.3f};background:{colour}"
 
 
 def _edges(windows: Sequence[Window]) -> list[float]:
@@ -159,11 +196,6 @@ def _edges(windows: Sequence[Window]) -> list[float]:
     middles = [(window.start_s + window.end_s) / 2 for window in windows]
     between = [(a + b) / 2 for a, b in pairwise(middles)]
     return [windows[0].start_s, *between, windows[-1].end_s]
-
-
-def _place(start_s: float, end_s: float, duration_s: float) -> str:
-    left, width = 100 * start_s / duration_s, 100 * (end_s - start_s) / duration_s
-    return f"left:{left:.2f}%;width:{width:.2f}%"
 
 
 def _window_text(key: str, window: Window, label: str, probability: float) -> str:
@@ -198,10 +230,19 @@ def clearest(windows: Sequence[Window]) -> list[Window]:
 
 def _passage(analysis: Analysis, window: Window) -> str:
     k = int(np.argmax(window.probabilities))
-    label, rate_hz = analysis.prediction.labels[k], analysis.sample_rate_hz
-    caption = _window_text("passage", window, label, window.probabilities[k])
-    samples = analysis.waveform[round(window.start_s * rate_hz) : round(window.end_s * rate_hz)]
-    return (
-        f"<li>{play_button(samples, rate_hz, caption)}"
-        f"<span>{find_emotion(label).sign} {escape(caption)}</span></li>"
+    label = analysis.prediction.labels[k]
+    caption = escape(_window_text("passage", window, label, window.probabilities[k]))
+    button = (
+        f"<button{plays(window.start_s, window.end_s, kind='mm-play')} "
+        f'aria-label="{translate("play", what=caption)}"></button>'
     )
+    return f"<li>{button}<span>{find_emotion(label).sign} {caption}</span></li>"
+
+
+def clearest_by_label(analysis: Analysis) -> dict[str, Stretch]:
+    """Return the window in which each label is most probable."""
+    best = {
+        label: max(analysis.windows, key=lambda window, i=i: window.probabilities[i])  # type: ignore[misc]
+        for i, label in enumerate(analysis.prediction.labels)
+    }
+    return {label: (window.start_s, window.end_s) for label, window in best.items()}
