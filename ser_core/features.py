@@ -1,4 +1,4 @@
-"""From speech to frames: RMS, zero-crossing rate, MFCC and log-mel, all by librosa.
+"""From speech to frames: RMS, zero-crossing rate, MFCC and log-mel, with librosa's numbers.
 
 The order of the columns is that of `FeatureConfig.columns`, in training and in serving.
 """
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from ser_core.config import WHISPER_LOG_MEL, FeatureGroup, PipelineConfig
 from ser_core.preprocess import Waveform
+from ser_core.spectrum import mel_filters, power_to_db, rms, stft
 from ser_core.whisper import spec as whisper
 
 Features = npt.NDArray[np.float32]
@@ -48,8 +48,10 @@ def extract_features(samples: Waveform, config: PipelineConfig) -> Features:
     with _BLAS.limit(limits=1):
         if config.features.groups == (WHISPER_LOG_MEL,):
             return _whisper_log_mel(samples)
-        frames = librosa.stft(
-            samples, n_fft=config.features.frame_length, hop_length=config.features.hop_length
+        frames = stft(
+            samples,
+            frame_length=config.features.frame_length,
+            hop_length=config.features.hop_length,
         )
         power = np.asarray(np.abs(frames) ** 2, np.float32)  # (1 + frame_length // 2, n_frames)
         rows = [_group(group, samples, power, config) for group in config.features.groups]
@@ -64,10 +66,14 @@ def _group(
     length, hop = settings.frame_length, settings.hop_length
     match group:
         case "rms":
-            rows = librosa.feature.rms(y=samples, frame_length=length, hop_length=hop)
+            rows = rms(samples, frame_length=length, hop_length=hop)[np.newaxis]
         case "zcr":
+            import librosa  # heavy, and not needed by the bundled models
+
             rows = librosa.feature.zero_crossing_rate(samples, frame_length=length, hop_length=hop)
         case "mfcc":
+            import librosa
+
             rows = librosa.feature.mfcc(
                 S=_log_mel(power, N_MFCC_MELS, config), n_mfcc=settings.n_mfcc
             )
@@ -81,7 +87,7 @@ def _log_mel(power: Features, n_mels: int, config: PipelineConfig) -> Features:
     settings, rate_hz = config.features, config.audio.sample_rate_hz
     edges_hz = (settings.fmin_hz, settings.fmax_hz)
     bank = _mel_bank(rate_hz, settings.frame_length, n_mels, edges_hz)
-    return np.asarray(librosa.power_to_db(bank @ power, top_db=TOP_DB), dtype=np.float32)
+    return power_to_db(bank @ power, top_db=TOP_DB)
 
 
 @cache
@@ -90,8 +96,9 @@ def _mel_bank(
 ) -> Features:
     """Return filters of (n_mels, 1 + frame_length // 2), which are slower to make than to use."""
     low, high = edges_hz
-    bank = librosa.filters.mel(sr=rate_hz, n_fft=frame_length, n_mels=n_mels, fmin=low, fmax=high)
-    return np.asarray(bank, dtype=np.float32)
+    return mel_filters(
+        rate_hz=rate_hz, frame_length=frame_length, n_mels=n_mels, fmin_hz=low, fmax_hz=high
+    )
 
 
 def _whisper_log_mel(samples: Waveform) -> Features:
@@ -99,8 +106,11 @@ def _whisper_log_mel(samples: Waveform) -> Features:
 
     Source: openai/whisper, `log_mel_spectrogram`.
     """
-    frames = librosa.stft(
-        samples, n_fft=whisper.FRAME_LENGTH, hop_length=whisper.HOP_LENGTH, pad_mode="reflect"
+    frames = stft(
+        samples,
+        frame_length=whisper.FRAME_LENGTH,
+        hop_length=whisper.HOP_LENGTH,
+        pad_mode="reflect",
     )
     rate_hz = whisper.SAMPLE_RATE_HZ
     bank = _mel_bank(rate_hz, whisper.FRAME_LENGTH, whisper.N_MELS, (0.0, rate_hz / 2))

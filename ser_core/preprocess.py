@@ -8,13 +8,12 @@ changes nothing after it.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import librosa
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ser_core.config import PipelineConfig, PreprocessConfig
 from ser_core.errors import NoSpeechError
+from ser_core.spectrum import rms
 
 Waveform = npt.NDArray[np.float32]
 LOUD_S = 0.25
@@ -137,9 +136,9 @@ def loudest(waveform: Waveform, settings: PreprocessConfig, *, sample_rate_hz: i
     length, hop = (round(s * sample_rate_hz) for s in (LEVEL_FRAME_S, LEVEL_HOP_S))
     if settings.level != "speech" or len(waveform) < length:
         return peak
-    rms = librosa.feature.rms(y=waveform, frame_length=length, hop_length=hop, center=False)[0]
-    n_louder = min(round(LOUD_S / LEVEL_HOP_S), len(rms) - 1)
-    level = float(np.sort(rms)[-n_louder - 1]) * 10.0 ** (CREST_DB / 20.0)
+    levels = rms(waveform, frame_length=length, hop_length=hop, center=False)
+    n_louder = min(round(LOUD_S / LEVEL_HOP_S), len(levels) - 1)
+    level = float(np.sort(levels)[-n_louder - 1]) * 10.0 ** (CREST_DB / 20.0)
     return level if dbfs(level) >= settings.silence_dbfs else peak
 
 
@@ -159,17 +158,19 @@ def find_ends(
     if not settings.trim:
         return 0, len(waveform)
     length, hop = settings.trim_frame_length, settings.trim_hop_length
-    if settings.level != "speech":
-        _, (start, end) = librosa.effects.trim(
-            waveform, top_db=settings.trim_top_db, frame_length=length, hop_length=hop
-        )
-        return int(start), int(end)
-    rms = librosa.feature.rms(y=waveform, frame_length=length, hop_length=hop)[0]
-    level_dbfs = -settings.headroom_db - CREST_DB
-    loud = rms > 10.0 ** ((level_dbfs - settings.trim_top_db) / 20.0)
-    n_frames = 1 + int((LOUD_S * sample_rate_hz + length) // hop)  # that a sound so short reaches
-    long = ndimage.binary_opening(loud, np.ones(n_frames))
-    frames = np.flatnonzero(long if long.any() else loud)
+    levels = rms(waveform, frame_length=length, hop_length=hop)
+    if settings.level == "speech":
+        from scipy import ndimage  # heavy
+
+        level_dbfs = -settings.headroom_db - CREST_DB
+        loud = levels > 10.0 ** ((level_dbfs - settings.trim_top_db) / 20.0)
+        n_frames = 1 + int((LOUD_S * sample_rate_hz + length) // hop)  # a sound so short reaches
+        long = ndimage.binary_opening(loud, np.ones(n_frames))
+        loud = long if long.any() else loud
+    else:
+        power_db = 10.0 * np.log10(np.maximum(1e-10, np.square(levels)))
+        loud = power_db - power_db.max() > -settings.trim_top_db
+    frames = np.flatnonzero(loud)
     if not len(frames):
         return 0, 0
     return int(frames[0]) * hop, min((int(frames[-1]) + 1) * hop, len(waveform))

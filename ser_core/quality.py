@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import librosa
 import numpy as np
 
 from ser_core.config import PipelineConfig
 from ser_core.preprocess import Speech, Waveform, dbfs
+from ser_core.spectrum import rms
 
 FRAME_S = 0.128
 """Frame of the level, the same for every model."""
@@ -57,12 +57,11 @@ def assess_quality(
         The warnings, the most serious first; empty for a good recording.
     """
     rate_hz = config.audio.sample_rate_hz
-    rms = librosa.feature.rms(
-        y=waveform, frame_length=round(FRAME_S * rate_hz), hop_length=round(HOP_S * rate_hz)
-    )[0]  # (n_frames,)
-    loudest_dbfs = dbfs(rms.max())
+    length, hop = round(FRAME_S * rate_hz), round(HOP_S * rate_hz)
+    levels = rms(waveform, frame_length=length, hop_length=hop)  # (n_frames,)
+    loudest_dbfs = dbfs(levels.max())
     clipped = float(np.mean(np.abs(waveform) >= FULL_SCALE))
-    faint, loud = np.percentile(rms, [5.0, 95.0])
+    faint, loud = np.percentile(levels, [5.0, 95.0])
     snr_db = dbfs(loud) - dbfs(faint) if faint > 0.0 else float("inf")
     speech_s = speech.end_s - speech.start_s
     found: list[tuple[bool, Any, str]] = [
