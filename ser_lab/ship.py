@@ -50,6 +50,8 @@ CLIPS, ANSWERS = "clips.csv", "test_answers.csv"
 """Tables in the folder of runs."""
 UNSEEN = "corpora left out of training"
 """On what a model is calibrated that has records of `strangers.PROTOCOLS`."""
+IN_TURN = "the training speakers, each left out in turn, and by the model it started from"
+"""On what a fine-tuned model is calibrated."""
 N_TIMED = 60
 """Test clips whose predictions are timed."""
 
@@ -89,7 +91,7 @@ def train_and_export(
     table = tabulate_clips(data, recipe.corpora, recipe.split)
     table, copies = _readable(table, recipe.load(table, data), recipe.pipeline.audio)
     write_text(runs / CLIPS, table.to_csv(index=False))
-    fold = _shipped_fold(table, copies[0], recipe.labels)
+    fold = _shipped_fold(table, copies[0], recipe)
     models = {
         seed: recipe.fit(table, copies, fold, Run(data, seed, runs / f"seed-{seed}"))
         for seed in seeds
@@ -102,8 +104,13 @@ def train_and_export(
     calibration = records and calibrated_for_strangers(
         best.calibration, records, recipe.name, recipe.settings
     )
-    calibrated_on = UNSEEN if calibration else DEVELOPMENT
-    logger.info("calibrated on %s", calibrated_on)
+    metrics: dict[str, Any] = {"calibrated_on": UNSEEN if calibration else DEVELOPMENT}
+    if recipe.start and (start := recipe.load_start()):
+        figures: dict[str, Any] = {"name": f"{recipe.start.name} {recipe.start.version}"}
+        if start.labels == recipe.labels:
+            figures |= asdict(start.evaluate(table, copies[0], fold.test))
+        metrics = {"calibrated_on": IN_TURN, "start": figures}
+    logger.info("calibrated on %s", metrics["calibrated_on"])
     with replacing(folder, is_model_folder) as draft:
         manifest = export_model(
             best.network,
@@ -111,17 +118,20 @@ def train_and_export(
             draft,
             pipeline=recipe.pipeline,
             architecture=recipe.architecture,
-            lineage=Lineage(recipe.name, table, recipe.split, seed, commit, recipe.labels),
+            lineage=Lineage(
+                recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start
+            ),
             encoder=recipe.encoder,
         )
-        replace(manifest, metrics={"calibrated_on": calibrated_on}).write(draft)
+        replace(manifest, metrics=metrics).write(draft)
         (draft / FIGURES).mkdir()
         draw_network(best.network, draft / FIGURES / "network.png")
         write_summary(best.network, draft / FIGURES / SUMMARY_TEXT)
         if best.history is not None:
             plot_curves(best.history, draft / FIGURES / "curves.png")
-        scores = best.evaluate(table, copies[0], fold.development)
-        _plot("development", scores, draft, recipe.labels)
+        if len(fold.development):
+            scores = best.evaluate(table, copies[0], fold.development)
+            _plot("development", scores, draft, recipe.labels)
         return _test_and_describe(draft, folder, data, seed_uars, runs)
 
 
@@ -161,17 +171,18 @@ def _readable(
     return table.iloc[rows].reset_index(drop=True), [[copy[row] for row in rows] for copy in copies]
 
 
-def _shipped_fold(table: pd.DataFrame, clips: Clips, labels: tuple[str, ...]) -> Fold:
+def _shipped_fold(table: pd.DataFrame, clips: Clips, recipe: Recipe) -> Fold:
     """Return the rows of each split; song is no part of the test."""
     splits = {
         name: np.flatnonzero(table["split"] == name) for name in ("train", "development", "test")
     }
-    for name, rows in splits.items():
-        if not len(speech_rows(clips, rows)):
+    needs = ("train", "development", "test") if recipe.split.development else ("train", "test")
+    for name in needs:
+        if not len(speech_rows(clips, splits[name])):
             raise CorpusError(f"No clip with speech is left for {name}; name other speakers.")
     is_song = (table["corpus"] == "ravdess-song").to_numpy()
     test = splits["test"][~is_song[splits["test"]]]
-    return Fold("shipped", splits["train"], splits["development"], test, labels)
+    return Fold("shipped", splits["train"], splits["development"], test, recipe.labels)
 
 
 def _test_and_describe(

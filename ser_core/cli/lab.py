@@ -11,6 +11,7 @@ import typer
 from ser_core.cli.common import (
     BAD_INPUT,
     MODEL,
+    MODELS,
     ModelOption,
     ModelsOption,
     app,
@@ -69,14 +70,24 @@ app.add_typer(data_app, name="data")
 @command(extra="train")
 def train(
     recipe: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="accurate, compact, or lstm (the baseline).",
+            help="accurate, compact, or lstm (the baseline and the default).",
             autocompletion=one_of(*RECIPES),
         ),
-    ] = "lstm",
+    ] = None,
     data: CustomDataOption = DATA,
     out: Annotated[Path | None, typer.Option(help="Model folder to write.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of a recipe: fine-tune accurate, compact or a model folder on a table.",
+            autocompletion=one_of(*MODELS),
+        ),
+    ] = None,
+    own_labels: Annotated[
+        bool, typer.Option("--own-labels", help="With --start: only the table's labels.")
+    ] = False,
     corpora: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,13 +107,22 @@ def train(
 
     With --data recordings.csv, train on your own recordings: the columns are path, label and
     speaker, and sex where known. Some speakers are held out for validation and testing. With
-    --corpus, leave out the corpora whose licences do not suit you.
+    --start as well, 20 to 200 recordings are enough to adapt a model to them. With --corpus, leave
+    out the corpora whose licences do not suit you.
     """
     from ser_lab.data.splits import is_table
     from ser_lab.report.model_card import is_model_folder
     from ser_lab.ship import train_and_export
     from ser_lab.train.recipes import custom_recipe, find_recipe, restrict_corpora
 
+    if start is not None:
+        if recipe or corpora:
+            raise SerError("'--start' goes with a table alone: leave out the recipe and --corpus.")
+        _fine_tune(start, data, out, runs, own_labels=own_labels)
+        return
+    if own_labels:
+        raise SerError("'--own-labels' goes with --start; without, the labels are the table's.")
+    recipe = recipe or "lstm"
     chosen = find_recipe(recipe)
     if corpora:
         chosen = restrict_corpora(chosen, corpora)
@@ -117,6 +137,34 @@ def train(
     manifest = train_and_export(chosen, data, out, seeds=range(seeds), runs=runs, records=records)
     uar = manifest.metrics["test"]["uar"]
     show(f"{out} written: seed {manifest.seed}, UAR {uar:.1%} on the test speakers.")
+
+
+def _fine_tune(
+    start: str, data: Path, out: Path | None, runs: Path | None, *, own_labels: bool
+) -> None:
+    """Fine-tune a model on a table, and print its figures before and after."""
+    from ser_core.registry import resolve
+    from ser_lab.data.splits import is_table
+    from ser_lab.report.model_card import is_model_folder
+    from ser_lab.ship import train_and_export
+    from ser_lab.train.recipes import finetune_recipe
+
+    if not is_table(data):
+        raise SerError("'--start' needs --data TABLE.csv, a table of your own recordings.")
+    runs = runs or Path("runs") / "finetuned"
+    out = out or runs / "model"
+    check_output(out, is_model_folder)
+    model = resolve(start).model
+    model.download_weights()
+    recipe = finetune_recipe(model, data, own_labels=own_labels)
+    manifest = train_and_export(recipe, data, out, seeds=(0,), runs=runs)
+    for name, figures in (("before", "start"), ("after", "test")):
+        if "uar" in (found := manifest.metrics[figures]):
+            show(
+                f"{name}: UAR {found['uar']:.1%}, calibration error {found['ece']:.3f} on "
+                f"{found['n_clips']} clips of the test speakers"
+            )
+    show(f"{out} written.")
 
 
 @command(extra="train")

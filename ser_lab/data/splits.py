@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser_core.corpora import CORPORA, Clip
 from ser_core.errors import CorpusError
-from ser_lab.data.tables import clips_from_csv, corpus_of
+from ser_lab.data.tables import EXPORT, clips_from_csv, corpus_of
 
 COLUMNS = (
     "path", "corpus", "speaker", "sex", "emotion", "intensity", "statement",
@@ -93,12 +93,12 @@ def is_table(data: Path) -> bool:
     Raises:
         CorpusError: They are another kind of file.
     """
-    if data.suffix.lower() == ".csv":
+    if data.suffix.lower() in (".csv", EXPORT):
         return True
     if data.is_file():
         raise CorpusError(
-            f"{data} is neither a folder of corpora nor a .csv table. Save a table as CSV in "
-            "UTF-8, with commas between the cells."
+            f"{data} is neither a folder of corpora nor a .csv table nor Label Studio's .json. "
+            "Save a table as CSV in UTF-8, with commas between the cells."
         )
     return False
 

@@ -1,4 +1,4 @@
-"""Tables beside recordings: a CSV of one's own clips, and CREMA-D's votes and actors."""
+"""Tables beside recordings: one's own clips, and CREMA-D's votes and actors."""
 
 import csv
 import logging
@@ -15,10 +15,13 @@ from ser_core.config import AudioConfig
 from ser_core.corpora import CORPORA, CREMA_D, Clip, Sex
 from ser_core.corpora.base import UNKNOWN_SPEAKER
 from ser_core.errors import AudioError, CorpusError
+from ser_core.label_studio import read_tasks
 from ser_core.labels import LABELS, comparable_name, is_emotion_name, plain_name
 
 logger = logging.getLogger(__name__)
 
+EXPORT = ".json"
+"""Suffix of a table that Label Studio exported."""
 _NEEDED = ("path", "label", "speaker")
 _SEXES: dict[str, Sex] = {"": "unknown", "female": "female", "male": "male", "unknown": "unknown"}
 _N_SHOWN = 10
@@ -51,7 +54,8 @@ def clips_from_csv(csv_path: Path, *, needs_speaker: bool = True) -> list[Clip]:
     Args:
         csv_path: UTF-8, the first line naming the columns: `path`, absolute or relative
             to the table; `label`, one of `LABELS` or any other name; `speaker`,
-            any name; and, where known, `sex`, female or male. Other columns are ignored.
+            any name; and, where known, `sex`, female or male. Other columns are ignored. Or an
+            export of Label Studio, see `read_tasks`.
         needs_speaker: Whether each row must have a speaker, as for training; where it is not
             given, it is `UNKNOWN_SPEAKER`.
 
@@ -74,7 +78,8 @@ def clips_from_csv(csv_path: Path, *, needs_speaker: bool = True) -> list[Clip]:
         if not (row["speaker"] or needs_speaker):
             row["speaker"] = UNKNOWN_SPEAKER
         found = _faults(row, is_file=os.path.isfile(path), is_repeated=path in listed)  # noqa: PTH113
-        faults += [f"line {line}: {fault}" for fault in found]
+        place = "task" if is_export(csv_path) else "line"
+        faults += [f"{place} {line}: {fault}" for fault in found]
         listed.add(path)
         if not found:
             same = spellings.setdefault(comparable_name(row["speaker"]), {})
@@ -131,10 +136,10 @@ def _warn_once(message: str) -> None:
 def read_rows(
     csv_path: Path, needed: Sequence[str], *, renamed: Mapping[str, str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each row of a table with the number of its first line.
+    """Yield each row of a table with the number of its first line, or of its task.
 
     Args:
-        csv_path: UTF-8, the first line naming the columns.
+        csv_path: UTF-8, the first line naming the columns; or an export of Label Studio.
         needed: Columns that must be there, once.
         renamed: Names of this module for columns with other names.
 
@@ -145,6 +150,10 @@ def read_rows(
     Raises:
         CorpusError: The table cannot be read, or a column is missing.
     """
+    if is_export(csv_path):
+        for number, task in read_tasks(csv_path):
+            yield number, _row([*task], [cell.strip() for cell in task.values()])
+        return
     line, renamed = 0, renamed or {}
     try:
         with csv_path.open(encoding="utf-8-sig", newline="") as stream:
@@ -167,6 +176,11 @@ def read_rows(
             f"{csv_path} cannot be read as a table in UTF-8: {error}. "
             f"A CSV with the columns {', '.join(needed)} is needed."
         ) from error
+
+
+def is_export(table: Path) -> bool:
+    """Return whether a table is an export of Label Studio."""
+    return table.suffix.lower() == EXPORT
 
 
 def _check_columns(csv_path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:

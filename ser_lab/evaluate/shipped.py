@@ -162,7 +162,8 @@ def evaluate_test(predictor: Predictor, data: Path) -> tuple[Scores, pd.DataFram
 def neutral_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
     """Return the mean logarithm of the probabilities in neutral speech; see `SpeakerProfile`.
 
-    It is measured on the development speakers, and empty if they have no neutral clip.
+    It is measured on the development speakers, or on the training speakers of a model without;
+    it is empty if they have no neutral clip.
 
     Args:
         predictor: The model as it serves.
@@ -171,9 +172,12 @@ def neutral_reference(predictor: Predictor, data: Path) -> tuple[float, ...]:
     Raises:
         CorpusError: The corpus of a development speaker is missing.
     """
-    speakers = set(predictor.manifest.split["development"])
-    table = list_clips(data, sorted({speaker.split("/")[0] for speaker in speakers}))
-    neutral = table[table["speaker"].isin(speakers) & (table["emotion"] == "neutral")]
+    split = predictor.manifest.split
+    listed = split["development"] or split["test"]
+    table = list_clips(data, sorted({speaker.split("/")[0] for speaker in listed}))
+    is_listed = table["speaker"].isin(listed)
+    chosen = is_listed if split["development"] else ~is_listed
+    neutral = table[chosen & (table["emotion"] == "neutral")]
     if neutral.empty:
         return ()
     probabilities = predict_files(predictor, [Path(path) for path in neutral["path"]])

@@ -96,9 +96,27 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "languages": _languages(manifest),
         "people": people,
         "n_test": len(manifest.split["test"]),
-        "development_speakers": ", ".join(manifest.split["development"]),
+        "development": _development(manifest),
         "test_speakers": ", ".join(manifest.split["test"]),
     }
+
+
+def _development(manifest: Manifest) -> str:
+    """Return the use of the development speakers, or what a fine-tuned model started from."""
+    if speakers := manifest.split["development"]:
+        return (
+            f"Development speakers, used to choose the epoch and the seed: {', '.join(speakers)}."
+        )
+    start = manifest.metrics["start"]
+    text = (
+        f"It is {start['name']} with its last layer fine-tuned on the recordings of the table; the "
+        "figures below are of speakers who were held out from that."
+    )
+    if "uar" in start:
+        text += (
+            f" Before, the UAR was {start['uar']:.1%} and the calibration error {start['ece']:.3f}."
+        )
+    return text
 
 
 def _languages(manifest: Manifest) -> str:

@@ -1,5 +1,7 @@
 """Charts of trainings and of their figures, as PNG files."""
 
+import logging
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from ser_core.paths import replacing
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     import keras
 
 mpl.use("Agg")
+# Fonts of other scripts often have a single weight, which it would warn of.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 DPI = 120
 
@@ -74,6 +80,9 @@ def plot_confusion(
         title: Title of the chart.
         path: The PNG to write.
     """
+    names, fonts = chart_labels(labels)
+    if names != list(labels):
+        title = f"{title}\nNumbers: the emotions in the order of manifest.json"
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6.4, 5.6), layout="constrained")
@@ -83,11 +92,37 @@ def plot_confusion(
         text = f"{counts[row, column]}\n{share:.0%}" if counts[row, column] else "·"
         colour = "white" if share > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontfamily=fonts)
+    axes.set_yticks(range(len(names)), names, fontfamily=fonts)
     axes.set(xlabel="predicted", ylabel="acted", title=title)
     figure.colorbar(image, label="share of the row", shrink=0.8)
     save_chart(figure, path)
+
+
+def chart_labels(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Choose fonts of this machine that have the characters of labels, in any script.
+
+    Returns:
+        The labels, or their numbers from 1 where no font has all characters, and font families.
+    """
+    families = [font_manager.FontProperties().get_name()]
+    characters = {ord(c) for label in labels for c in label if unicodedata.category(c) != "Cf"}
+    missing = characters - _characters_of(font_manager.findfont(families[0]))
+    for path in sorted(font_manager.findSystemFonts()) if missing else ():
+        if found := missing & _characters_of(path):
+            font_manager.fontManager.addfont(path)
+            families.append(font_manager.FontProperties(fname=path).get_name())
+            missing -= found
+    names = [str(i + 1) for i in range(len(labels))] if missing else list(labels)
+    return names, families
+
+
+def _characters_of(path: str) -> set[int]:
+    """Return the code points that a font has; none where it cannot be read."""
+    try:
+        return set(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return set()
 
 
 def plot_systems(systems: Sequence[System], title: str, path: Path) -> None:

@@ -31,7 +31,10 @@ CUSTOM_LICENCE = "other"
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Origin of a shipped model, as in `Manifest`; `table` holds the clips with their splits."""
+    """Origin of a shipped model, as in `Manifest`; `table` holds the clips with their splits.
+
+    `start` is the manifest of the model that it was fine-tuned from, if any.
+    """
 
     name: str
     table: pd.DataFrame
@@ -39,6 +42,7 @@ class Lineage:
     seed: int
     commit: str
     labels: tuple[str, ...] = LABELS
+    start: Manifest | None = None
 
 
 def export_model(
@@ -89,8 +93,8 @@ def export_model(
         architecture=architecture,
         n_parameters=int(sum(math.prod(w.shape) for w in network.trainable_weights)),
         temperature=calibration.temperature,
-        corpora=_corpora(lineage.table),
-        licence=LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else CUSTOM_LICENCE,
+        corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage.table)),
+        licence=_licence(lineage),
         split={"development": list(lineage.split.development), "test": list(lineage.split.test)},
         seed=lineage.seed,
         commit=lineage.commit,
@@ -101,6 +105,13 @@ def export_model(
     )
     weights = None if encoder is None else fetch_encoder(encoder)
     return replace(manifest, probe=record_probe(folder, manifest, weights))
+
+
+def _licence(lineage: Lineage) -> str:
+    """Return the licence of the weights, which is that of the model that they started from."""
+    if lineage.start:
+        return lineage.start.licence
+    return LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else CUSTOM_LICENCE
 
 
 def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:

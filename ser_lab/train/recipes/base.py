@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ser_core.config import PipelineConfig
+from ser_core.model.manifest import Manifest
 from ser_core.whisper.spec import EncoderConfig
 from ser_lab.data.feature_store import Clips
 from ser_lab.data.protocols import Fold, Run
@@ -57,6 +58,15 @@ class Recipe(TrainingRecipe, Protocol):
     @property
     def encoder(self) -> EncoderConfig | None:
         """Whisper's encoder before the network; None where the network is complete."""
+        return None
+
+    @property
+    def start(self) -> Manifest | None:
+        """Manifest of the model that it starts from; None where it starts from random weights."""
+        return None
+
+    def load_start(self) -> TrainedModel | None:
+        """Return the model that it starts from, if any."""
         return None
 
     @property
