@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,10 +17,13 @@ import soundfile
 from ser_core import __version__
 from ser_core.cli import lab as names
 from ser_core.cli.common import MODELS
+from ser_core.cli.output import percent
 from ser_core.errors import SerError
 from ser_core.labels import LABELS
+from ser_core.plots import PICTURES
 from ser_core.reference import Reference
 from ser_core.registry import ACCURATE, AUTO, COMPACT
+from ser_core.web import words
 from ser_core.web.address import check_port
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.fetch import SOURCES
@@ -48,11 +52,20 @@ def test_predict_prints_a_table_and_goes_on_after_a_bad_file(clips: list[Path]) 
         text=True,
     )
     assert done.returncode == 2
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [str(clips[0]), str(clips[2])]
-    assert all(line.split()[2] in LABELS for line in lines[1:])
+    _, *lines, model = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [str(clips[0]), str(clips[2])]
+    assert all(line.split()[2] in LABELS for line in lines)
+    assert re.fullmatch(r"Analysed by (accurate|compact) \S+\.", model)
     (complaint,) = done.stderr.splitlines()
     assert complaint.startswith(f"moodmirror: {clips[1]}: We heard")
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [(0.0, "0%"), (0.004, "<1%"), (0.714, "71%"), (0.996, ">99%"), (1.0, "100%")],
+)
+def test_percentages_are_those_of_the_page(probability: float, shown: str) -> None:
+    assert percent(probability) == shown == words.percent(probability)
 
 
 def test_predict_prints_json_lines(clips: list[Path]) -> None:
@@ -132,11 +145,14 @@ def test_a_taught_voice_shifts_the_answers(clips: list[Path], tmp_path: Path) ->
 
 def test_models_are_compared_and_a_clip_is_drawn(clips: list[Path], tmp_path: Path) -> None:
     compared = run_cli("compare", clips[0], "--model", "compact", "--model", ROOT / "model/compact")
-    assert [line.split()[0] for line in compared.stdout.splitlines()[1:]] == ["compact"] * 2
+    _, *rows, last = compared.stdout.splitlines()
+    assert [row.split()[0] for row in rows] == ["compact"] * 2
+    assert last.startswith("Analysed by compact ")
     drawn = run_cli("draw", clips[0], "--out", tmp_path, "--model", "compact", "--denoise")
     assert drawn.exit_code == 0
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"1-loaded.wav", "4-denoised.wav", "mel-spectrogram.png", "features.png"} <= written
+    assert {"1-loaded.wav", "4-denoised.wav", "features.png"} <= written
+    assert {f"{name.replace(' ', '-').lower()}.png" for name in PICTURES} <= written
 
 
 def test_a_missing_model_is_one_line(clips: list[Path], tmp_path: Path) -> None:

@@ -31,10 +31,9 @@ from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.live import LiveAnswer, LiveSession
 from ser_core.model.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
-from ser_core.predictor import PipelineTrace
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import about, cleanup, drawing, inspect, listen, live, page, timeline, words
+from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
 from ser_core.web.connections import PageHead
 from ser_core.web.language import CATALOGUES, translate, use_language
 
@@ -431,23 +430,6 @@ def test_step_by_step_follows_the_model_that_was_chosen(
     values = {"clip": clip, "model-choice": chosen}
     event.fn(None, *[values.get(one.elem_id, False) for one in event.inputs])
     assert picked == [asked]
-
-
-def test_the_player_of_a_long_step_says_what_it_holds(
-    clip: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long, short = (np.full(n_s * 100, 0.1, np.float32) for n_s in (31, 30))
-    trace = PipelineTrace({"loaded": long, "trimmed": short}, 100, np.zeros((9, 2)), 0.1)
-    models = FakeModels()
-    monkeypatch.setattr(models, "pipeline", lambda **_options: None, raising=False)
-    monkeypatch.setattr(inspect, "trace_pipeline", lambda *_arguments: trace)
-    html = inspect.draw_steps(models, clip, model="auto", denoise=False)
-    steps = [text_of(ET.tostring(step, "unicode")) for step in parse(html).findall(".//ol/li")]
-    holds = translate("stage_played", duration=words.seconds(30)).replace(NBSP, " ")
-    assert [holds in step for step in steps] == [True, False, False]
-    players = parse(html).findall(".//audio")
-    sound = base64.b64decode(players[0].get("src", "").partition(",")[2])
-    assert soundfile.info(io.BytesIO(sound)).duration == 30.0
 
 
 def test_gradio_decodes_nothing(tmp_path: Path) -> None:

@@ -44,24 +44,34 @@ def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, .
         )
 
 
+def percent(probability: float) -> str:
+    """Return a probability as a whole percentage; `<1%` and `>99%` at the ends, as on the page."""
+    if 0.0 < probability < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < probability < 1.0 else f"{probability:.0%}"
+
+
 def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
-    """Print a table for the terminal."""
+    """Print a table for the terminal, and the models that made it."""
+    models: dict[str, None] = {}
     table = Table(
         Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
         box=None, pad_edge=False,
     )  # fmt: skip
     for file, prediction in answers:
-        following = ", ".join(f"{label} {p:.0%}" for label, p in prediction.ranked()[1:3])
+        following = ", ".join(f"{label} {percent(p)}" for label, p in prediction.ranked()[1:3])
+        models[prediction.model] = None
         table.add_row(
             Text(printable(file)),
             f"{find_emotion(prediction.emotion).sign} {prediction.emotion}",
-            f"{prediction.confidence:.0%}" + ("" if prediction.certain else ", uncertain"),
+            percent(prediction.confidence) + ("" if prediction.certain else ", uncertain"),
             following,
             f"{prediction.duration_s:.1f} s",
             ", ".join(warning.code for warning in prediction.warnings),
         )
     if table.row_count:
         Console().print(table)
+        print(f"Analysed by {' and '.join(map(printable, models))}.")
 
 
 def print_scores(title: str, scores: "Scores", *, has_ece: bool = True) -> None:

@@ -1,8 +1,11 @@
 """The page of figures: the same records give the same text, committed ones the committed text."""
 
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib import font_manager
 from typer.testing import CliRunner
 
 from ser_core.cli import app
@@ -10,6 +13,7 @@ from ser_core.errors import SerError
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.evaluate.runs import run_protocol
 from ser_lab.report.figures import PUBLISHED, REPORT, write_report
+from ser_lab.report.plots import chart_labels, plot_confusion
 from tests.conftest import ROOT
 from tests.lab.trees import KnownRecipe, write_tree, write_votes
 
@@ -107,3 +111,17 @@ def test_the_command_line_reports_and_names_what_is_unknown(docs: Path, tmp_path
         assert (refused.exit_code, refused.stdout) == (2, "")
         assert refused.stderr.startswith("moodmirror: ")
         assert complaint in refused.stderr
+
+
+def test_labels_of_any_script_leave_no_boxes_and_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labels = ["ख़ुशी", "平静", "wütend"]
+    assert chart_labels(["calm", "wütend"])[0] == ["calm", "wütend"]
+    for fonts in (font_manager.findSystemFonts(), []):
+        monkeypatch.setattr(font_manager, "findSystemFonts", lambda fonts=fonts: fonts)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plot_confusion(np.eye(3, dtype=int), labels, "Test", tmp_path / "confusion.png")
+    assert chart_labels(labels)[0] == ["1", "2", "3"]
+    assert capfd.readouterr().err == ""
