@@ -1,8 +1,13 @@
-"""Predictions over a stream of chunks: a rolling window of the newest audio, smoothed."""
+"""Predictions over a stream of chunks: a rolling window of the newest audio, smoothed.
+
+The page, the API's stream and the command line use the same sessions.
+"""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +17,7 @@ from ser_core.labels import column_of
 from ser_core.prediction import Prediction
 from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
+from ser_core.segments import Segment
 
 Chunk = npt.NDArray[Any]
 LATE_S = 5.0
@@ -29,7 +35,8 @@ class LiveConfig:
         smoothing: Weight of the previous prediction in the next one.
         margin: Lead over the settled emotion that counts for nothing.
         threshold: Sum of leads beyond the margin with which another emotion settles.
-        pause_s: Silence that resets window and smoothing.
+        pause_s: Silence that resets window and smoothing, and ends an utterance.
+        utterance_s: Longest utterance; a longer one goes on as another.
         quiet_dbfs: Peak below which audio counts as silence.
         limit_s: Longest session, in audio and by the clock.
         absent_s: Time without a chunk after which a session counts as inactive.
@@ -42,6 +49,7 @@ class LiveConfig:
     margin: float = 0.4
     threshold: float = 0.3
     pause_s: float = 0.75
+    utterance_s: float = 30.0
     quiet_dbfs: float = -40.0
     limit_s: float = 300.0
     absent_s: float = 5.0
@@ -56,12 +64,26 @@ class LiveAnswer:
         prediction: Smoothed over the previous ones; None during silence.
         lag_s: Time since the first chunk minus the audio received; lost audio counts, too.
         settled: Settled emotion, see `LiveSession`.
+        utterance: The utterance that has ended since the previous answer.
     """
 
     at_s: float
     prediction: Prediction | None
     lag_s: float = 0.0
     settled: str | None = None
+    utterance: Segment | None = None
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield plain JSON types: an `answer`, and an `utterance` where one has ended."""
+        yield {
+            "event": "answer",
+            "at_s": self.at_s,
+            "lag_s": self.lag_s,
+            "settled": self.settled,
+            "prediction": self.prediction and self.prediction.to_dict(),
+        }
+        if self.utterance:
+            yield {"event": "utterance"} | self.utterance.to_dict()
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -71,6 +93,9 @@ class LiveSession:
     The likeliest emotion of a window of speech changes many times in a calm minute. An emotion
     settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954), on the
     probabilities before calibration, so that one margin suits cautious models and bold ones.
+
+    An utterance lasts from one pause to the next. Its probabilities are the mean over its windows,
+    as those of a long recording are, so that no more sound than a window is kept.
 
     Attributes:
         config: Settings.
@@ -87,6 +112,8 @@ class LiveSession:
     _window: Chunk | None = None
     _smoothed: npt.NDArray[np.float64] | None = None
     _leads: npt.NDArray[np.float64] | None = None
+    _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
+    _utterance_end_s: float = 0.0
     _last_speech_s: float = 0.0
     _started: float = 0.0
     _last_chunk: float | None = None
@@ -96,6 +123,11 @@ class LiveSession:
         """Whether the longest session has been reached."""
         lasted_s = self._last_chunk - self._started if self._last_chunk else 0.0
         return max(self.received_s, lasted_s) >= self.config.limit_s
+
+    @property
+    def silent_s(self) -> float:
+        """Audio since the last speech."""
+        return self.received_s - self._last_speech_s
 
     @property
     def lost_s(self) -> float:
@@ -139,11 +171,24 @@ class LiveSession:
             self._last_speech_s = self.received_s
         elif self.received_s - self._last_speech_s >= self.config.window_s:
             self.settled = None
+        has_ended = not prediction or self._utterance_s >= self.config.utterance_s
+        utterance = self._end_utterance() if has_ended else None
         lag_s = time.monotonic() - self._started - self.received_s
         at_s = round(self.received_s, 3)
-        answer = LiveAnswer(at_s, prediction, round(lag_s, 3), self.settled)
+        answer = LiveAnswer(at_s, prediction, round(lag_s, 3), self.settled, utterance)
         self.answers.append(answer)
         return answer
+
+    def end(self, reason: str) -> Iterator[dict[str, Any]]:
+        """Yield the last events of a stream in plain JSON types.
+
+        Args:
+            reason: Why it ends.
+        """
+        if utterance := self._end_utterance():
+            yield {"event": "utterance"} | utterance.to_dict()
+        at_s = round(self.received_s, 3)
+        yield {"event": "end", "reason": reason, "at_s": at_s, "shares": self.shares()}
 
     def discard_audio(self) -> None:
         """Discard the window of audio; the predictions stay."""
@@ -172,6 +217,27 @@ class LiveSession:
             if (p := answer.prediction)
         ]
 
+    def _end_utterance(self) -> Segment | None:
+        windows, self._utterance = self._utterance, []
+        if not windows:
+            return None
+        start_s = windows[0][0]
+        end_s = self._utterance_end_s = max(end_s for _, end_s, _ in windows)
+        newest = windows[-1][-1]
+        mean = np.mean([prediction.probabilities for _, _, prediction in windows], axis=0)
+        prediction = replace(
+            newest.with_probabilities(mean),
+            duration_s=round(end_s - start_s, 3),
+            speech_start_s=0.0,
+            speech_end_s=round(end_s - start_s, 3),
+            timings_ms={},
+        )
+        return Segment(round(start_s, 3), round(end_s, 3), prediction=prediction)
+
+    @property
+    def _utterance_s(self) -> float:
+        return self._utterance[-1][1] - self._utterance[0][0] if self._utterance else 0.0
+
     def _append(self, rate_hz: int, chunk: Chunk) -> None:
         known, joined = self._window, chunk
         form = (rate_hz, chunk.dtype, chunk.shape[1:])
@@ -199,6 +265,11 @@ class LiveSession:
             prediction = predictor.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
+        start_s = max(0.0, self.received_s - prediction.duration_s)
+        first_s = max(start_s + prediction.speech_start_s, self._utterance_end_s)
+        last_s = start_s + prediction.speech_end_s
+        if first_s < last_s:
+            self._utterance.append((first_s, last_s, prediction))
         probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
         self._settle(prediction.labels, prediction.uncalibrated)
         if self._smoothed is None or len(self._smoothed) != len(probabilities):
@@ -216,3 +287,39 @@ class LiveSession:
         k = int(self._leads.argmax())
         if self._leads[k] >= self.config.threshold:
             self.settled, self._leads = labels[k], None
+
+
+class LiveSessions:
+    """The streams of an app: a limit on their number, and no sound of those that have stopped."""
+
+    def __init__(self, n_places: int) -> None:
+        """Take the most streams at a time."""
+        self.n_places = n_places
+        self._sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
+        self._connected: set[str] = set()
+
+    def admit(self, key: str, session: LiveSession, *, is_connected: bool = False) -> bool:
+        """Return whether there is a place for a session, which then takes it.
+
+        Args:
+            key: Name of the session.
+            session: The session; it has its place as long as it is active.
+            is_connected: Whether it has its place until it leaves.
+        """
+        others = {name: one for name, one in [*self._sessions.items()] if one is not session}
+        for one in others.values():
+            if not one.is_active:
+                one.discard_audio()
+        taken = {name for name, one in others.items() if one.is_active} | self._connected
+        if len(taken - {key}) >= self.n_places and not session.is_active:
+            return False
+        self._sessions[key] = session
+        if is_connected:
+            self._connected.add(key)
+        return True
+
+    def leave(self, key: str) -> None:
+        """Free the place of a session, and discard its sound."""
+        self._connected.discard(key)
+        if left := self._sessions.pop(key, None):
+            left.discard_audio()

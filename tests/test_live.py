@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_core.errors import NoSpeechError
-from ser_core.live import LiveConfig, LiveSession
+from ser_core.live import LiveConfig, LiveSession, LiveSessions
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from tests.conftest import ROOT, data_folder
@@ -36,7 +36,12 @@ class Echo:
             raise NoSpeechError("Nobody speaks.")
         answer = self.answers[min(len(self.heard), len(self.answers)) - 1]
         return Prediction.from_probabilities(
-            answer, ("calm", "angry"), certain_from=0.6, temperature=self.temperature
+            answer,
+            ("calm", "angry"),
+            duration_s=(duration_s := len(source[1]) / source[0]),
+            speech_end_s=duration_s,
+            certain_from=0.6,
+            temperature=self.temperature,
         )
 
 
@@ -223,6 +228,45 @@ def test_sound_can_be_let_go_and_the_session_goes_on() -> None:
     assert len(session.answers) == 1
     session.process(RATE_HZ, speech(1.0), echo)
     assert len(echo.heard[-1]) == RATE_HZ
+
+
+def test_an_utterance_lasts_from_pause_to_pause() -> None:
+    session, pause = LiveSession(), [np.zeros(24_000, np.int16)] * 2
+    echo = Echo(answers=[CALM, ANGRY, ANGRY, ANGRY, CALM])  # the pause has to last a while
+    talk(session, echo, [*pause, *[speech(0.5)] * 4, *pause, *[speech(0.5)] * 2, *pause])
+    utterances = [answer.utterance for answer in session.answers if answer.utterance]
+    assert len(utterances) == 2
+    first, second = utterances
+    assert first.prediction is not None
+    expected = np.mean([CALM, ANGRY, ANGRY, ANGRY], axis=0)
+    assert first.prediction.probabilities == pytest.approx(tuple(expected))
+    assert first.end_s <= second.start_s
+    (end,) = session.end("finished")
+    assert end["event"] == "end"
+
+
+def test_a_long_utterance_goes_on_as_another_and_the_last_is_at_the_end() -> None:
+    session = LiveSession(LiveConfig(utterance_s=3.0))
+    talk(session, Echo(), [speech(0.5)] * 10)
+    (first,) = [answer.utterance for answer in session.answers if answer.utterance]
+    last, end = session.end("finished")
+    assert first.end_s - first.start_s >= 3.0
+    assert (last["event"], last["end_s"]) == ("utterance", 5.0)
+    assert (end["event"], end["reason"], end["at_s"]) == ("end", "finished", 5.0)
+
+
+def test_places_are_taken_by_those_who_talk_or_are_connected() -> None:
+    sessions, talkers = LiveSessions(2), [LiveSession() for _ in range(3)]
+    assert sessions.admit("a", talkers[0])
+    talk(talkers[0], Echo(), [speech(1.0)])
+    assert sessions.admit("b", talkers[1], is_connected=True)
+    assert not sessions.admit("c", talkers[2])
+    assert sessions.admit("a", talkers[0])  # its own
+    sessions.leave("b")
+    assert sessions.admit("c", talkers[2])
+    sessions.leave("a")
+    assert talkers[0]._window is None
+    sessions.leave("a")  # twice is no error
 
 
 def settled_headlines(tape: np.ndarray, rate_hz: int) -> list[str | None]:

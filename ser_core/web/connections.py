@@ -75,6 +75,8 @@ class LimitedProtocol(H11Protocol):
 
     def _close_if_idle(self, before: object) -> None:
         """Close the connection if it is between the same two requests as `before`, else go on."""
+        if self.transport.get_protocol() is not self:
+            return  # a WebSocket has limits of its own
         is_idle = self.cycle is None or self.cycle.response_complete
         if is_idle and self.cycle is before:
             self.transport.close()

@@ -6,6 +6,7 @@ one in its X-Forwarded-For.
 
 import asyncio
 import logging
+import math
 import re
 import shutil
 import time
@@ -13,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -35,6 +37,8 @@ from ser_core.web.language import requested_language, translate, use_language
 logger = logging.getLogger(__name__)
 
 UPLOAD = "/gradio_api/upload"
+API = "/v1"
+"""Path below which the routes for programs are, see `ser_core.web.routes`."""
 REJECTION = "moodmirror.rejection"
 """Key of an ASGI scope: why a request was rejected, for the metrics."""
 HEADERS = {
@@ -54,6 +58,8 @@ _CLOSED = re.compile(
     re.IGNORECASE,
 )
 """Gradio's routes that write files, run FFmpeg or fetch addresses, for features that are off."""
+_API_UPLOAD = re.compile(rf"{API}/(predict|segments|batch)/?$")
+"""Routes whose body is recordings; they are deleted with the answer."""
 _DIRECT = re.compile(r"/gradio_api/(run|api)/")
 """Events outside the queue; those of this page take no input, so that only odd ones fail."""
 _MARKS = (b",", b"[", b"{")
@@ -73,6 +79,7 @@ class Budgets:
         client_events: Events of one client that run or are in the queue.
         client_requests: Requests of one client that have not been answered.
         client_turns: Of these, requests that the app works on before it begins to answer.
+        client_streams: Live streams of one client through the API.
         idle_s: Time to wait for a request, and for its body in all, plus
         bytes_per_s: one second for so many bytes.
     """
@@ -86,6 +93,7 @@ class Budgets:
     client_events: int = 16
     client_requests: int = 256
     client_turns: int = 4
+    client_streams: int = 8
     idle_s: float = 30.0
     bytes_per_s: int = 10_000
 
@@ -99,12 +107,21 @@ class RefusalError(Exception):
     Attributes:
         status: Of the response.
         reason: Its name in the metrics and, after `refused_`, in the catalogues.
+        retry_after_s: Time after which the client may try again.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
-        """Take the response's status and the reason."""
-        super().__init__(reason)
-        self.status, self.reason = status, reason
+    def __init__(
+        self, status: int, reason: str, text: str = "", *, retry_after_s: float = 5.0
+    ) -> None:
+        """Take the response's status, the reason, and the sentence where no catalogue has it."""
+        super().__init__(text or reason)
+        self.status, self.reason, self.retry_after_s = status, reason, retry_after_s
+        self._text = text
+
+    @property
+    def text(self) -> str:
+        """The sentence for the client."""
+        return self._text or translate(f"refused_{self.reason}")
 
 
 class FilesOnlyParser(GradioMultiPartParser):
@@ -146,6 +163,10 @@ class UploadBudget:
         """Count bytes of a client no longer once their files are deleted."""
         self._deletions.append((time.monotonic() + DELETED_AFTER_S, client, n_bytes))
 
+    def release(self, client: str, n_bytes: int) -> None:
+        """Count bytes of a client no longer, as their files are deleted."""
+        self._deletions.appendleft((-math.inf, client, n_bytes))
+
 
 class RequestLimits:
     """ASGI middleware that keeps requests within the budgets, and adds headers to responses."""
@@ -163,7 +184,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        client = _client(scope)
+        client = client_at(scope)
         self._warn_of_proxy(scope, client)
         reply = _Reply(send, scope["path"])
         self._n_requests[client] += 1
@@ -191,12 +212,15 @@ class RequestLimits:
         if has_body and scope["path"].rstrip("/") == UPLOAD:
             await self._upload(scope, receive, reply, client)
             return
-        if has_body:
+        is_upload = has_body and _API_UPLOAD.match(scope["path"])
+        if has_body and not is_upload:
             receive = await self._read(scope, receive)
         await reply.begin_turn(
             self._turns.setdefault(client, asyncio.Semaphore(self._budgets.client_turns))
         )
-        if has_body and _JOINS.match(scope["path"]):
+        if is_upload:
+            await self._upload(scope, receive, reply, client)
+        elif has_body and _JOINS.match(scope["path"]):
             queue = scope["app"].get_blocks()._queue
             self._check_queue(queue, client)
             await self._app(scope, receive, reply.send)
@@ -243,7 +267,10 @@ class RequestLimits:
         try:
             await self._app(scope, count, reply.send)
         finally:
-            self._uploads.schedule_deletion(client, n_bytes)
+            if scope["path"].startswith(f"{API}/"):
+                self._uploads.release(client, n_bytes)
+            else:
+                self._uploads.schedule_deletion(client, n_bytes)
 
     async def _chunks(self, scope: Scope, receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
         """Yield a body as it arrives.
@@ -329,12 +356,42 @@ def order_fairly(queue: Queue) -> None:
         waiting.queue.sort(key=ranks.__getitem__)
 
 
-def _client(scope: Scope) -> str:
+def problem(refusal: RefusalError) -> Response:
+    """Return problem details (RFC 9457), in English."""
+    return JSONResponse(
+        problem_details(refusal),
+        refusal.status,
+        _headers(refusal),
+        media_type="application/problem+json",
+    )
+
+
+def problem_details(refusal: RefusalError) -> dict[str, Any]:
+    """Return a refusal as plain JSON types, after RFC 9457 with `reason` as an extension."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.text,
+        "reason": refusal.reason,
+    }
+
+
+def _headers(refusal: RefusalError) -> dict[str, str]:
+    if refusal.status == 408:
+        return {"Connection": "close"}
+    if refusal.status in (429, 503, 507):
+        return {"Retry-After": str(math.ceil(refusal.retry_after_s))}
+    return {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else {}
+
+
+def client_at(scope: Scope) -> str:
+    """Return the address that the limits are counted by."""
     return str(scope["client"][0]) if scope.get("client") else ""
 
 
 def _client_of(event: Event) -> str:
-    return _client(event.request.scope)
+    return client_at(event.request.scope)
 
 
 def _refusal_for(error: Exception, scope: Scope) -> RefusalError:
@@ -347,9 +404,11 @@ def _refusal_for(error: Exception, scope: Scope) -> RefusalError:
 
 def _response(refusal: RefusalError, scope: Scope) -> Response:
     """Return a sentence in the client's language, in the form that Gradio's page shows."""
+    if scope["path"].startswith(f"{API}/"):
+        return problem(refusal)
     with use_language(requested_language(gr.Request(Request(scope)))):
-        text = translate(f"refused_{refusal.reason}")
-    headers = {"Connection": "close"} if refusal.status == 408 else {"Retry-After": "5"}
+        text = refusal.text
+    headers = _headers(refusal)
     if scope["path"].rstrip("/") == UPLOAD:
         return PlainTextResponse(text, refusal.status, headers)
     return JSONResponse({"detail": text}, refusal.status, headers)

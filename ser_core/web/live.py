@@ -2,14 +2,13 @@
 
 from html import escape
 from typing import Any
-from weakref import WeakValueDictionary
 
 import gradio as gr
 
 from ser_core.audio.load import load_native
 from ser_core.config import AudioConfig
 from ser_core.labels import find_emotion, order_labels
-from ser_core.live import LiveConfig, LiveSession
+from ser_core.live import LiveConfig, LiveSession, LiveSessions
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, words
 from ser_core.web.components import (
@@ -25,8 +24,6 @@ from ser_core.web.components import (
 from ser_core.web.language import translate
 
 CHUNK_S = 0.5
-N_STREAMS = 32
-"""Most visitors who can talk at once; the next one gets a message until a place is free."""
 HISTORY_S = 30.0
 LOST_FROM_S = 1.0
 """Least loss that the page mentions."""
@@ -34,10 +31,9 @@ _CHUNK = AudioConfig(min_duration_s=0.0, max_duration_s=120.0, max_bytes=25_000_
 """Limits of a chunk; those that arrive while the server is busy come as one."""
 
 
-def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
+def build_live(models: ModelSwitch, page: gr.Blocks, sessions: LiveSessions) -> list[Localized]:
     """Add the tab to the page under construction; to close the page ends a session."""
     session = gr.State(None)
-    sessions: WeakValueDictionary[str, LiveSession] = WeakValueDictionary()
     with gr.Row(elem_id="live-tool"):
         with gr.Column(elem_id="live-input"):
             microphone, note = recorder(
@@ -60,14 +56,9 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
         chunk: str | None, session: LiveSession | None, request: gr.Request
     ) -> tuple[LiveSession, Any, Any]:
         session = session or LiveSession()
-        for one in [*sessions.values()]:
-            if one is not session and not one.is_active:
-                one.discard_audio()
-        others = sum(one.is_active for one in [*sessions.values()] if one is not session)
-        if others >= N_STREAMS and not session.is_active:
-            text = translate("live_full", n=N_STREAMS)
+        if not sessions.admit(request.session_hash or "", session):
+            text = translate("live_full", n=sessions.n_places)
             return session, _draw_message(text), drawing.small(text)
-        sessions[request.session_hash or ""] = session
         settled = session.settled
         panel = process(models, session, chunk)
         if session.settled == settled:
@@ -76,8 +67,7 @@ def build_live(models: ModelSwitch, page: gr.Blocks) -> list[Localized]:
 
     def leave(request: gr.Request) -> None:
         # Gradio keeps the state of a closed page for an hour; no sound may be in it.
-        if left := sessions.get(request.session_hash or ""):
-            left.discard_audio()
+        sessions.leave(request.session_hash or "")
 
     outputs = [session, panel, announcement]
     # Gradio's recorder sends ten chunks a second, whatever `stream_every` of the event is.

@@ -35,9 +35,15 @@ ROUTES = {
     "/gradio_api/upload": "upload",
     "/gradio_api/queue/join": "join",
     "/gradio_api/call": "call",
+    "/v1/predict": "v1_predict",
+    "/v1/batch": "v1_batch",
+    "/v1/segments": "v1_segments",
+    "/v1/models": "v1_models",
 }
 """Names of the requests that are counted apart, by their paths."""
-REJECTIONS = ("too_large", "too_many", "queue_full", "disk_full", "too_slow", "odd")
+REJECTIONS = (
+    "too_large", "too_many", "queue_full", "disk_full", "too_slow", "odd", "key", "rate", "streams"
+)  # fmt: skip
 """Reasons of rejected requests."""
 
 

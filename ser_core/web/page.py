@@ -10,12 +10,15 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import Mount
 
+from ser_core.live import LiveSessions
 from ser_core.paths import bundled, temporary_folder
 from ser_core.registry import chosen_model, chosen_trust
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import theme, words
 from ser_core.web.about import draw_about
+from ser_core.web.access import Access
 from ser_core.web.address import check_port
 from ser_core.web.api import add_endpoints
 from ser_core.web.batch_tab import build_batch
@@ -30,10 +33,12 @@ from ser_core.web.language import (
     label,
     translate,
 )
-from ser_core.web.limits import RequestLimits
+from ser_core.web.limits import API, RequestLimits
 from ser_core.web.listen import build_listen
 from ser_core.web.live import build_live
 from ser_core.web.metrics import monitor_app
+from ser_core.web.routes import build_api
+from ser_core.web.stream import MESSAGE_BYTES, LiveStreams
 from ser_core.web.voice import build_voice
 
 TITLE = "MoodMirror"
@@ -41,6 +46,8 @@ POLL_EVERY_S = 2
 """Time between two checks of an open page for the better model."""
 MAX_CONCURRENT = 2
 MAX_WAITING = 64
+MAX_STREAMS = 32
+"""Most visitors who can talk at once; the next one gets a message until a place is free."""
 MAX_THREADS = 128
 """Most events at a time: more than all places of the live tab, so that other events never wait."""
 MAX_SESSIONS = 1_000
@@ -61,12 +68,15 @@ SET_LANGUAGE = f"""() => {{
 """JavaScript that sets the page's language for screen readers."""
 
 
-def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
+def build_page(
+    models: ModelSwitch, *, examples: Path, sessions: LiveSessions | None = None
+) -> gr.Blocks:
     """Return the page.
 
     Args:
         models: Analyse the recordings.
         examples: Folder of example clips; may be empty or missing.
+        sessions: Places of the live tab; None for its own.
     """
     page = gr.Blocks(title=TITLE, analytics_enabled=False)
     with page:
@@ -77,7 +87,7 @@ def build_page(models: ModelSwitch, *, examples: Path) -> gr.Blocks:
             with gr.Tab(label("listen_tab"), elem_id="listen-tab"):
                 texts += build_listen(models, page, examples=examples, voice=voice)
             with gr.Tab(label("live_tab"), elem_id="live-tab"):
-                texts += build_live(models, page)
+                texts += build_live(models, page, sessions or LiveSessions(MAX_STREAMS))
             with gr.Tab(label("batch_tab"), elem_id="batch-tab"):
                 texts += build_batch(models)
             with gr.Tab(label("voice_tab"), elem_id="voice-tab"):
@@ -135,14 +145,23 @@ def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr
     on([page.load, timer.tick], update, None, [note, about, timer], queue=False)
 
 
-def launch_options(models: ModelSwitch, *, clips: Path) -> dict[str, Any]:
+def launch_options(
+    models: ModelSwitch, *, clips: Path, sessions: LiveSessions | None = None
+) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`, with nothing that reports or records.
 
     Args:
         models: Their settings limit the size of a file, and their state is monitored.
         clips: Gradio's folder of clips, which no other app uses; old files in it are deleted.
+        sessions: Places of the API's streams; None for their own.
+
+    Raises:
+        SerError: A setting of the API cannot be read.
     """
     app = monitor_app(models)
+    access = Access.from_environment()
+    streams = LiveStreams(models, sessions or LiveSessions(MAX_STREAMS), access)
+    app["routes"].append(Mount(API, build_api(models, access, streams.serve)))
     head = theme.social_card(TITLE, translate("tagline")) + theme.script()
     served = [
         Middleware(RequestLimits, clips=clips),
@@ -201,9 +220,12 @@ def start(models: ModelSwitch, folder: Path) -> gr.Blocks:
     clips = folder / "clips"
     clips.mkdir()
     os.environ |= {CLIPS: str(clips)} | NO_STATISTICS
-    page = build_page(models, examples=bundled("examples"))
-    page.launch(**launch_options(models, clips=clips), prevent_thread_lock=True)
+    sessions = LiveSessions(MAX_STREAMS)
+    page = build_page(models, examples=bundled("examples"), sessions=sessions)
+    options = launch_options(models, clips=clips, sessions=sessions)
+    page.launch(**options, prevent_thread_lock=True)
     page.server.config.http_protocol_class = LimitedProtocol
+    page.server.config.ws_max_size = MESSAGE_BYTES
     for chatty in ("uvicorn.error", "python_multipart.multipart"):  # a line per odd request
         logging.getLogger(chatty).setLevel(logging.ERROR)
     return page

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,11 @@ def app_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def app_url(model_folder: Path, app_log: Path) -> Iterator[str]:
-    """Address of the running app."""
-    with run_app([str(ROOT / "app.py")], app_log, MOODMIRROR_MODEL=str(model_folder)) as url:
+    """Address of the running app, which is also a server for agents where that is installed."""
+    settings = {"MOODMIRROR_MODEL": str(model_folder)}
+    if find_spec("mcp"):
+        settings["GRADIO_MCP_SERVER"] = "True"
+    with run_app([str(ROOT / "app.py")], app_log, **settings) as url:
         yield url
 
 

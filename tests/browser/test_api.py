@@ -1,6 +1,7 @@
 """The endpoints of the running app: by Gradio's client, and by HTTP alone."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -10,12 +11,18 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+import soundfile
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Page
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from ser_core.labels import LABELS
+from tests.browser.conftest import run_app
 from tests.conftest import ROOT, needs_program
 
 DOCUMENT = ROOT / "docs" / "api.md"
@@ -79,12 +86,18 @@ def test_files_of_the_server_cannot_be_read_through_the_endpoint(app_url: str) -
     assert "event: complete" not in stream
 
 
-def example(language: str, app_url: str) -> str:
-    """The document's example in one language, for the running app."""
-    (code,) = re.findall(
-        rf"```{language}\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL
-    )
-    return code.replace("http://127.0.0.1:7860", app_url.rstrip("/"))
+def example(language: str, app_url: str, heading: str) -> str:
+    """The document's example in one language, below a heading, for the running app."""
+    section = section_of(heading)
+    (code,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return str(code).replace("127.0.0.1:7860", app_url.removeprefix("http://").rstrip("/"))
+
+
+def section_of(heading: str) -> str:
+    """The document from one heading to the next of any level."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^##+ {heading}$(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
+    return str(section)
 
 
 @pytest.fixture
@@ -95,7 +108,7 @@ def folder(voice: Path, tmp_path: Path) -> Path:
 
 
 def test_the_python_example_runs(app_url: str, folder: Path) -> None:
-    code = example("python", app_url)
+    code = example("python", app_url, "Python")
     said = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -106,7 +119,7 @@ def test_the_python_example_runs(app_url: str, folder: Path) -> None:
 @needs_program("curl")
 def test_the_curl_example_runs(app_url: str, folder: Path) -> None:
     said = subprocess.run(
-        ["bash", "-euc", example("bash", app_url)],
+        ["bash", "-euc", example("bash", app_url, "curl")],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -117,11 +130,63 @@ def test_the_curl_example_runs(app_url: str, folder: Path) -> None:
     assert answer["emotion"] in LABELS
 
 
+@needs_program("curl")
+def test_one_request_returns_the_answer_of_the_endpoint(
+    app_url: str, client: Client, folder: Path
+) -> None:
+    code = example("bash", app_url, "One request").replace('"\n', '"; echo\n')
+    said = subprocess.run(
+        ["bash", "-euc", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    form, body, batch, models = map(json.loads, said.splitlines())
+    answer = client.predict(audio=handle_file(folder / "clip.wav"), api_name="/predict")
+    assert form["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
+    assert list(body) == list(form) == list(answer)
+    assert [row["file"] for row in batch["files"]] == ["clip.wav", "clip.wav (2)"]
+    assert models["models"][0]["name"] == answer["model"].split()[0]
+
+
+def test_a_problem_is_as_documented(app_url: str) -> None:
+    (told,) = re.findall(r"```json\n(.*?)```", section_of("One request"), re.DOTALL)
+    wav = io.BytesIO()
+    soundfile.write(wav, np.zeros(1_920), 16_000, format="WAV")
+    sent = {"file": ("clip.wav", wav.getvalue())}
+    answer = httpx.post(f"{app_url}v1/predict", files=sent)
+    assert answer.json() == json.loads(told)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_page_of_the_requests_loads_from_this_host_alone(page: Page, app_url: str) -> None:
+    page.goto(f"{app_url}v1/docs")
+    page.get_by_text("Analyse one recording, a multipart file or the raw body.").wait_for()
+
+
+def test_the_stream_example_runs(app_url: str, folder: Path) -> None:
+    code = example("python", app_url, "Live stream")
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(said) > 3
+    assert all(line.split()[-1] in LABELS for line in said)
+
+
+def test_a_stream_that_is_open_does_not_keep_the_app(model_folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(model_folder)) as url:
+        stream = connect(url.replace("http", "ws") + "v1/stream?rate_hz=16000")
+        stream.send(bytes(16_000))
+        assert json.loads(stream.recv(timeout=30))["event"] == "answer"
+    with pytest.raises(ConnectionClosed) as closed:
+        stream.recv(timeout=10)
+    assert closed.value.rcvd.code == 1012
+    assert "Traceback" not in log.read_text()
+
+
 def test_the_javascript_example_runs(page: Page, app_url: str, folder: Path) -> None:
     sound = base64.b64encode((folder / "clip.wav").read_bytes()).decode()
     answer = page.evaluate(
         f"""async ([app, sound]) => {{
-            {example("js", app_url)}
+            {example("js", app_url, "JavaScript")}
             const bytes = Uint8Array.from(atob(sound), letter => letter.charCodeAt(0));
             return await listen(app, new Blob([bytes]));
         }}""",
@@ -131,7 +196,7 @@ def test_the_javascript_example_runs(page: Page, app_url: str, folder: Path) -> 
 
 
 def test_the_documented_answers_are_those_that_come(client: Client, voice: Path) -> None:
-    (told,) = re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    (told,) = re.findall(r"```json\n(.*?)```", section_of("Results"), re.DOTALL)
     answer = client.predict(audio=handle_file(voice), api_name="/predict")
     assert list(json.loads(told)) == list(answer)
     assert list(json.loads(told)["timings_ms"]) == list(answer["timings_ms"])

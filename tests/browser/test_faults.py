@@ -32,8 +32,8 @@ app.main()
 """
 """The app where files end at 2 MB, as on a full disk, and the clock jumps by an hour."""
 ONE_PLACE = """
-from ser_core.web import live
-live.N_STREAMS = 1
+from ser_core.web import page
+page.MAX_STREAMS = 1
 import app
 app.main()
 """
