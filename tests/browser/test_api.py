@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from websockets.sync.client import connect
 
 from ser_core.labels import LABELS
 from tests.browser.conftest import run_app
-from tests.conftest import ROOT, needs_program
+from tests.conftest import ROOT, needs_ffmpeg, needs_program
 
 DOCUMENT = ROOT / "docs" / "api.md"
 
@@ -168,6 +169,23 @@ def test_the_stream_example_runs(app_url: str, folder: Path) -> None:
     ).stdout.splitlines()
     assert len(said) > 3
     assert all(line.split()[-1] in LABELS for line in said)
+
+
+@needs_ffmpeg
+def test_the_command_line_examples_print_the_same_emotion(folder: Path) -> None:
+    (code,) = re.findall(r"```sh\n(.*?)```", section_of("On this machine"), re.DOTALL)
+    command = f"{sys.executable} -m ser_core live"
+    said = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code.replace("python -m ser_core live", command)],
+        cwd=folder,
+        env=os.environ | {"MOODMIRROR_MODEL": "compact", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    ends = [event for event in map(json.loads, said.splitlines()) if event["event"] == "end"]
+    first, second = (max(end["shares"], key=end["shares"].get) for end in ends)
+    assert first == second
 
 
 def test_a_stream_that_is_open_does_not_keep_the_app(model_folder: Path, tmp_path: Path) -> None:
