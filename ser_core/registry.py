@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from ser_core.errors import ModelError, SerError
+from ser_core.export import open_onnx
 from ser_core.model.emotion_model import EmotionModel, load_model
 from ser_core.model.manifest import FILE_NAME, PINNED, Manifest
 from ser_core.model.manifest import MAX_BYTES as MAX_MANIFEST_BYTES
@@ -25,6 +27,7 @@ AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
 BUNDLED = bundled("model")
 """Folder of the models that come with the code."""
 SCHEME = "hf://"
+Runtime = Literal["tensorflow", "onnx"]
 MAX_FILE_BYTES = 500_000_000
 """Largest file of a model on the Hub."""
 HUB_TIMEOUT_S = 10.0
@@ -80,7 +83,7 @@ class ResolvedModel:
             return open_predictor(self.fallback)
 
 
-def resolve(choice: str, *, trust: bool = False) -> ResolvedModel:
+def resolve(choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow") -> ResolvedModel:
     """Find a model, and read and check its folder, without loading it.
 
     Args:
@@ -88,11 +91,17 @@ def resolve(choice: str, *, trust: bool = False) -> ResolvedModel:
             `hf://OWNER/NAME@REVISION`. `auto` is the accurate model where this machine has all
             that it needs, and the compact one elsewhere.
         trust: Whether a SavedModel of others may run, see `load_model`.
+        runtime: `onnx` for the model's ONNX export, which is made the first time, see
+            `open_onnx`; an export is run by ONNX Runtime anyway.
 
     Raises:
         ModelError: The folder does not match its manifest, or is not the one of this version
-            where a name stands for it; an address leads to no model; or trust is needed.
+            where a name stands for it; an address leads to no model; trust is needed; or the
+            model cannot be exported.
     """
+    if runtime == "onnx":
+        onnx = open_onnx(resolve(choice, trust=trust).model)
+        return ResolvedModel(str(onnx.folder), onnx)
     if choice == AUTO:
         return _resolve_auto()
     if choice in PINNED:

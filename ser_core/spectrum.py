@@ -63,7 +63,7 @@ def rms(samples: Numbers, *, frame_length: int, hop_length: int, center: bool = 
     """
     padded = np.pad(samples, frame_length // 2) if center else samples
     squares = np.square(_frames(padded, frame_length, hop_length), dtype=np.float32)
-    return np.sqrt(np.mean(squares, axis=0))
+    return np.asarray(np.sqrt(np.mean(squares, axis=0)))
 
 
 def mel_filters(
@@ -89,20 +89,20 @@ def mel_filters(
     widths_hz = np.diff(edges_hz)[:, np.newaxis]
     ramps = np.subtract.outer(edges_hz, bins_hz)  # (n_mels + 2, n_bins)
     slopes = np.minimum(-ramps[:-2] / widths_hz[:-1], ramps[2:] / widths_hz[1:])
-    filters = np.maximum(0.0, slopes).astype(np.float32)
+    filters: Numbers = np.maximum(0.0, slopes).astype(np.float32)
     filters *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, np.newaxis]
-    return filters
+    return np.asarray(filters, dtype=np.float32)
 
 
 def power_to_db(power: Numbers, *, top_db: float) -> Numbers:
     """Return power in decibels, at least `top_db` below its maximum; 1e-10 is the least power."""
     level = 10.0 * np.log10(np.maximum(1e-10, power))
-    return np.maximum(level, level.max() - top_db)
+    return np.asarray(np.maximum(level, level.max() - top_db))
 
 
 def _frames(samples: Numbers, frame_length: int, hop_length: int) -> Numbers:
     """Return a view of (frame_length, n_frames)."""
-    return sliding_window_view(samples, frame_length)[::hop_length].T
+    return np.asarray(sliding_window_view(samples, frame_length)[::hop_length].T)
 
 
 def _hz_to_mel(hz: float) -> float:

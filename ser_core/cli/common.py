@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, ParamSpec
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +19,7 @@ from ser_core.names import printable
 
 if TYPE_CHECKING:
     from ser_core.predictor import Predictor
+    from ser_core.registry import Runtime
 
 P = ParamSpec("P")
 
@@ -55,6 +56,13 @@ TrustOption = Annotated[
         "--trust",
         help="Run the SavedModel of a model from elsewhere. It is a program: trust its author.",
         envvar="MOODMIRROR_TRUST",
+    ),
+]
+RuntimeOption = Annotated[
+    Literal["tensorflow", "onnx"],
+    typer.Option(
+        help="onnx: ONNX Runtime, which starts faster and takes less memory; the model is exported "
+        "once. Needs pip install '.[export]', and '.[onnx]' alone for a folder of export."
     ),
 ]
 DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
@@ -175,16 +183,23 @@ def _print_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def open_model(choice: str, *, trust: bool | None = None) -> "Predictor":
+def open_model(
+    choice: str, *, trust: bool | None = None, runtime: "Runtime" = "tensorflow"
+) -> "Predictor":
     """Open the model of `--model`; a download shows its progress.
 
     Args:
         choice: As in `resolve`.
         trust: As in `resolve`; None for that of `MOODMIRROR_TRUST`.
+        runtime: As in `resolve`.
     """
     from ser_core.registry import chosen_trust, resolve
 
-    resolved = resolve(choice, trust=chosen_trust() if trust is None else trust)
+    trust = chosen_trust() if trust is None else trust
+    if runtime == "onnx":
+        with quiet_native_code():
+            return resolve(choice, trust=trust, runtime=runtime).open()
+    resolved = resolve(choice, trust=trust)
     resolved.model.download_weights()
     with quiet_native_code():
         return resolved.open()

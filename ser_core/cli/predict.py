@@ -19,11 +19,13 @@ from ser_core.cli.common import (
     FileArgument,
     ModelOption,
     ModelsOption,
+    RuntimeOption,
     TrustOption,
     command,
     complain,
     fail,
     open_model,
+    quiet_native_code,
     show,
 )
 from ser_core.cli.output import print_csv, print_json, print_table
@@ -43,6 +45,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Recordings.")],
     model: ModelOption = MODEL,
     trust: TrustOption = False,
+    runtime: RuntimeOption = "tensorflow",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV row per recording.")] = False,
     denoise: DenoiseOption = False,
@@ -60,7 +63,7 @@ def predict(
     exit code is 2.
     """
     profile = None if voice is None else _read_profile(voice)
-    predictor = open_model(model, trust=trust)
+    predictor = open_model(model, trust=trust, runtime=runtime)
     failed: list[Path] = []
     answers = _predict_each(predictor, files, failed, denoise=denoise, profile=profile)
     if reference:
@@ -245,6 +248,7 @@ def score(
     ] = "clips",
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
+    runtime: RuntimeOption = "tensorflow",
     verify: Annotated[
         bool, typer.Option("--verify", help="Only read the parts back and check their digests.")
     ] = False,
@@ -262,7 +266,8 @@ def score(
         _verify(output)
         return
     check_address(output)
-    resolved = resolve(model, trust=trust)
+    with quiet_native_code():
+        resolved = resolve(model, trust=trust, runtime=runtime)
     resolved.model.download_weights()
     config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
     folder = open_output(output, resolved.model.manifest, config)

@@ -1,4 +1,4 @@
-"""The commands that upload to the Hugging Face Hub."""
+"""The commands that pass a model on: to another runtime, or to the Hugging Face Hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ser_core.cli.common import command, show
+from ser_core.cli.common import MODELS, command, one_of, quiet_native_code, show
 from ser_core.errors import HubError
 
 if TYPE_CHECKING:
@@ -17,6 +17,35 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check and show everything without uploading.")
 ]
 PrivateOption = Annotated[bool, typer.Option(help="Make the repository private.")]
+
+
+@command()
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="accurate, compact, or a model folder; not an export.",
+            autocompletion=one_of(*MODELS),
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to: Annotated[Literal["onnx", "tflite"], typer.Option(help="The runtime.")] = "onnx",
+) -> None:
+    """Write a model for ONNX Runtime or TensorFlow Lite; ONNX needs pip install '.[export]'.
+
+    The folder holds the network, its card and its settings. That of ONNX is a model for --model.
+    """
+    from ser_core.export import export as export_model
+    from ser_core.export import is_export
+    from ser_core.paths import check_output
+    from ser_core.registry import resolve
+
+    check_output(out, is_export)
+    found = resolve(model).model
+    found.download_weights()
+    with quiet_native_code():
+        distance = export_model(found, out, to=to)
+    show(f"{out} written: its probabilities differ from the network's by at most {distance:.0e}.")
 
 
 @command()

@@ -100,7 +100,7 @@ def record_probe(folder: Path, manifest: Manifest, weights: Path | None = None) 
     if weights is None:
         serve = load_signature(folder / SAVED_MODEL, n_labels=len(manifest.labels))
     else:
-        serve = _connect(folder, manifest, weights).serve
+        serve = connect_encoder(folder, manifest, weights).serve
     features, n_frames = probe.batch(len(manifest.columns))
     answer = serve(features=features, n_frames=n_frames)["probabilities"].numpy()
     return replace(probe, probabilities=tuple(tuple(float(p) for p in row) for row in answer))
@@ -169,21 +169,31 @@ def _place(manifest: Manifest) -> Path:
 
 def _build(draft: Path, folder: Path, manifest: Manifest, weights: Path) -> None:
     saved = draft / SAVED_MODEL
-    save_servable(_connect(folder, manifest, weights), saved)
+    save_servable(connect_encoder(folder, manifest, weights), saved)
     check_probe(load_signature(saved, n_labels=len(manifest.labels)), manifest)
     files = sorted(path for path in draft.rglob("*") if path.is_file())
     hashes = {path.relative_to(draft).as_posix(): sha256_of(path) for path in files}
     (draft / FILES).write_text(json.dumps(hashes, indent=2), encoding="utf-8")
 
 
-def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
-    """Return features → encoder → pooled vectors → head → softmax, see `make_servable`."""
+def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bool = True) -> Any:
+    """Return features → encoder → pooled vectors → head → softmax, see `make_servable`.
+
+    Args:
+        folder: The model folder.
+        manifest: Its manifest, with an encoder.
+        weights: File with Whisper's weights.
+        fuse: Whether the head's LSTMs are one operation each, see `fuse_lstms`.
+
+    Raises:
+        ModelError: The weights are others, or the head cannot be opened.
+    """
     config = manifest.encoder
     if config is None:
         raise ModelError(f"{manifest.name} names no encoder, so there is nothing to assemble.")
     import keras
 
-    from ser_core.model.layers import check_ends, fuse_lstms, load_keras
+    from ser_core.model.layers import check_ends, fuse_lstms, load_keras, unfuse_lstms
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
     encoder = WhisperEncoder(config.n_blocks)
@@ -195,7 +205,8 @@ def _connect(folder: Path, manifest: Manifest, weights: Path) -> Any:
     features = keras.Input((None, n_columns), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")
     vectors, n_vectors = encode(encoder, features, n_frames, blocks=config.blocks, pool=config.pool)
-    network = keras.Model([features, n_frames], fuse_lstms(head)([vectors, n_vectors]))
+    head = fuse_lstms(head) if fuse else unfuse_lstms(head)
+    network = keras.Model([features, n_frames], head([vectors, n_vectors]))
     return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
 
 

@@ -4,18 +4,21 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ser_core.errors import ModelError
 from ser_core.features import Features, pad_features
-from ser_core.model.assemble import assemble, check_probe, find_assembly
+from ser_core.model.assemble import assemble, check_probe, connect_encoder, find_assembly
 from ser_core.model.manifest import Manifest, check_files
+from ser_core.model.onnx_file import ONNX, load_onnx
 from ser_core.model.saved_model import (
     NETWORK,
     SAVED_MODEL,
     Signature,
+    import_tensorflow,
     load_signature,
     make_servable,
 )
@@ -28,13 +31,14 @@ KERAS = ".keras"
 
 
 class EmotionModel:
-    """A SavedModel, or a Keras network, from feature frames to probabilities.
+    """A SavedModel, a Keras network or an ONNX file, from feature frames to probabilities.
 
-    TensorFlow and the graph are loaded by the first call, once; calls from several threads are
-    safe. A model with Whisper's encoder is then assembled in the user's cache, if it is not yet.
+    TensorFlow, or ONNX Runtime, and the graph are loaded by the first call, once; calls from
+    several threads are safe. A model with Whisper's encoder is then assembled in the user's cache,
+    if it is not yet.
 
     Attributes:
-        path: The model folder, or the Keras network in it.
+        path: The model folder, or the Keras network or ONNX file in it.
         manifest: Manifest of the folder.
     """
 
@@ -48,7 +52,7 @@ class EmotionModel:
     @property
     def folder(self) -> Path:
         """The model folder."""
-        return self.path.parent if self.path.suffix == KERAS else self.path
+        return self.path if self.path.is_dir() else self.path.parent
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -88,7 +92,9 @@ class EmotionModel:
     def is_local(self) -> bool:
         """Whether the model can be loaded without the network."""
         encoder = self.manifest.encoder
-        return encoder is None or bool(self._assembly or find_encoder(encoder))
+        if encoder is None or self.manifest.exported:
+            return True
+        return bool(self._assembly or find_encoder(encoder))
 
     def download_weights(self) -> None:
         """Download the encoder, if the model needs it and the cache lacks it.
@@ -106,8 +112,10 @@ class EmotionModel:
 
     def _load(self) -> Signature:
         manifest, path, n_labels = self.manifest, self.path, len(self.labels)
-        if path.suffix == KERAS:
-            serve = _load_network(path, manifest)
+        if path.name == ONNX:
+            serve = load_onnx(path, n_labels=n_labels)
+        elif path.suffix == KERAS:
+            serve = build_servable(self).serve
         elif manifest.encoder is None:
             serve = load_signature(path / SAVED_MODEL, n_labels=n_labels)
         else:
@@ -117,16 +125,34 @@ class EmotionModel:
         return serve
 
 
-def _load_network(path: Path, manifest: Manifest) -> Signature:
-    from ser_core.model.layers import check_ends, fuse_lstms, load_keras
+def build_servable(model: EmotionModel, *, fuse: bool = True) -> Any:
+    """Return what `make_servable` does of a model's Keras network, behind its encoder if any.
 
-    network, n_columns = load_keras(path), len(manifest.columns)
+    Args:
+        model: A model whose folder holds `network.keras` or a head.
+        fuse: Whether its LSTMs are one operation each, see `fuse_lstms`.
+
+    Raises:
+        ModelError: The network is missing or cannot be opened, or the encoder cannot be fetched.
+    """
+    manifest = model.manifest
+    if manifest.encoder is not None and manifest.exported is None:
+        weights = fetch_encoder(manifest.encoder)
+        return connect_encoder(model.folder, manifest, weights, fuse=fuse)
+    name = model.path.name if model.path.suffix == KERAS else NETWORK
+    if name not in manifest.files:
+        raise ModelError(
+            f"{model.folder.name} contains no {name}, from which all else is made. Name the "
+            "folder that the training wrote."
+        )
+    import_tensorflow()  # before Keras does, for the number of threads
+    from ser_core.model.layers import check_ends, fuse_lstms, load_keras, unfuse_lstms
+
+    network, n_columns = load_keras(model.folder / name), len(manifest.columns)
     inputs = {"features": (None, None, n_columns), "n_frames": (None,)}
     check_ends(network, inputs, len(manifest.labels))
-    servable = make_servable(
-        fuse_lstms(network), n_columns=n_columns, temperature=manifest.temperature
-    )
-    return servable.serve  # type: ignore[no-any-return]
+    network = fuse_lstms(network) if fuse else unfuse_lstms(network)
+    return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
 
 
 def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
@@ -139,8 +165,9 @@ def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
 
     Args:
         path: Folder with `manifest.json` and a SavedModel, a Keras network or both; or, of a
-            model with Whisper's encoder, with `manifest.json` and the head. Or the Keras network
-            of a folder of the first kind, to be used in place of its SavedModel.
+            model with Whisper's encoder, with `manifest.json` and the head; or of an export, with
+            `manifest.json` and `model.onnx`. Or the Keras network of a folder of the first kind,
+            to be used in place of its SavedModel.
         trust: Whether the folder's SavedModel may run.
 
     Raises:
@@ -150,9 +177,18 @@ def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
     path = Path(path)
     if path.suffix == KERAS:
         return _open_network(path)
+    if path.name == ONNX:
+        path = path.parent
     manifest = Manifest.parse(path)
     files = manifest.files_to_load(trust=trust)
     check_files(path, files)
+    if ONNX in files:
+        return EmotionModel(path / ONNX, manifest)
+    if manifest.exported is not None:
+        raise ModelError(
+            f"{path.name} contains a {manifest.exported}, which is for other programs. Export the "
+            "model with --to onnx."
+        )
     has_graph = any(file.startswith(f"{SAVED_MODEL}/") for file in files)
     if has_graph or manifest.encoder is not None:
         return EmotionModel(path, manifest)

@@ -225,9 +225,32 @@ def _fused(layer: layers.Layer) -> layers.Layer:
         return fuse_lstms(layer)
     if not isinstance(layer, layers.Bidirectional):
         return layer
-    lstm = layer.forward_layer
-    block = BlockLstm.from_config(lstm.get_config())
-    fused = layers.Bidirectional(block, merge_mode=layer.merge_mode, name=layer.name)
-    fused.build((None, None, lstm.cell.kernel.shape[0]))
-    fused.set_weights(layer.get_weights())
-    return fused
+    return _with_lstm(layer, BlockLstm)
+
+
+def unfuse_lstms(network: keras.Model) -> keras.Model:
+    """Return a copy of a network with Keras's LSTM in place of each `BlockLstm`.
+
+    Args:
+        network: As in `fuse_lstms`.
+    """
+    return keras.models.clone_model(network, clone_function=_unfused)
+
+
+def _unfused(layer: layers.Layer) -> layers.Layer:
+    if isinstance(layer, keras.Model):
+        return unfuse_lstms(layer)
+    lstm = layer.forward_layer if isinstance(layer, layers.Bidirectional) else layer
+    return _with_lstm(layer, layers.LSTM) if isinstance(lstm, BlockLstm) else layer
+
+
+def _with_lstm(layer: layers.Layer, kind: type[layers.LSTM]) -> layers.Layer:
+    """Return a copy of a layer, an LSTM or one both ways, with an LSTM of another class."""
+    both_ways = isinstance(layer, layers.Bidirectional)
+    lstm = layer.forward_layer if both_ways else layer
+    copy = kind.from_config(lstm.get_config())
+    if both_ways:
+        copy = layers.Bidirectional(copy, merge_mode=layer.merge_mode, name=layer.name)
+    copy.build((None, None, lstm.cell.kernel.shape[0]))
+    copy.set_weights(layer.get_weights())
+    return copy

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from ser_core.config import WHISPER_LOG_MEL, PipelineConfig, settings_from_json
 from ser_core.errors import ModelError
 from ser_core.labels import is_emotion_name
+from ser_core.model.onnx_file import ONNX
 from ser_core.model.saved_model import NETWORK, SAVED_MODEL
 from ser_core.whisper.spec import EncoderConfig
 
@@ -45,6 +46,8 @@ LARGEST_NUMBER = 2.0**63
 """No number of a manifest reaches it, nor is one infinite or no number."""
 HEAD = "head.keras"
 """File of a model folder in place of a SavedModel, where Whisper's encoder precedes the head."""
+TFLITE = "model.tflite"
+"""File of an export for TensorFlow Lite, which other programs run."""
 RENAMED = {"calm_reference": "neutral_reference"}
 """Fields of earlier manifests and what they are called now."""
 PINNED = {
@@ -248,6 +251,11 @@ class Manifest:
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
+    def exported(self) -> str | None:
+        """File of an export, see `ser_core.export`, which holds the encoder, too; else None."""
+        return next((file for file in (ONNX, TFLITE) if file in self.files), None)
+
+    @property
     def is_pinned(self) -> bool:
         """Whether this manifest, as it was read, comes with the code."""
         return self.digest in PINNED.values()
@@ -373,6 +381,8 @@ class Manifest:
             yield f"has a neutral reference of {len(self.neutral_reference)} numbers"
         if probe is not None and not probe.fits(n_labels):
             yield "has a probe of other lengths than its clips and labels"
+        if self.exported is not None:
+            return
         if self.encoder is None:
             if not {NETWORK, f"{SAVED_MODEL}/saved_model.pb"} & set(self.files):
                 yield f"names neither {NETWORK} nor a {SAVED_MODEL}"

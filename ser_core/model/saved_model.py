@@ -13,7 +13,22 @@ SAVED_MODEL = "saved_model"
 NETWORK = "network.keras"
 """Name of the Keras network beside it, for further training."""
 
+THREADS_VARIABLE = "MOODMIRROR_THREADS"
+"""Environment variable with the number of threads of a model's runtime."""
+
 Signature = Callable[..., dict[str, Any]]
+
+
+def n_threads() -> int:
+    """Return `MOODMIRROR_THREADS`, or 0 for as many threads as the runtime chooses.
+
+    Raises:
+        ModelError: It is no whole number.
+    """
+    value = os.environ.get(THREADS_VARIABLE) or "0"
+    if not (value.isascii() and value.isdigit()):
+        raise ModelError(f"{THREADS_VARIABLE} is {value}; expected a number such as 1.")
+    return int(value)
 
 
 def import_tensorflow() -> Any:
@@ -21,6 +36,9 @@ def import_tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow
 
+    if n_threads():
+        tensorflow.config.threading.set_intra_op_parallelism_threads(n_threads())
+        tensorflow.config.threading.set_inter_op_parallelism_threads(n_threads())
     return tensorflow
 
 

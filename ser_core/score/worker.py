@@ -12,7 +12,7 @@ from typing import Any
 
 from ser_core import __version__
 from ser_core.errors import SerError
-from ser_core.model.saved_model import import_tensorflow
+from ser_core.model.saved_model import THREADS_VARIABLE
 from ser_core.names import name_of
 from ser_core.predictor import Predictor, PreparedClip
 from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row, rows_of
@@ -179,7 +179,5 @@ def _with_source(row: Row, stamps: Mapping[str, str]) -> Row:
 
 
 def limit_threads() -> None:
-    """Limit TensorFlow to one thread: more workers gain more than more threads."""
-    threading = import_tensorflow().config.threading
-    threading.set_intra_op_parallelism_threads(1)
-    threading.set_inter_op_parallelism_threads(1)
+    """Limit models to one thread: more workers gain more than more threads."""
+    os.environ[THREADS_VARIABLE] = "1"
