@@ -1,7 +1,6 @@
 """The page without a browser: words, drawings, and the result of a clip."""
 
 import base64
-import io
 import json
 import logging
 import re
@@ -33,8 +32,8 @@ from ser_core.model.manifest import Certainty, Manifest
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
-from ser_core.web import about, cleanup, drawing, listen, live, page, timeline, words
-from ser_core.web.connections import PageHead
+from ser_core.web import about, cleanup, drawing, listen, live, page, theme, timeline, words
+from ser_core.web.connections import FRONTEND, PageHead, WithoutHls
 from ser_core.web.language import CATALOGUES, translate, use_language
 
 RATE_HZ = 16_000
@@ -663,11 +662,61 @@ def test_live_answers_a_bad_chunk_and_a_bug_with_a_sentence(
     assert "oops" in caplog.text
 
 
-def test_the_head_is_in_the_page_before_gradios_scripts() -> None:
-    async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
-        html = HTMLResponse("<html><head><script></script></head></html>")
-        await html(scope, receive, send)
+async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
+    """A page with a tag of Gradio's own."""
+    html = (
+        '<html><head><meta\nproperty="og:url" content="https://gradio.app/" /><script></script>'
+        '</head><body style="a"><p></p></body></html>'
+    )
+    await HTMLResponse(html)(scope, receive, send)
 
-    client = TestClient(PageHead(gradio, "<meta name='ü'>"))
-    assert client.get("/").text == ("<html><head><meta name='ü'><script></script></head></html>")
-    assert "meta" not in client.get("/config").text
+
+def test_head_and_body_start_with_our_elements_instead_of_gradios_tags() -> None:
+    client = TestClient(PageHead(gradio, lambda address: (f"<i>ü {address}</i>", "<b></b>")))
+    assert client.get("/?a=1").text == (
+        "<html><head><i>ü http://testserver/</i><script></script></head>"
+        '<body style="a"><b></b><p></p></body></html>'
+    )
+    assert "gradio.app" in client.get("/config").text
+
+
+def test_the_preview_of_a_link_has_the_true_address_or_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draw(address: str) -> tuple[str, str]:
+        return theme.social_card("A", "b", address), ""
+
+    client = TestClient(PageHead(gradio, draw))
+    html = client.get("/?lang=es", headers={"host": "mood.example:8000"}).text
+    assert '<link rel="canonical" href="http://mood.example:8000/">' in html
+    assert 'property="og:url" content="http://mood.example:8000/"' in html
+    (picture,) = re.findall('og:image" content="http://mood.example:8000(.*?)"', html)
+    assert Path(picture.removeprefix("/gradio_api/file=")).is_file()
+    odd = client.get("/", headers={"host": 'a"><script>'}).text
+    assert "canonical" not in odd
+    assert "og:url" not in odd
+    monkeypatch.setenv("SPACE_HOST", "owner-name.hf.space")
+    html = client.get("/", headers={"host": "10.0.0.1"}).text
+    assert '<link rel="canonical" href="https://owner-name.hf.space/">' in html
+
+
+def test_hls_is_a_class_that_supports_nothing_under_the_names_of_the_true_one() -> None:
+    (script,) = FRONTEND.glob("hls-*.js")
+    client = TestClient(WithoutHls(gradio))
+    stub = client.get(f"/assets/{script.name}").text
+    assert len(stub) < 200
+    names = re.search(r"export{([^}]*)};?\s*$", script.read_text(encoding="utf-8"))
+    assert names is not None
+    exports = [f"Hls as {name.split(' as ')[1]}" for name in names[1].split(",")]
+    assert stub.endswith(f"export{{{','.join(exports)}}};")
+    assert "gradio.app" in client.get("/assets/hls-other.js").text
+
+
+@pytest.mark.parametrize("language", CATALOGUES)
+def test_a_visitor_can_record_before_gradio_is_there(tmp_path: Path, language: str) -> None:
+    options = page.launch_options(FakeModels(), clips=tmp_path)
+    (head,) = [one for one in options["app_kwargs"]["middleware"] if one.cls is PageHead]
+    client = TestClient(head.cls(gradio, **head.kwargs))
+    html = client.get("/", headers={"accept-language": language}).text
+    with use_language(language):
+        assert f">{translate('early_record')}</button>" in html

@@ -75,11 +75,16 @@ def recorder(
         **settings,
     )
     way_out = "microphone_upload" if "upload" in settings["sources"] else "microphone_upload_tab"
-    return uploads_only(audio), localized(lambda: _microphone_states(way_out, limit_s))
+    return uploads_only(audio), localized(lambda: microphone_states(way_out, limit_s))
 
 
-def _microphone_states(way_out: str, limit_s: float | None) -> str:
-    """Return an empty line that holds a sentence for each state of the microphone."""
+def microphone_states(way_out: str, limit_s: float | None = None) -> str:
+    """Return an empty line that holds a sentence for each state of the microphone.
+
+    Args:
+        way_out: Catalogue key of what a visitor without one can do.
+        limit_s: Time after which page.js ends a recording.
+    """
     upload = translate(way_out, tab=translate("listen_tab"))
     denied = translate("microphone_denied")
     problems = {state: translate(f"microphone_{state}") for state in MICROPHONE_PROBLEMS} | {

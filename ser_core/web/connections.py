@@ -1,16 +1,32 @@
 """Connections: limits on their number and on the wait for a request, and the page as it is sent."""
 
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ser_core.web.language import requested_language, use_language
 from ser_core.web.limits import BUDGETS
 
+SPACE_HOST = "SPACE_HOST"
+"""Environment variable with the host name of a Space on the Hub."""
+FRONTEND = Path(gr.__file__).with_name("templates") / "frontend" / "assets"
+"""Gradio's scripts."""
 _BUSY = object()
+_HLS = re.compile(r"/assets/(hls-[\w-]+\.js)")
+_HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?")
+_PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
+_BODY = re.compile(rb"<body[^>]*>")
 
 
 class CompressedPage:
@@ -27,14 +43,21 @@ class CompressedPage:
 
 
 class PageHead:
-    """Inserts elements into the head of the page's HTML, before Gradio's own scripts run.
+    """Inserts elements into the page's HTML, before Gradio's own scripts run.
 
-    Gradio's option `head` inserts them in the browser, after it has chosen a language.
+    Gradio's option `head` inserts them in the browser, after it has chosen a language. Its own
+    tags for a link's preview, which are of another page, are taken out.
     """
 
-    def __init__(self, app: ASGIApp, head: str) -> None:
-        """Wrap `app`, whose page receives `head`."""
-        self._app, self._head = app, head.encode()
+    def __init__(self, app: ASGIApp, draw: Callable[[str], tuple[str, str]]) -> None:
+        """Wrap `app`.
+
+        Args:
+            app: Serves the page.
+            draw: From the page's address, empty where it is unknown, to the elements at the start
+                of head and body. It is called in the visitor's language.
+        """
+        self._app, self._draw = app, draw
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -47,7 +70,7 @@ class PageHead:
                 return
             if start is not None:
                 n_before = len(message["body"])
-                message["body"] = message["body"].replace(b"<head>", b"<head>" + self._head, 1)
+                message["body"] = self._insert(message["body"], Request(scope))
                 headers = MutableHeaders(scope=start)
                 if "content-length" in headers:
                     n_bytes = int(headers["content-length"]) + len(message["body"]) - n_before
@@ -57,6 +80,40 @@ class PageHead:
             await send(message)
 
         await self._app(scope, receive, insert if scope.get("path") == "/" else send)
+
+    def _insert(self, html: bytes, request: Request) -> bytes:
+        with use_language(requested_language(gr.Request(request))):
+            head, body = self._draw(page_address(request))
+        html = _PREVIEW.sub(b"", html).replace(b"<head>", b"<head>" + head.encode(), 1)
+        return _BODY.sub(lambda found: found[0] + body.encode(), html, count=1)
+
+
+def page_address(request: Request) -> str:
+    """Return the address of the page without its query; nothing for a host that is none."""
+    if host := os.environ.get(SPACE_HOST):
+        return f"https://{host}/"
+    host = request.headers.get("host", "")
+    return str(request.url.replace(query="")) if _HOST.fullmatch(host) else ""
+
+
+class WithoutHls:
+    """Answers for hls.js, which plays streams: the page has none, and it is 156 KB."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        found = _HLS.fullmatch(scope.get("path", ""))
+        if found is None or not (FRONTEND / found[1]).exists():
+            await self._app(scope, receive, send)
+            return
+        script = (FRONTEND / found[1]).read_text(encoding="utf-8")
+        names = re.findall(r"\bas (\w+)", script[script.rindex("export{") :])
+        exports = ",".join(f"Hls as {name}" for name in names)
+        code = f"class Hls{{static isSupported(){{return false}}}}export{{{exports}}};"
+        await Response(code, media_type="text/javascript")(scope, receive, send)
 
 
 class LimitedProtocol(H11Protocol):

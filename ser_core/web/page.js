@@ -117,8 +117,8 @@
   }
 
   /** Return what `get` finds, once Gradio has drawn it. */
-  async function drawn(get) {
-    for (let frames = 0; frames < 600; frames++) {
+  async function drawn(get, most = 600) {
+    for (let frames = 0; frames < most; frames++) {
       const found = get();
       if (found) return found;
       await new Promise(requestAnimationFrame);
@@ -301,5 +301,5 @@
     }).observe(document.body, { childList: true, subtree: true });
   });
 
-  window.moodmirror = { mark, nameFiles, offerLink, reveal, share };
+  window.moodmirror = { drawn, mark, nameFiles, offerLink, reveal, share, take };
 })();

@@ -23,8 +23,14 @@ from ser_core.web.address import check_port
 from ser_core.web.api import add_endpoints
 from ser_core.web.batch_tab import build_batch
 from ser_core.web.cleanup import cleanup_lifespan, limit_heaps
-from ser_core.web.components import custom_html, localized, on, refuse_odd_inputs
-from ser_core.web.connections import CompressedPage, LimitedProtocol, PageHead
+from ser_core.web.components import (
+    custom_html,
+    localized,
+    microphone_states,
+    on,
+    refuse_odd_inputs,
+)
+from ser_core.web.connections import CompressedPage, LimitedProtocol, PageHead, WithoutHls
 from ser_core.web.language import (
     CATALOGUES,
     ENGLISH,
@@ -124,6 +130,18 @@ def _languages() -> str:
     return f'<nav class="mm-languages" aria-label="{translate("language")}">{links}</nav>'
 
 
+def _draw_start(address: str) -> tuple[str, str]:
+    """Return the start of the page's head and body: its preview, and a recorder to start with."""
+    card = theme.social_card(TITLE, translate("tagline"), address)
+    logo = theme.FAVICON.read_text(encoding="utf-8")
+    record, stop = escape(translate("early_record")), escape(translate("early_stop"))
+    return card + theme.early_style() + theme.script(), (
+        f'<main id="early"><div class="mm-brand">{logo}{TITLE}</div><div class="mm-record">'
+        f'<button data-stop="{stop}">{record}</button>{microphone_states("microphone_upload")}'
+        f"<p>{escape(translate('early_loading'))}</p></div></main>"
+    )
+
+
 def draw_model_note(models: ModelSwitch) -> str:
     """Return which model is in use, and why no better one, as HTML."""
     text = translate(f"note_{models.state.name.lower()}", name=words.model(models.manifest.name))
@@ -162,11 +180,11 @@ def launch_options(
     access = Access.from_environment()
     streams = LiveStreams(models, sessions or LiveSessions(MAX_STREAMS), access)
     app["routes"].append(Mount(API, build_api(models, access, streams.serve)))
-    head = theme.social_card(TITLE, translate("tagline")) + theme.script()
     served = [
         Middleware(RequestLimits, clips=clips),
         Middleware(CompressedPage),
-        Middleware(PageHead, head=head),
+        Middleware(PageHead, draw=_draw_start),
+        Middleware(WithoutHls),
     ]
     return {
         "theme": theme.build_theme(),

@@ -1,6 +1,5 @@
 """The look of the page: Gradio's theme, the style sheet for our own HTML, and the pictures."""
 
-import os
 from html import escape
 from pathlib import Path
 
@@ -8,14 +7,12 @@ import gradio as gr
 from gradio.themes.utils import colors
 
 STYLE_SHEET = Path(__file__).with_name("page.css")
+EARLY_SHEET = Path(__file__).with_name("early.css")
 SCRIPTS = tuple(
-    Path(__file__).with_name(f"{name}.js") for name in ("page", "player", "focus", "card")
+    Path(__file__).with_name(f"{name}.js") for name in ("page", "player", "focus", "card", "early")
 )
 CARD = Path(__file__).with_name("card.png")
 FAVICON = Path(__file__).with_name("favicon.svg")
-
-SPACE_HOST = "SPACE_HOST"
-"""Environment variable with the host name of a Space on the Hub."""
 
 # System fonts only: the page loads nothing from other hosts.
 FONT = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
@@ -71,15 +68,35 @@ def build_theme() -> gr.themes.Base:
     )
 
 
-def social_card(title: str, description: str) -> str:
-    """Return the meta tags of a link's preview, with a picture where the page knows its host."""
-    tags = {"og:title": title, "og:description": description, "twitter:description": description}
-    if host := os.environ.get(SPACE_HOST):
-        picture = f"https://{host}/gradio_api/file={CARD}"
-        tags |= {"og:image": picture, "twitter:image": picture}
-    return "".join(
+def social_card(title: str, description: str, address: str) -> str:
+    """Return the page's address, and the meta tags of a link's preview.
+
+    Args:
+        title: Title of the page.
+        description: A sentence about it.
+        address: Its address; without one the preview has no picture.
+    """
+    tags = {
+        "og:type": "website",
+        "og:title": title,
+        "og:description": description,
+        "twitter:title": title,
+        "twitter:description": description,
+    }
+    link = ""
+    if address:
+        picture = f"{address}gradio_api/file={CARD}"
+        tags |= {"og:url": address, "og:image": picture, "twitter:image": picture}
+        tags["twitter:card"] = "summary_large_image"
+        link = f'<link rel="canonical" href="{escape(address)}">'
+    return link + "".join(
         f'<meta property="{name}" content="{escape(text)}">' for name, text in tags.items()
     )
+
+
+def early_style() -> str:
+    """Return the style sheet of what shows before Gradio is there, as an element."""
+    return f"<style>{EARLY_SHEET.read_text(encoding='utf-8')}</style>"
 
 
 def script() -> str:
