@@ -1,5 +1,6 @@
 """The model card, written from the manifest so that it states what was measured."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "manifest": manifest,
         "licence_tag": manifest.licence.lower(),
         "labels": ", ".join(manifest.labels),
+        "label_list": "\n".join(f"  - {json.dumps(label)}" for label in manifest.labels),
+        "model_index": _model_index(manifest),
         "n_labels": len(manifest.labels),
         "chance": 1.0 / len(manifest.labels),
         "network": _network(manifest),
@@ -117,6 +120,27 @@ def _development(manifest: Manifest) -> str:
             f" Before, the UAR was {start['uar']:.1%} and the calibration error {start['ece']:.3f}."
         )
     return text
+
+
+def _model_index(manifest: Manifest) -> str:
+    """Return the figures of each test corpus in YAML, as the Hub shows them beside the card.
+
+    Source: the Hugging Face Hub's model card metadata; JSON is YAML, too.
+    """
+    titles = {corpus["name"]: corpus["title"] for corpus in manifest.corpora}
+    results = [
+        {
+            "task": {"type": "audio-classification", "name": "Speech emotion recognition"},
+            "dataset": {"type": name, "name": f"{titles.get(name, name)}, test speakers"},
+            "metrics": [
+                {"type": "recall", "name": "UAR", "value": round(part["uar"], 4)},
+                {"type": "accuracy", "name": "WAR", "value": round(part["war"], 4)},
+            ],
+        }
+        for name, part in manifest.metrics["test"]["by_corpus"].items()
+    ]
+    lines = [f"      - {json.dumps(result, ensure_ascii=False)}" for result in results]
+    return "\n".join([f"  - name: MoodMirror {manifest.name}", "    results:", *lines])
 
 
 def _languages(manifest: Manifest) -> str:

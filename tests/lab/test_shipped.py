@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 
 from ser_core.errors import ModelError
 from ser_core.labels import LABELS
@@ -168,6 +169,19 @@ def test_a_committed_card_is_the_one_that_its_manifest_gives(name: str, tmp_path
     # On the Hub "keras" is Keras 3 and its .keras files, "tf-keras" the Keras 2 of TensorFlow.
     assert "\nlibrary_name: keras\n" in card
     assert list(folder.glob("*.keras"))
+
+
+@pytest.mark.parametrize("name", ["compact", "accurate"])
+def test_the_hub_reads_task_labels_and_figures_of_a_card(name: str) -> None:
+    data = ModelCard.load(MODELS / name / CARD).data
+    manifest = Manifest.read(MODELS / name)
+    assert data.pipeline_tag == "audio-classification"
+    assert data.labels == list(manifest.labels)
+    assert data.model_name == f"MoodMirror {name}"
+    found = {(r.dataset_type, r.metric_type): r.metric_value for r in data.eval_results}
+    for corpus, part in manifest.metrics["test"]["by_corpus"].items():
+        assert found[corpus, "recall"] == pytest.approx(part["uar"], abs=1e-4)
+        assert found[corpus, "accuracy"] == pytest.approx(part["war"], abs=1e-4)
 
 
 def test_the_bundled_parts_are_small() -> None:
