@@ -1,0 +1,226 @@
+"""Speakers of a recording: who speaks when, and what is known of each.
+
+`assign_speakers` cuts each segment into overlapping windows; those whose vectors are alike are one
+speaker. The vectors exist only while a recording is analysed; nothing here returns or stores them.
+"""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from ser_core.preprocess import Waveform
+from ser_core.reference import adapt_together
+from ser_core.segments import Segment
+from ser_core.speaker_encoder import FRAME, RATE_HZ, Numbers, embed_voice
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizationConfig:
+    """Settings of `assign_speakers`.
+
+    Attributes:
+        window_s: Length of a window.
+        hop_s: Step between the starts of two windows.
+        whole_s: Longest segment that is one window.
+        min_window_s: Length from which a window counts when speakers are found.
+        max_distance: Mean cosine distance up to which two groups of windows are one speaker.
+        min_speech_s: Shortest speech of a speaker, parts that overlap counted twice; what is
+            shorter goes to the most similar one.
+        n_speakers: Number of speakers; None to find it.
+        max_windows: Most windows that are compared; the others go to the most similar speaker.
+    """
+
+    window_s: float = 2.0
+    hop_s: float = 1.0
+    whole_s: float = 3.0
+    min_window_s: float = 0.8
+    max_distance: float = 0.65
+    min_speech_s: float = 3.0
+    n_speakers: int | None = None
+    max_windows: int = 2_000
+
+
+_DEFAULTS = DiarizationConfig()
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A window of a segment: the number of the segment, its times in it, and its vector."""
+
+    segment: int
+    start_s: float
+    end_s: float
+    vector: Numbers
+
+
+def assign_speakers(
+    found: Iterable[tuple[Segment, Waveform]], config: DiarizationConfig = _DEFAULTS
+) -> list[Segment]:
+    """Return segments with their speakers, named `speaker 1`, `speaker 2` … as they appear.
+
+    A segment in which the speaker changes is split, unless its text is known. One whose speaker is
+    known stays as it is.
+
+    Args:
+        found: Segments with their sound, as from `cut`; the sound is not kept.
+        config: Settings.
+    """
+    segments, windows = list[Segment](), list[_Window]()
+    for segment, samples in found:
+        segments.append(segment)
+        if segment.speaker is None and len(samples) >= 4 * FRAME:
+            windows += _windows(len(segments) - 1, samples, config)
+    if not windows:
+        return segments
+    labels = _cluster(windows, config)
+    names: dict[int, str] = {}
+    named = list[Segment]()
+    for i, segment in enumerate(segments):
+        own = [j for j, window in enumerate(windows) if window.segment == i]
+        for part, label in _split(segment, [windows[j] for j in own], labels[own]):
+            name = names.setdefault(label, f"speaker {len(names) + 1}")
+            named.append(replace(part, speaker=name))
+        if not own:
+            named.append(segment)
+    return named
+
+
+def _windows(i: int, samples: Waveform, config: DiarizationConfig) -> Iterator[_Window]:
+    """Yield the windows of a segment, the last of which ends with it; a short one is its own."""
+    length, hop = (round(s * RATE_HZ) for s in (config.window_s, config.hop_s))
+    if len(samples) <= config.whole_s * RATE_HZ:
+        length = len(samples)
+    last = len(samples) - length
+    for start in [*range(0, last, hop), last]:
+        window = samples[start : start + length]
+        times = start / RATE_HZ, (start + len(window)) / RATE_HZ
+        yield _Window(i, *times, embed_voice(window))
+
+
+def _cluster(windows: Sequence[_Window], config: DiarizationConfig) -> Labels:
+    """Return the speaker of each window, by average linkage of cosine distances.
+
+    Source: the clustering of pyannote.audio 2 and of WeSpeaker's recipes.
+    """
+    vectors = np.stack([window.vector for window in windows])  # (n_windows, 192)
+    lengths_s = np.array([window.end_s - window.start_s for window in windows])
+    chosen = np.flatnonzero(lengths_s >= min(config.min_window_s, lengths_s.max()))
+    if len(chosen) > config.max_windows:
+        chosen = np.random.default_rng(0).choice(chosen, config.max_windows, replace=False)
+    groups = np.ones(1, np.int64)
+    if len(chosen) > 1:
+        tree = linkage(vectors[chosen], "average", metric="cosine")
+        if config.n_speakers:
+            groups = fcluster(tree, config.n_speakers, "maxclust")
+        else:
+            groups = fcluster(tree, config.max_distance, "distance")
+    kept = _long_groups(groups, lengths_s[chosen], config)
+    means = np.stack([vectors[chosen][groups == group].mean(axis=0) for group in kept])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return np.asarray(np.argmax(vectors @ means.T, axis=1), np.int64)
+
+
+def _long_groups(groups: Labels, lengths_s: Numbers, config: DiarizationConfig) -> list[int]:
+    """Return the groups with enough speech to be speakers, at least the longest."""
+    speech_s = {int(group): float(lengths_s[groups == group].sum()) for group in np.unique(groups)}
+    if config.n_speakers:
+        return list(speech_s)
+    longest = max(speech_s, key=lambda group: speech_s[group])
+    return [
+        group
+        for group, total in speech_s.items()
+        if total >= config.min_speech_s or group == longest
+    ]
+
+
+def _split(
+    segment: Segment, windows: Sequence[_Window], labels: Labels
+) -> Iterator[tuple[Segment, int]]:
+    """Yield the parts of a segment with their speakers; a change needs two windows in a row."""
+    if not windows:
+        return
+    if segment.text is not None or len(windows) < 3:
+        yield segment, int(np.bincount(labels).argmax())
+        return
+    smooth = labels.copy()
+    for i in range(len(labels)):
+        near = labels[max(0, i - 1) : i + 2]
+        if (near == labels[i]).sum() == 1:
+            smooth[i] = smooth[i - 1] if i else labels[1]
+    start_s = segment.start_s
+    for i, (label, following) in enumerate(itertools.pairwise(smooth)):
+        if label != following:
+            middle_s = (windows[i + 1].start_s + windows[i].end_s) / 2
+            end_s = round(segment.start_s + middle_s, 3)
+            yield replace(segment, start_s=start_s, end_s=end_s), int(label)
+            start_s = end_s
+    yield replace(segment, start_s=start_s), int(smooth[-1])
+
+
+def name_channels(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Yield segments, those of a channel and of no speaker as of the speaker `channel 1` …."""
+    for segment in segments:
+        if segment.speaker is None and segment.channel is not None:
+            yield replace(segment, speaker=f"channel {segment.channel + 1}")
+        else:
+            yield segment
+
+
+def adapt_speakers(segments: Sequence[Segment]) -> list[Segment]:
+    """Return segments whose answers are adapted to the voice of their speaker.
+
+    Each answer is adapted by the speaker's others, see `Reference`; by how much depends on their
+    number and variety. Segments without speaker or prediction stay as they are.
+    """
+    adapted = list(segments)
+    for speaker in {segment.speaker for segment in segments if segment.speaker is not None}:
+        own = [
+            (i, segment.prediction)
+            for i, segment in enumerate(segments)
+            if segment.speaker == speaker and segment.prediction
+        ]
+        together = adapt_together([prediction for _, prediction in own])
+        for (i, _), prediction in zip(own, together, strict=True):
+            adapted[i] = replace(segments[i], prediction=prediction)
+    return adapted
+
+
+def summarise_speakers(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    """Return a row for each speaker, in plain JSON types, in the order of their names.
+
+    Returns:
+        `speaker`, `n_segments`, `speech_s`, `emotion`, the most probable one, and `probabilities`,
+        the mean by emotion, each segment counting by its length; both None without predictions.
+    """
+    rows = []
+    by_speaker = defaultdict[str, list[Segment]](list)
+    for segment in segments:
+        by_speaker[segment.speaker or ""].append(segment)
+    for speaker, own in sorted(by_speaker.items()):
+        known = [(s.prediction, s.end_s - s.start_s) for s in own if s.prediction]
+        probabilities = None
+        if known:
+            means = np.average(
+                [p.probabilities for p, _ in known], axis=0, weights=[w for _, w in known]
+            )
+            probabilities = dict(zip(known[0][0].labels, means.tolist(), strict=True))
+        rows.append(
+            {
+                "speaker": speaker or None,
+                "n_segments": len(own),
+                "speech_s": round(sum(s.end_s - s.start_s for s in own), 3),
+                "emotion": max(probabilities, key=lambda e: probabilities[e])
+                if probabilities
+                else None,
+                "probabilities": probabilities,
+            }
+        )
+    return rows
