@@ -66,7 +66,7 @@ def _mel_filters() -> Numbers:
     mels = 1127.0 * np.log(1.0 + np.arange(N_FFT // 2 + 1) * RATE_HZ / N_FFT / 700.0)[:, np.newaxis]
     rising = (mels - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mels) / (edges[2:] - edges[1:-1])
-    return np.maximum(np.minimum(rising, falling), 0.0).astype(np.float32)
+    return np.asarray(np.maximum(np.minimum(rising, falling), 0.0), np.float32)
 
 
 def _filter_bank(samples: Waveform) -> Numbers:
