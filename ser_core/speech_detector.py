@@ -26,7 +26,7 @@ LEVEL = PreprocessConfig(level="speech")
 CHUNK, CONTEXT = 512, 64
 """Samples of a chunk, which gets one probability, and samples before it that the network sees."""
 BLOCK = 16
-"""Chunks computed at once: half a second."""
+"""Chunks of a clip computed at once: half a second."""
 SPEECH_FROM = 0.1
 """Probability of the most speech-like chunk below which a clip is refused; at most 1% of the clips
 of any corpus are (docs/speech.md)."""
@@ -50,28 +50,61 @@ def _load_weights() -> dict[str, Numbers]:
         return dict(stored)
 
 
+class SpeechDetector:
+    """The network over a stream of samples, with the state that goes on from chunk to chunk."""
+
+    def __init__(self) -> None:
+        """Start with the state before any sound."""
+        self._context = np.zeros(CONTEXT, np.float32)
+        self._rest = np.empty(0, np.float32)
+        self._hidden, self._cell = np.zeros((2, N_UNITS), np.float32)
+
+    def process(self, samples: Waveform, *, last: bool = False) -> Numbers:
+        """Return the probability of speech of each chunk that the samples complete.
+
+        Args:
+            samples: (n_samples,) float32 at `RATE_HZ`, the next of the stream.
+            last: Whether the stream ends here; silence then completes the last chunk.
+
+        Returns:
+            (n_chunks,) of `CHUNK` samples each.
+        """
+        samples = np.concatenate([self._rest, samples])
+        if last:
+            samples = np.pad(samples, (0, -len(samples) % CHUNK))
+        n_chunks = len(samples) // CHUNK
+        self._rest = samples[n_chunks * CHUNK :]
+        padded = np.concatenate([self._context, samples[: n_chunks * CHUNK]])
+        self._context = padded[-CONTEXT:]
+        if not n_chunks:
+            return np.empty(0, np.float32)
+        chunks = sliding_window_view(padded, CONTEXT + CHUNK)[::CHUNK]  # (n_chunks, 576)
+        weights = _load_weights()
+        recurrent, bias = (
+            weights["lstm.weight_hh"],
+            weights["lstm.bias_ih"] + weights["lstm.bias_hh"],
+        )
+        block = _encode(chunks) @ weights["lstm.weight_ih"].T + bias
+        states = np.empty((len(block), N_UNITS), np.float32)
+        for i, row in enumerate(block):
+            gates = row + recurrent @ self._hidden
+            opened = expit(gates)
+            into, keep, _, out = opened.reshape(4, N_UNITS)
+            self._cell = keep * self._cell + into * np.tanh(gates[2 * N_UNITS : 3 * N_UNITS])
+            states[i] = self._hidden = out * np.tanh(self._cell)
+        logits = np.maximum(states, 0.0) @ weights["output.weight"][0, :, 0]
+        return np.asarray(expit(logits + weights["output.bias"]), np.float32)
+
+
 def speech_probabilities(samples: Waveform) -> Iterator[Numbers]:
     """Yield the probabilities of speech of the chunks of a clip, up to `BLOCK` at once.
 
     Args:
         samples: (n_samples,) float32 at `RATE_HZ`.
     """
-    weights = _load_weights()
-    recurrent, bias = weights["lstm.weight_hh"], weights["lstm.bias_ih"] + weights["lstm.bias_hh"]
-    padded = np.pad(samples, (CONTEXT, -len(samples) % CHUNK))
-    chunks = sliding_window_view(padded, CONTEXT + CHUNK)[::CHUNK]  # (n_chunks, 576)
-    hidden, cell = np.zeros((2, N_UNITS), np.float32)
-    for start in range(0, len(chunks), BLOCK):
-        block = _encode(chunks[start : start + BLOCK]) @ weights["lstm.weight_ih"].T + bias
-        states = np.empty((len(block), N_UNITS), np.float32)
-        for i, row in enumerate(block):
-            gates = row + recurrent @ hidden
-            opened = expit(gates)
-            into, keep, _, out = opened.reshape(4, N_UNITS)
-            cell = keep * cell + into * np.tanh(gates[2 * N_UNITS : 3 * N_UNITS])
-            states[i] = hidden = out * np.tanh(cell)
-        logits = np.maximum(states, 0.0) @ weights["output.weight"][0, :, 0]
-        yield expit(logits + weights["output.bias"])
+    detector, length = SpeechDetector(), BLOCK * CHUNK
+    for start in range(0, len(samples), length):
+        yield detector.process(samples[start : start + length], last=True)
 
 
 def _encode(chunks: Numbers) -> Numbers:

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from ser_core.audio import sandbox
 from ser_core.audio.decode import demuxer_for, open_stream
-from ser_core.audio.load import AudioSource, load_audio, load_native
+from ser_core.audio.load import AudioSource, load_audio, load_native, stream_audio
 from ser_core.audio.stream import Stream, to_waveform
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError, SerError
@@ -486,9 +486,9 @@ def test_files_that_were_cut_off_do_not_spoil_the_next_one(tmp_path: Path) -> No
     whole = (tmp_path / "whole.aac").read_bytes()
     cut = half(m4a(tmp_path / "whole.m4a").read_bytes())
     for _ in range(2):
-        with pytest.raises(AudioError, match="is cut off"), open_stream(cut, "cut.m4a"):
+        with pytest.raises(AudioError, match="is cut off"), open_stream(io.BytesIO(cut), "cut.m4a"):
             pass
-    with open_stream(whole, "whole.aac") as stream:
+    with open_stream(io.BytesIO(whole), "whole.aac") as stream:
         assert sum(map(len, stream.blocks)) > RATE_HZ
 
 
@@ -608,7 +608,7 @@ def test_decoding_stops_at_the_limit(container: str) -> None:
 
     @contextmanager
     def open_counted() -> Iterator[Stream]:
-        with open_stream(content, "long") as stream:
+        with open_stream(io.BytesIO(content), "long") as stream:
             yield replace(stream, blocks=counted(stream.blocks), n_promised=None)
 
     with pytest.raises(AudioError, match="at most 2 s"):
@@ -748,7 +748,7 @@ def test_an_opus_whose_beginning_was_cut_off_is_loaded(tmp_path: Path) -> None:
 def test_ffmpeg_and_libsndfile_decode_the_same_samples(container: str, subtype: str) -> None:
     content = encoded(container, subtype)
     expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
-    _, waveform = to_waveform(lambda: open_stream(content, "clip"), AudioConfig())
+    _, waveform = to_waveform(lambda: open_stream(io.BytesIO(content), "clip"), AudioConfig())
     np.testing.assert_array_equal(waveform, expected)
 
 
@@ -794,6 +794,88 @@ def test_one_channel_among_silent_ones_is_averaged(n_channels: int) -> None:
     samples = np.zeros((2 * RATE_HZ, n_channels))
     samples[:, -1] = tone()
     np.testing.assert_allclose(load_audio((RATE_HZ, samples)), tone() / n_channels, atol=1e-6)
+
+
+# Streams
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [("WAV", None), ("FLAC", None), ("MP3", None), ("OGG", "VORBIS"), ("OGG", "OPUS")],
+)
+def test_a_stream_has_the_samples_of_the_whole(
+    tmp_path: Path, container: str, subtype: str | None
+) -> None:
+    path = saved(tmp_path / "clip", encoded(container, subtype, rate_hz=48_000, duration_s=9.0))
+    blocks = list(stream_audio(path))
+    assert [block.shape[1] for block in blocks] == [1] * len(blocks)
+    assert len(blocks) > 1
+    np.testing.assert_array_equal(np.concatenate(blocks)[:, 0], load_audio(path))
+
+
+@needs_ffmpeg
+def test_a_streamed_container_has_the_samples_of_the_whole(tmp_path: Path) -> None:
+    path = m4a(tmp_path / "clip.m4a", duration_s=9.0)
+    np.testing.assert_array_equal(np.concatenate([*stream_audio(path)])[:, 0], load_audio(path))
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_stream_keeps_channels_apart_or_mixes_them(tmp_path: Path, by_file: bool) -> None:
+    both = np.stack([tone(), -0.99 * tone()], axis=1).astype(np.float32)
+    source: Any = (RATE_HZ, both)
+    if by_file:
+        source = tmp_path / "both.wav"
+        soundfile.write(source, both, RATE_HZ, subtype="FLOAT")
+    apart = np.concatenate([*stream_audio(source, by_channel=True)])
+    np.testing.assert_allclose(apart, both, atol=1e-6)
+    mixed = np.concatenate([*stream_audio(source)])
+    np.testing.assert_allclose(mixed[:, 0], load_audio(source), atol=1e-6)
+
+
+def test_a_stream_reads_no_more_than_its_blocks_need(tmp_path: Path) -> None:
+    path = saved(tmp_path / "long.wav", encoded("WAV", duration_s=200.0))
+    shares: list[float] = []
+    blocks = stream_audio(path, on_progress=shares.append)
+    next(blocks)
+    assert 0.0 < shares[0] < 0.2
+    assert sum(map(len, blocks)) + 4 * RATE_HZ <= 200 * RATE_HZ
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_a_stream_ends_at_its_limits(tmp_path: Path) -> None:
+    path = saved(tmp_path / "long.mp3", encoded("MP3", duration_s=20.0))
+    blocks = stream_audio(path, AudioConfig(max_duration_s=9.0))
+    assert len(next(blocks)) >= 4 * RATE_HZ
+    with pytest.raises(AudioError, match="at most 9 s"):
+        list(blocks)
+    with pytest.raises(AudioError, match="does not exist"):
+        list(stream_audio(tmp_path / "none.wav"))
+    with pytest.raises(AudioError, match="is cut off"):
+        list(stream_audio(saved(tmp_path / "cut.wav", half(encoded("WAV", duration_s=30.0)))))
+
+
+def test_a_stream_that_is_left_ends_its_child(tmp_path: Path) -> None:
+    path = saved(tmp_path / "long.wav", encoded("WAV", duration_s=200.0))
+    pid = child_of(path).process.pid
+    blocks = stream_audio(path)
+    next(blocks)
+    assert is_running(pid)
+    blocks.close()  # type: ignore[attr-defined]
+    assert not is_running(pid)
+    assert_tone(load_audio(saved(tmp_path / "clip.flac", encoded("FLAC"))))
+
+
+def test_a_wav_of_a_pipe_that_is_larger_than_its_size_field_is_streamed_to_its_end(
+    tmp_path: Path,
+) -> None:
+    path, n_bytes = tmp_path / "huge.wav", 2**32 + 2**20
+    with path.open("wb") as file:  # sparse
+        file.write(wav(b"")[:-4] + b"\xff" * 4)
+        file.truncate(n_bytes)
+    with path.open("rb") as file, open_stream(file, "huge") as stream:
+        assert stream.n_promised is not None
+        assert stream.n_promised * 2 == pytest.approx(n_bytes, abs=100)
 
 
 # The child that decodes
@@ -952,7 +1034,9 @@ def test_a_decoder_that_cannot_start_says_so(clip: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_the_demuxer_is_chosen_by_content(content: bytes, tag: bytes, demuxer: str | None) -> None:
-    assert demuxer_for(tag + content.ljust(32, b"\0")) == (demuxer or ("mp3" if tag else None))
+    assert demuxer_for(io.BytesIO(tag + content.ljust(32, b"\0"))) == (
+        demuxer or ("mp3" if tag else None)
+    )
 
 
 PLAYLISTS = {

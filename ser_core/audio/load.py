@@ -5,7 +5,8 @@ A file's bytes are decoded in a child process (`ser_core.audio.sandbox`), with l
 """
 
 import stat
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ser_core.audio import sandbox
-from ser_core.audio.stream import BLOCK_FRAMES, Stream, Waveform, to_float, to_waveform
+from ser_core.audio.sandbox import Recording
+from ser_core.audio.stream import (
+    BLOCK_FRAMES,
+    Stream,
+    Waveform,
+    to_blocks,
+    to_float,
+    to_waveform,
+)
 from ser_core.config import AudioConfig
 from ser_core.errors import AudioError
 from ser_core.names import printable
@@ -50,12 +59,63 @@ def load_audio(source: AudioSource, config: AudioConfig = _DEFAULTS) -> Waveform
     """
     if isinstance(source, tuple):
         return to_waveform(lambda: nullcontext(_from_array(source)), config)[1]
+    return _load_file(_path_of(source), config)[1]
+
+
+def stream_audio(
+    source: AudioSource,
+    config: AudioConfig = _DEFAULTS,
+    *,
+    by_channel: bool = False,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> Iterator[Waveform]:
+    """Load a recording block by block, in memory that does not grow with its length.
+
+    Channels are averaged as by `load_audio`, except that the loudest takes the place of channels
+    that cancel each other only from the block on in which they do.
+
+    Args:
+        source: As in `load_audio`.
+        config: Rate of the result, and the limits.
+        by_channel: Whether to keep the channels apart.
+        on_progress: Called before each block with the share of the source that has been read.
+
+    Yields:
+        (n_samples, n_channels) float32, seconds long; one channel unless `by_channel`.
+
+    Raises:
+        AudioError: The source cannot be read or breaks a limit.
+    """
+    if isinstance(source, tuple):
+        frames, n_done = _from_array(source), 0
+        for block in to_blocks(frames, config, by_channel=by_channel):
+            n_done += len(block)
+            n_total = (frames.n_promised or 1) * config.sample_rate_hz / frames.sample_rate_hz
+            on_progress(min(1.0, n_done / n_total))
+            yield block
+        return
+    share = 0.0
+
+    def note(read: float) -> None:
+        nonlocal share
+        share = read
+
+    with (
+        _open(_path_of(source), config, on_read=note) as recording,
+        closing(sandbox.stream(recording, config, by_channel=by_channel)) as blocks,
+    ):
+        for block in blocks:
+            on_progress(share)
+            yield block
+
+
+def _path_of(source: object) -> Path:
     if not isinstance(source, str | Path):
         raise AudioError(
             f"Got {type(source).__name__} as a recording; expected the path of a file or "
             "(sample_rate_hz, samples). Choose a file or record again."
         )
-    return _load_file(Path(source), config)[1]
+    return Path(source)
 
 
 def load_native(path: str | Path, config: AudioConfig = _DEFAULTS) -> tuple[int, Waveform]:
@@ -64,7 +124,8 @@ def load_native(path: str | Path, config: AudioConfig = _DEFAULTS) -> tuple[int,
 
 
 def _load_file(path: Path, config: AudioConfig) -> tuple[int, Waveform]:
-    return sandbox.decode(_read(path, config), printable(path.name), config)
+    with _open(path, config) as recording:
+        return sandbox.decode(recording, config)
 
 
 def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
@@ -98,7 +159,10 @@ def _from_array(source: tuple[int, npt.NDArray[Any]]) -> Stream:
     return Stream(name, int(sample_rate_hz), n_channels, blocks, n_promised=n_frames)
 
 
-def _read(path: Path, config: AudioConfig) -> bytes:
+@contextmanager
+def _open(
+    path: Path, config: AudioConfig, *, on_read: Callable[[float], None] = lambda _: None
+) -> Iterator[Recording]:
     name = printable(path.name) or "The path"
     try:
         status = path.stat()
@@ -113,8 +177,7 @@ def _read(path: Path, config: AudioConfig) -> bytes:
                 f"{name} is too large: {status.st_size:,} bytes; at most {config.max_bytes:,} are "
                 "accepted. Cut it shorter, or export it as FLAC or MP3."
             )
-        with path.open("rb") as file:
-            return file.read(status.st_size)  # no more than was measured, should it grow
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise AudioError(f"{name} does not exist. Check the path.") from error
     except PermissionError as error:
@@ -123,3 +186,5 @@ def _read(path: Path, config: AudioConfig) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be opened. Check the path and the disk.") from error
+    with file:
+        yield Recording(file, name, status.st_size, on_read)

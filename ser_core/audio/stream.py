@@ -2,7 +2,7 @@
 
 Blocks are checked, mixed down and resampled one by one. A recording that is longer than allowed
 is rejected while it is decoded, whatever its header claims, and memory holds one block and the
-resulting waveform.
+resulting waveform, or of `to_blocks` one block alone.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,6 +22,8 @@ Waveform = npt.NDArray[np.float32]
 
 BLOCK_FRAMES = 65_536
 """Most frames of a block."""
+BLOCK_S = 4
+"""Least length of the blocks of `to_blocks`."""
 
 CUT_OFF = "is cut off: it ends earlier than its header says. Record or export it again."
 """Message for a truncated file, after its name."""
@@ -70,29 +72,83 @@ def to_waveform(
     """
     levels = _Levels(config.max_channels)
     with open_stream() as stream:
-        mixed = _resample(stream, config, levels.mix_down)
+        rate_hz = config.sample_rate_hz or stream.sample_rate_hz
+        mixed = np.concatenate([*_resample(stream, config, levels.mix_down)])
     if (loudest := levels.loudest_of_cancelling()) is None:
-        return mixed
+        return rate_hz, mixed
     with open_stream() as stream:
-        return _resample(stream, config, lambda block: block[:, min(loudest, block.shape[1] - 1)])
+        pieces = [*_resample(stream, config, lambda block: _channel(block, loudest))]
+    return rate_hz, np.concatenate(pieces)
+
+
+def to_blocks(stream: Stream, config: AudioConfig, *, by_channel: bool) -> Iterator[Waveform]:
+    """Resample a stream as `to_waveform` does, in memory that does not grow with its length.
+
+    From the block on at whose end the channels so far cancel each other, the loudest takes the
+    place of their average.
+
+    Args:
+        stream: Output of a decoder.
+        config: Rate of the result, and the limits.
+        by_channel: Whether to keep the channels apart.
+
+    Yields:
+        (n_samples, n_channels) float32, `BLOCK_S` or longer except for the last; one channel
+        unless `by_channel`.
+
+    Raises:
+        AudioError: As in `to_waveform`.
+    """
+    levels = _Levels(config.max_channels)
+
+    def mix_down(block: Block) -> Block:
+        mono = levels.mix_down(block)
+        loudest = levels.loudest_of_cancelling()
+        return mono if loudest is None else _channel(block, loudest)
+
+    def keep_channels(block: Block) -> Block:
+        if block.shape[1] != stream.n_channels:
+            raise AudioError(f"{stream.name} changes its number of channels. Export it again.")
+        return block
+
+    n_channels = stream.n_channels if by_channel else 1
+    n_least = BLOCK_S * (config.sample_rate_hz or stream.sample_rate_hz)
+    pieces, n_samples = [], 0
+    for piece in _resample(stream, config, keep_channels if by_channel else mix_down, n_channels):
+        pieces.append(piece.reshape(-1, n_channels))
+        n_samples += len(piece)
+        if n_samples >= n_least:
+            yield np.concatenate(pieces)
+            pieces, n_samples = [], 0
+    if n_samples:
+        yield np.concatenate(pieces)
+
+
+def _channel(block: Block, index: int) -> Block:
+    return block[:, min(index, block.shape[1] - 1)]
 
 
 def _resample(
-    stream: Stream, config: AudioConfig, mix_down: Callable[[Block], Block]
-) -> tuple[int, Waveform]:
+    stream: Stream,
+    config: AudioConfig,
+    mix_down: Callable[[Block], Block],
+    n_channels: int = 1,
+) -> Iterator[Waveform]:
+    """Yield the blocks of a stream, mixed down to `n_channels`, at the rate of the result."""
     _check_header(stream, config)
     rate_hz = config.sample_rate_hz or stream.sample_rate_hz
     resampler = soxr.ResampleStream(
-        stream.sample_rate_hz, rate_hz, 1, dtype="float32", quality="HQ"
+        stream.sample_rate_hz, rate_hz, n_channels, dtype="float32", quality="HQ"
     )
     n_frames = 0
-    pieces = []
+    shape: tuple[int, ...] = (0,)
     for block in stream.blocks:  # (n_block, n_channels)
         n_frames += len(block)
         _check_not_too_long(stream, n_frames, config)
-        mono = np.asarray(mix_down(block), np.float32)
-        _check_finite(mono, stream.name)
-        pieces.append(resampler.resample_chunk(mono))
+        mixed = np.ascontiguousarray(mix_down(block), np.float32)
+        _check_finite(mixed, stream.name)
+        shape = (0, *mixed.shape[1:])
+        yield resampler.resample_chunk(mixed)
     if stream.n_promised is not None and n_frames < stream.n_promised:
         raise AudioError(f"{stream.name} {CUT_OFF}")
     if n_frames < config.min_duration_s * stream.sample_rate_hz:
@@ -100,8 +156,7 @@ def _resample(
             f"{stream.name} lasts only {n_frames / stream.sample_rate_hz:.2f} s; at least "
             f"{config.min_duration_s:g} s is needed. Make a longer recording."
         )
-    pieces.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    return rate_hz, np.concatenate(pieces)
+    yield resampler.resample_chunk(np.empty(shape, np.float32), last=True)
 
 
 class _Levels:
