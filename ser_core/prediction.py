@@ -147,6 +147,10 @@ class Window:
     end_s: float
     probabilities: tuple[float, ...]
 
+    def emotion(self, labels: Sequence[str]) -> str:
+        """Return the most probable of the model's labels."""
+        return labels[self.probabilities.index(max(self.probabilities))]
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:

@@ -399,7 +399,7 @@ def test_the_answer_to_an_example_says_what_it_was_meant_as(tmp_path: Path, lang
         said = translate("example_meant", emotion=words.emotion("happy"))
         told = text_of(describe(FakeModels(), str(example), meant=meant))
         assert f"{said} {translate('answer_eyebrow')}" in told
-        both = text_of(listen.draw_comparison([(analysis(prediction()), ())], meant=meant))
+        both = text_of(listen.draw_comparison([(analysis(prediction()), (), ())], meant=meant))
         assert both.startswith(f"{said} ")
         assert said not in text_of(describe(FakeModels(), str(example)))
 
@@ -551,6 +551,22 @@ def test_an_axis_that_is_zoomed_has_more_labels() -> None:
     kinds = [label.get("class") for label in labels]
     assert kinds.count("mm-fine-0") <= timeline.MAX_TICKS
     assert kinds.count("mm-fine-2") > kinds.count("mm-fine-1") > 0
+
+
+def test_a_clip_whose_emotion_changes_is_mixed_with_its_course() -> None:
+    parts = [
+        Window(1.0, 2.0, prediction(happy=0.8).probabilities),
+        Window(2.0, 3.0, prediction(angry=0.7).probabilities),
+    ]
+    html = listen.draw_result(analysis(prediction(happy=0.5)), MOMENTS, parts)
+    told = text_of(html).replace(NBSP, " ")
+    signs = f"{BY_NAME['happy'].sign} {BY_NAME['angry'].sign}"
+    assert f"{signs} Mixed: happy from 1 s, then angry from 2 s." in told
+    assert "As a whole: Mostly happy" in told
+    buttons = parse(html).findall(".//ul[@class='mm-passages']/li/button")
+    assert [button.get("style") for button in buttons] == ["--from:1;--to:2;", "--from:2;--to:3;"]
+    alone = listen.draw_result(analysis(prediction(happy=0.5)), MOMENTS, parts[:1])
+    assert "Mixed" not in text_of(alone)
 
 
 class SlowModels(FakeModels):

@@ -24,11 +24,12 @@ Stretch = tuple[float, float]
 """Start and end in a recording, in seconds."""
 
 
-def headline(eyebrow: str, sentence: str, emotion: str) -> str:
-    """Return a prediction as a sentence, with the sign of its emotion."""
+def headline(eyebrow: str, sentence: str, *emotions: str) -> str:
+    """Return a prediction as a sentence, with the signs of its emotions."""
+    signs = " ".join(find_emotion(emotion).sign for emotion in emotions)
     return (
         f'<p class="mm-eyebrow">{eyebrow}</p>'
-        f'<h2 class="mm-sentence"><span aria-hidden="true">{find_emotion(emotion).sign}</span>'
+        f'<h2 class="mm-sentence"><span aria-hidden="true">{signs}</span>'
         f"<span>{escape(sentence)}</span></h2>"
     )
 

@@ -10,9 +10,10 @@ from typing import Any
 import gradio as gr
 from gradio.events import Dependency
 
+from ser_core.change import find_parts
 from ser_core.explain import Moment, explain
 from ser_core.labels import LABELS, column_of, find_emotion
-from ser_core.prediction import Analysis, Prediction
+from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.registry import ACCURATE, AUTO, COMPACT
 from ser_core.speaker import SpeakerProfile
 from ser_core.switch import ModelSwitch
@@ -34,8 +35,8 @@ from ser_core.web.inspect import BOTH, build_inspect
 from ser_core.web.language import label, translate
 from ser_core.web.voice import build_correction
 
-Explained = tuple[Analysis, Sequence[Moment]]
-"""A clip and its prediction, and the effect of each moment on the prediction."""
+Explained = tuple[Analysis, Sequence[Moment], Sequence[Window]]
+"""A clip and its prediction, the effect of each moment on it, and parts of different emotions."""
 Shown = tuple[str, Prediction | None]
 """The panel of the result as HTML, and the prediction of a single model."""
 
@@ -177,15 +178,15 @@ def describe(
                 if not analysis.is_whole and time.monotonic() - shown_s >= SHOWN_EVERY_S:
                     shown_s = time.monotonic()
                     yield draw_growing(analysis), None
-            explained.append((analysis, explain(analysis, predictor.model)))
+            network = predictor.model
+            explained.append((analysis, explain(analysis, network), find_parts(analysis, network)))
             if stopped.is_set():
                 break
         note = _outdated(model, denoise)
         if model == BOTH:
             yield note + draw_comparison(explained, meant=meant), None
         else:
-            [(analysis, moments)] = explained
-            yield note + draw_result(analysis, moments, voice, meant=meant), analysis.prediction
+            yield note + draw_result(*explained[0], voice, meant=meant), explained[0][0].prediction
     except Exception as error:
         yield drawing.failure(error_message(error)), None
 
@@ -202,6 +203,7 @@ def _outdated(model: str, denoise: bool) -> str:
 def draw_result(
     analysis: Analysis,
     moments: Sequence[Moment] = (),
+    parts: Sequence[Window] = (),
     voice: SpeakerProfile | None = None,
     *,
     meant: str | None = None,
@@ -211,18 +213,19 @@ def draw_result(
     Args:
         analysis: The clip and its prediction.
         moments: The effect of each moment on the prediction.
+        parts: Its parts of different emotions; fewer than two for a clip of one.
         voice: The visitor's profile; the prediction relative to it is compared with the other.
         meant: Emotion that an example aims for.
     """
     prediction = analysis.prediction
     return (
         f"<section{_attributes(prediction)}>"
-        f"{_meant(meant)}{_answer(analysis, voice)}{_stopped(analysis)}"
+        f"{_meant(meant)}{_answer(analysis, parts, voice)}{_stopped(analysis)}"
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis, text=words.course(analysis))}"
-        f"{timeline.passages(analysis)}"
-        f"{_downloads([(analysis, moments)])}"
+        f"{timeline.passages(analysis, parts)}"
+        f"{_downloads([(analysis, moments, parts)])}"
         f"{drawing.analysed_by(prediction)}</section>"
     )
 
@@ -256,7 +259,7 @@ def _stopped(analysis: Analysis) -> str:
     return f'<p class="mm-stopped">{escape(text)}</p>'
 
 
-def _answer(analysis: Analysis, voice: SpeakerProfile | None) -> str:
+def _answer(analysis: Analysis, parts: Sequence[Window], voice: SpeakerProfile | None) -> str:
     """Return headline, warnings and bars, where there is a profile relative to that voice."""
     prediction = analysis.prediction
     shown, eyebrow, note = prediction, "answer_eyebrow", ""
@@ -267,11 +270,22 @@ def _answer(analysis: Analysis, voice: SpeakerProfile | None) -> str:
         note = drawing.small(translate("voice_unfit", model=words.model(voice.model)))
     compared = None if shown is prediction else prediction
     played = timeline.clearest_by_label(analysis)
+    headline = drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)
+    if len(parts) > 1:
+        headline, overall = _mixed(prediction.labels, parts), words.sentence(shown)
+        note = drawing.small(translate("mixed_overall", sentence=overall)) + note
     return (
-        f"{drawing.headline(translate(eyebrow), words.sentence(shown), shown.emotion)}"
+        f"{headline}"
         f"{drawing.warning_list(prediction.warnings)}"
         f"{drawing.bars(shown, compared=compared, played=played)}{note}"
     )
+
+
+def _mixed(labels: Sequence[str], parts: Sequence[Window]) -> str:
+    """Return the headline of a clip whose emotion changes: its course."""
+    emotions = [part.emotion(labels) for part in parts]
+    sentence = words.mixed(labels, parts)
+    return drawing.headline(translate("answer_eyebrow"), sentence, *dict.fromkeys(emotions))
 
 
 def _meant(emotion: str | None) -> str:
@@ -289,15 +303,19 @@ def _downloads(explained: Sequence[Explained]) -> str:
         | {
             "timeline": analysis.timeline(),
             "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
+            "parts": [
+                [part.start_s, part.end_s, part.emotion(analysis.prediction.labels)]
+                for part in parts
+            ],
         }
-        for analysis, moments in explained
+        for analysis, moments, parts in explained
     ]
     is_single = len(results) == 1
     rows = [
         ({} if is_single else {"model": analysis.prediction.model})
         | {"start_s": window.start_s, "end_s": window.end_s}
         | dict(zip(map(column_of, analysis.prediction.labels), window.probabilities, strict=True))
-        for analysis, _ in explained
+        for analysis, *_ in explained
         for window in analysis.windows
     ]
     header = list(dict.fromkeys(name for row in rows for name in row))
@@ -308,12 +326,13 @@ def _downloads(explained: Sequence[Explained]) -> str:
 
 def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None) -> str:
     """Return several models' results for the same clip, side by side, as HTML."""
-    predictions = [analysis.prediction for analysis, _ in explained]
+    predictions = [analysis.prediction for analysis, *_ in explained]
     columns = "".join(
         f"<section>{drawing.headline(escape(words.model(p.model)), words.sentence(p), p.emotion)}"
+        f"{drawing.small(words.mixed(p.labels, parts)) if len(parts) > 1 else ''}"
         f"{drawing.bars(p, played=timeline.clearest_by_label(analysis))}{_stopped(analysis)}"
         f"{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"
-        for p, (analysis, moments) in zip(predictions, explained, strict=True)
+        for p, (analysis, moments, parts) in zip(predictions, explained, strict=True)
     )
     agreement = escape(words.agreement(predictions))
     return (

@@ -207,12 +207,20 @@ def _window_text(key: str, window: Window, label: str, probability: float) -> st
     )
 
 
-def passages(analysis: Analysis) -> str:
-    """Return the clearest passages with buttons that play them; nothing for a short recording."""
-    if len(analysis.windows) < 2:
+def passages(analysis: Analysis, parts: Sequence[Window] = ()) -> str:
+    """Return the parts of a mixed recording, or the clearest passages of a long one, to play.
+
+    Args:
+        analysis: Of the recording.
+        parts: Its parts of different emotions; fewer than two for a recording of one.
+    """
+    if len(parts) > 1:
+        heading, played = translate("parts_heading"), [*parts]
+    elif len(analysis.windows) > 1:
+        heading, played = translate("passages_heading"), clearest(analysis.windows)
+    else:
         return ""
-    items = "".join(_passage(analysis, window) for window in clearest(analysis.windows))
-    heading = translate("passages_heading")
+    items = "".join(_passage(analysis, window) for window in played)
     return f'<section><h3>{heading}</h3><ul class="mm-passages">{items}</ul></section>'
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ser_core.explain import Moment
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
-from ser_core.prediction import Analysis, Prediction
+from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.registry import ACCURATE, COMPACT
 from ser_core.web.language import CATALOGUES, ENGLISH, translate
 
@@ -200,16 +200,25 @@ def strongest_moment(strongest: Moment, prediction: Prediction) -> str:
 
 def course(analysis: Analysis) -> str:
     """Return how the likeliest emotion changes over a long recording, as a sentence."""
+    text = translate("course_end", steps=_steps(analysis.prediction.labels, analysis.windows))
+    return text[:1].upper() + text[1:]
+
+
+def mixed(labels: Sequence[str], parts: Sequence[Window]) -> str:
+    """Return that a recording is mixed, with its course, as a sentence."""
+    return translate("sentence_mixed", steps=_steps(labels, parts))
+
+
+def _steps(labels: Sequence[str], windows: Sequence[Window]) -> str:
+    """Return the emotions of windows in order, those that repeat once, as part of a sentence."""
     steps: list[str] = []
     last = ""
-    for window in analysis.windows:
-        k = window.probabilities.index(max(window.probabilities))
-        label = analysis.prediction.labels[k]
+    for window in windows:
+        label = window.emotion(labels)
         if label != last:
             start = seconds(window.start_s)
             steps.append(translate("course_step", emotion=emotion(label), moment=start))
         last = label
     if len(steps) > MAX_STEPS:
         steps = [*steps[:MAX_STEPS], translate("course_more")]
-    text = translate("course_end", steps=translate("course_then").join(steps))
-    return text[:1].upper() + text[1:]
+    return translate("course_then").join(steps)
