@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -81,6 +82,15 @@ def test_predict_prints_csv(clips: list[Path]) -> None:
     (row,) = csv.DictReader(done.stdout.splitlines())
     assert row["file"] == str(clips[0])
     assert sum(float(row[label]) for label in LABELS) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_predict_prints_tasks_that_label_studio_imports(clips: list[Path]) -> None:
+    done = run_cli("predict", "--label-studio", "--model", "compact", clips[0], clips[2])
+    tasks = json.loads(done.stdout)
+    assert [task["data"]["audio"].partition("?d=")[2] for task in tasks] == [
+        quote(str(clip)) for clip in (clips[0], clips[2])
+    ]
+    assert all(0 < task["predictions"][0]["score"] <= 1 for task in tasks)
 
 
 def test_timeline_and_explain_print_json(clips: list[Path]) -> None:

@@ -29,6 +29,14 @@ def print_json(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
         print(json.dumps({"file": name_of(file)} | prediction.to_dict()), flush=True)
 
 
+def print_tasks(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
+    """Print the recordings as tasks of Label Studio, in one JSON list."""
+    from ser_core.label_studio import to_task
+
+    tasks = [to_task(name_of(file.as_posix()), prediction) for file, prediction in answers]
+    print(json.dumps(tasks, indent=1))
+
+
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
     """Print one CSV row per recording, below a header."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -72,6 +80,22 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
     if table.row_count:
         Console().print(table)
         print(f"Analysed by {' and '.join(map(printable, models))}.")
+
+
+def print_speakers(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a row for each speaker, see `summarise_speakers`."""
+    table = Table("speaker", "segments", "speech", "mostly", "then", box=None, pad_edge=False)
+    for row in rows:
+        ranked = sorted((row["probabilities"] or {}).items(), key=lambda pair: -pair[1])
+        shares = [f"{label} {percent(p)}" for label, p in ranked[:3]]
+        table.add_row(
+            Text(printable(row["speaker"] or "–")),
+            f"{row['n_segments']}",
+            f"{row['speech_s']:.1f} s",
+            *(shares[:1] or [""]),
+            ", ".join(shares[1:]),
+        )
+    Console().print(table)
 
 
 def print_scores(title: str, scores: "Scores", *, has_ece: bool = True) -> None:

@@ -28,7 +28,7 @@ from ser_core.cli.common import (
     quiet_native_code,
     show,
 )
-from ser_core.cli.output import print_csv, print_json, print_table
+from ser_core.cli.output import print_csv, print_json, print_table, print_tasks
 from ser_core.errors import SerError
 from ser_core.paths import check_output, lists_its_files, replacing, write_listing
 
@@ -48,6 +48,9 @@ def predict(
     runtime: RuntimeOption = "tensorflow",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print a CSV row per recording.")] = False,
+    as_tasks: Annotated[
+        bool, typer.Option("--label-studio", help="Print tasks for Label Studio's import, as JSON.")
+    ] = False,
     denoise: DenoiseOption = False,
     voice: Annotated[
         Path | None, typer.Option(help="Voice profile of teach; results are relative to it.")
@@ -75,6 +78,8 @@ def predict(
         print_json(answers)
     elif as_csv:
         print_csv(answers, predictor.labels)
+    elif as_tasks:
+        print_tasks(answers)
     else:
         print_table(answers)
     if failed:
@@ -276,7 +281,7 @@ def score(
         _progress_bar() as on_progress,
         pool_of(
             workers or _n_cores(),
-            partial(open_predictor, resolved.choice, trust=trust),
+            partial(open_predictor, resolved.choice, trust=trust, runtime=runtime),
             folder,
             config,
         ) as pool,
