@@ -100,8 +100,8 @@ def resolve(choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow"
             model cannot be exported.
     """
     if runtime == "onnx":
-        onnx = open_onnx(resolve(choice, trust=trust).model)
-        return ResolvedModel(str(onnx.folder), onnx)
+        resolved = resolve(choice, trust=trust)
+        return ResolvedModel(resolved.choice, open_onnx(resolved.model))
     if choice == AUTO:
         return _resolve_auto()
     if choice in PINNED:
@@ -138,9 +138,11 @@ def is_bundled(name: str) -> bool:
     return (BUNDLED / name / FILE_NAME).is_file()
 
 
-def open_predictor(choice: str, *, trust: bool = False) -> Predictor:
+def open_predictor(
+    choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow"
+) -> Predictor:
     """Find and load a model, see `resolve` and `ResolvedModel.open`."""
-    return resolve(choice, trust=trust).open()
+    return resolve(choice, trust=trust, runtime=runtime).open()
 
 
 def parse_address(address: str) -> tuple[str, str]:

@@ -1,12 +1,15 @@
 """Exports answer as the model does, without TensorFlow; nothing foreign is replaced."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from ser_core.errors import ModelError, OutputError
 from ser_core.export import OPSET, PARITY, export, open_onnx
@@ -184,12 +187,58 @@ def test_a_damaged_file_is_refused_in_a_sentence(exported: Path, tmp_path: Path)
         load_onnx(tmp_path / ONNX, n_labels=8)
 
 
+def test_an_onnx_file_reads_no_other_file(tmp_path: Path) -> None:
+    import onnx
+
+    secret, folder = tmp_path / "secret", tmp_path / "model"
+    np.zeros(8, np.float32).tofile(secret)
+    folder.mkdir()
+    for place in ("../secret", str(secret)):
+        weights = onnx.TensorProto(name="weights", data_type=1, dims=[1, 8], data_location=1)
+        weights.external_data.add(key="location", value=place)
+        output = onnx.helper.make_tensor_value_info("probabilities", 1, [1, 8])
+        node = onnx.helper.make_node("Identity", ["weights"], ["probabilities"])
+        graph = onnx.helper.make_graph([node], "graph", [], [output], [weights])
+        opset = onnx.helper.make_opsetid("", OPSET)
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+        (folder / ONNX).write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match="External data path"):
+            load_onnx(folder / ONNX, n_labels=8)
+
+
 def test_without_onnx_runtime_the_error_names_the_extra(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"onnxruntime is not installed.*pip install '.\[onnx\]'"):
         Predictor.from_folder(exported)
+
+
+def test_the_examples_of_the_documentation_run(
+    exported: Path,
+    predictor: Predictor,
+    examples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compact-onnx").symlink_to(exported)
+    samples, rate_hz = soundfile.read(examples / "synthetic-angry.flac", dtype="float32")
+    soundfile.write("clip.wav", samples, rate_hz)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.S)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    assert capsys.readouterr().out.count("angry") == 1
+    classify = names["classify"]
+    (file,) = classify(["clip.wav"], top_k=8)
+    expected = predictor.predict("clip.wav").to_dict()["probabilities"]
+    assert {one["label"]: one["score"] for one in file} == pytest.approx(expected, abs=PARITY)
+    assert file[0]["label"] == "angry"
+    for key in ("raw", "array"):
+        assert classify({key: samples, "sampling_rate": rate_hz}, top_k=1)[0]["label"] == "angry"
 
 
 @pytest.mark.slow

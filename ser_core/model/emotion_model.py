@@ -52,7 +52,7 @@ class EmotionModel:
     @property
     def folder(self) -> Path:
         """The model folder."""
-        return self.path if self.path.is_dir() else self.path.parent
+        return self.path.parent if self.path.is_file() else self.path
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
     path = Path(path)
     if path.suffix == KERAS:
         return _open_network(path)
-    if path.name == ONNX:
+    if path.name == ONNX and path.is_file():
         path = path.parent
     manifest = Manifest.parse(path)
     files = manifest.files_to_load(trust=trust)
