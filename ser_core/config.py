@@ -4,11 +4,13 @@ Units are in the names. A model's manifest contains a `PipelineConfig`, so that 
 what training did.
 """
 
+import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from ser_core.errors import ModelError
+from ser_core.errors import ModelError, SerError
 from ser_core.whisper import spec as whisper
 
 Settings = TypeVar("Settings")
@@ -19,6 +21,9 @@ FEATURE_GROUPS: tuple[FeatureGroup, ...] = ("rms", "zcr", "mfcc", "log_mel")
 """Groups that share frames and go together in any choice and order."""
 WHISPER_LOG_MEL: FeatureGroup = "whisper_log_mel"
 """Input of Whisper's encoder: a group that stands alone, on frames of its own."""
+
+MAX_DURATION_VARIABLE = "MOODMIRROR_MAX_DURATION_S"
+"""Environment variable with the longest recording accepted, whatever the settings of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,31 @@ class PipelineConfig:
             for name, kind in kinds.items()
         }
         return settings_from_json(cls, sections, name="pipeline")
+
+
+def max_duration_s(default: float) -> float:
+    """Return the longest recording: `MOODMIRROR_MAX_DURATION_S`, or a default where it is not set.
+
+    Raises:
+        SerError: The variable is no positive number.
+    """
+    text = os.environ.get(MAX_DURATION_VARIABLE, "")
+    try:
+        seconds = float(text) if text else default
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0.0:
+        raise SerError(
+            f"{MAX_DURATION_VARIABLE} is {text!r}; expected seconds, such as 3600, or inf for no "
+            "limit."
+        )
+    return seconds
+
+
+def with_limits(config: PipelineConfig) -> PipelineConfig:
+    """Return settings with the longest recording of this machine, see `max_duration_s`."""
+    longest_s = max_duration_s(config.audio.max_duration_s)
+    return replace(config, audio=replace(config.audio, max_duration_s=longest_s))
 
 
 def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str) -> Settings:

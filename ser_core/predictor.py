@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_core.audio import sandbox
 from ser_core.audio.load import AudioSource, load_audio
-from ser_core.config import PipelineConfig
+from ser_core.config import PipelineConfig, with_limits
 from ser_core.errors import ModelError, NoSpeechError, SerError
 from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
 from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
@@ -77,7 +77,7 @@ class Predictor:
     @property
     def config(self) -> PipelineConfig:
         """Settings of the pipeline from file to features."""
-        return self.manifest.pipeline
+        return with_limits(self.manifest.pipeline)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ memory that does not grow with the recording.
 
 import heapq
 import math
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 
 from ser_core.audio.load import AudioSource, stream_audio
-from ser_core.config import AudioConfig
+from ser_core.config import AudioConfig, max_duration_s
 from ser_core.errors import AudioError, NoSpeechError, SerError
 from ser_core.labels import column_of
 from ser_core.prediction import Prediction
@@ -26,7 +25,6 @@ from ser_core.preprocess import Waveform, loudest
 from ser_core.quality import DOUBTFUL_SPEECH, QualityWarning
 from ser_core.speech_detector import CHUNK, LEVEL, RATE_HZ, SpeechDetector
 
-MAX_DURATION_VARIABLE = "MOODMIRROR_MAX_DURATION_S"
 FADE_DB_PER_S = 0.05
 """By how much the level of the loudest speech so far counts less in each second."""
 FAINTEST = 10.0 ** (LEVEL.silence_dbfs / 20.0)
@@ -125,7 +123,7 @@ class SegmentConfig:
         padding_s: Sound added before and after an utterance, at most half the shortest pause.
         window_s: Length of a window.
         hop_s: Step between the starts of two windows.
-        max_duration_s: Longest recording.
+        max_duration_s: Longest recording, unless `MOODMIRROR_MAX_DURATION_S` is set.
     """
 
     mode: Literal["utterances", "windows"] = "utterances"
@@ -142,25 +140,6 @@ class SegmentConfig:
 
 
 _DEFAULTS = SegmentConfig()
-
-
-def max_duration_s(default: float) -> float:
-    """Return the longest recording: `MOODMIRROR_MAX_DURATION_S`, or a default where it is not set.
-
-    Raises:
-        SerError: The variable is no positive number.
-    """
-    text = os.environ.get(MAX_DURATION_VARIABLE, "")
-    try:
-        seconds = float(text) if text else default
-    except ValueError:
-        seconds = math.nan
-    if not seconds > 0.0:
-        raise SerError(
-            f"{MAX_DURATION_VARIABLE} is {text!r}; expected seconds, such as 3600, or inf for no "
-            "limit."
-        )
-    return seconds
 
 
 def segment(
@@ -260,9 +239,8 @@ def cut(
         AudioError: As in `segment`.
         SerError: As in `segment`.
     """
-    limits = AudioConfig(
-        sample_rate_hz=RATE_HZ, max_duration_s=config.max_duration_s, max_bytes=sys.maxsize
-    )
+    longest_s = max_duration_s(config.max_duration_s)
+    limits = AudioConfig(sample_rate_hz=RATE_HZ, max_duration_s=longest_s, max_bytes=sys.maxsize)
     by_channel = config.by_channel or any(known.channel is not None for known in given or ())
     lanes: list[_Lane] = []
     waiting: list[tuple[float, int, Segment, Waveform]] = []

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Self
 
 from ser_core.audio.load import AudioSource
-from ser_core.config import PipelineConfig
+from ser_core.config import PipelineConfig, with_limits
 from ser_core.errors import ModelError, SerError
 from ser_core.explain import Moment, explain
 from ser_core.model.manifest import Manifest
@@ -164,7 +164,7 @@ class ModelSwitch:
     @property
     def config(self) -> PipelineConfig:
         """Settings of the current model."""
-        return self.manifest.pipeline
+        return with_limits(self.manifest.pipeline)
 
     def predict(self, source: AudioSource) -> Prediction:
         """See `Predictor.predict`."""

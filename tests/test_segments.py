@@ -11,14 +11,14 @@ import pytest
 import soundfile
 
 from ser_core.audio.load import AudioSource, load_audio
-from ser_core.config import AudioConfig
+from ser_core.config import AudioConfig, max_duration_s
 from ser_core.errors import AudioError, SerError
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.preprocess import find_ends
 from ser_core.quality import QualityWarning
-from ser_core.segments import Segment, SegmentConfig, cut, max_duration_s, segment
+from ser_core.segments import Segment, SegmentConfig, cut, segment
 from ser_core.speech_detector import LEVEL
 from tests.conftest import RATE_HZ, ROOT
 
@@ -179,14 +179,19 @@ def test_a_channel_that_is_not_there_is_refused() -> None:
         list(cut((RATE_HZ, SPEECH), given=[Segment(0.0, 1.0, channel=2)]))
 
 
-def test_the_longest_recording_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_recording_is_a_setting(
+    monkeypatch: pytest.MonkeyPatch, predictor: Predictor
+) -> None:
     monkeypatch.delenv("MOODMIRROR_MAX_DURATION_S", raising=False)
     assert max_duration_s(600.0) == 600.0
-    monkeypatch.setenv("MOODMIRROR_MAX_DURATION_S", "7200")
-    assert max_duration_s(600.0) == 7_200.0
+    with pytest.raises(AudioError, match="at most 2 s"):
+        found_in((RATE_HZ, SPEECH), max_duration_s=2.0)
+    monkeypatch.setenv("MOODMIRROR_MAX_DURATION_S", "3")
+    with pytest.raises(AudioError, match="at most 3 s"):
+        found_in((RATE_HZ, SPEECH))
+    with pytest.raises(AudioError, match="at most 3 s"):
+        Predictor(predictor.model).predict((RATE_HZ, SPEECH))
     for text in ("soon", "-1", "nan"):
         monkeypatch.setenv("MOODMIRROR_MAX_DURATION_S", text)
         with pytest.raises(SerError, match=f"is '{text}'; expected seconds"):
             max_duration_s(600.0)
-    with pytest.raises(AudioError, match="at most 2 s"):
-        found_in((RATE_HZ, SPEECH), max_duration_s=2.0)
