@@ -11,6 +11,7 @@ import pytest
 
 from ser_core.batch import BatchRow, adapt_rows
 from ser_core.errors import AudioError
+from ser_core.label_studio import to_task
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
 from ser_core.web import batch_tab
@@ -50,7 +51,7 @@ def test_a_batch_tells_how_far_it_is_and_what_came_out(tmp_path: Path) -> None:
         ["=1+1.wav", "😠 angry 71%"],
         ["two.wav", "😠 angry 71%"],
     ]
-    assert [len(row) for row in cells(table)] == [2 + len(LABELS)] * 2  # no empty column
+    assert [len(row) for row in cells(table)] == [4 + len(LABELS)] * 2  # no empty column
     files = downloaded(said)
     header, first_row, _ = files["moodmirror.csv"].decode().splitlines()
     assert header.startswith("file,actual,emotion,problem,confidence,neutral")
@@ -73,7 +74,7 @@ def test_names_of_a_corpus_bring_scores_and_a_confusion_matrix(tmp_path: Path) -
         tmp_path, "03-01-05-01-01-01-12.wav", "03-01-04-01-01-01-12.wav", "other.wav"
     )
     said, table, _ = list(batch_tab.analyse_files(FakeModels(), paths))[-1]
-    assert [row[2] for row in cells(table)] == ["angry ✓", "sad ✗", ""]
+    assert [row[4] for row in cells(table)] == ["angry ✓", "sad ✗", ""]
     told = text_of(said).replace(NBSP, " ")
     assert translate("batch_scores", n=2, accuracy="50%", uar="50%") in told
     counts = [cell.text for cell in parse(said).findall(".//tbody//td")]
@@ -88,7 +89,7 @@ def test_a_batch_of_bad_files_is_rows_of_reasons(tmp_path: Path) -> None:
     models = FakeModels(AudioError("bad.wav is <odd>."))
     said, table, _ = list(batch_tab.analyse_files(models, paths))[-1]
     assert translate("batch_problems", n=1) in text_of(said)
-    assert cells(table) == [["bad.wav", "", "bad.wav is <odd>."]]
+    assert cells(table) == [["bad.wav", "", "", "", "bad.wav is <odd>."]]
 
 
 def test_an_empty_batch_and_a_bug_are_sentences(
@@ -129,3 +130,19 @@ def test_a_file_whose_name_another_has_too_has_no_play_button() -> None:
     table = batch_tab.draw_table(rows, ["/somewhere/a.wav", "/somewhere/b.wav"])
     assert re.findall(r'data-file="([^"]+)"', table) == ["a.wav"]
     assert 'aria-label="Play a.wav"' in table
+
+
+def test_a_row_offers_every_label_with_its_key_and_a_task_for_label_studio() -> None:
+    answer = Prediction.from_probabilities([0.3, *[0.1] * 7], LABELS, model="compact 1.0.0")
+    names = ("03-01-05-01-01-01-12.wav", "Ada/<1>.wav", "one.wav")
+    table = parse(batch_tab.draw_table([BatchRow(name, answer) for name in names]))
+    choices = table.findall(".//td[@class='mm-choice']")
+    assert [choice.attrib["data-speaker"] for choice in choices] == ["12", "Ada", ""]
+    assert [choice.attrib["data-name"] for choice in choices] == [*names]
+    assert choices[0].attrib["data-predicted"] == "neutral"
+    assert choices[0].attrib["data-confidence"] == "0.3000"
+    options = [(option.attrib["value"], option.text) for option in choices[0].iter("option")]
+    assert options[:3] == [("", "–"), ("neutral", "1 neutral"), ("calm", "2 calm")]
+    assert [value for value, _ in options[1:]] == [*LABELS]
+    task = json.loads(choices[1].attrib["data-task"])
+    assert task == to_task("Ada/<1>.wav", answer)

@@ -1,5 +1,6 @@
 """The corpora by name, one module each."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ser_core.corpora.ased import ASED
@@ -33,11 +34,20 @@ def read_emotion(path: Path) -> str | None:
     Returns:
         One of `ser_core.labels.LABELS`; None for any other name or emotion.
     """
+    return next(_emotions_in(path), (None, None))[0]
+
+
+def read_speaker(path: Path) -> str | None:
+    """Return the speaker in such a file name, see `read_emotion`; None for any other."""
+    return next(_emotions_in(path), (None, None))[1]
+
+
+def _emotions_in(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield emotion and speaker for each corpus whose names a file name follows."""
     for corpus in CORPORA.values():
         parts = corpus.parse(corpus.clip_name(path))
         if parts is not None and parts.emotion_code in corpus.emotions:
-            return corpus.emotions[parts.emotion_code]
-    return None
+            yield corpus.emotions[parts.emotion_code], parts.speaker
 
 
 __all__ = [
@@ -50,4 +60,5 @@ __all__ = [
     "NameParts",
     "Sex",
     "read_emotion",
+    "read_speaker",
 ]

@@ -1,11 +1,12 @@
 """The tab "Batch": many files at once."""
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import gradio as gr
@@ -21,6 +22,8 @@ from ser_core.batch import (
     predict_files,
     shown_name,
 )
+from ser_core.corpora import read_speaker
+from ser_core.label_studio import to_task
 from ser_core.labels import column_of, find_emotion
 from ser_core.prediction import Prediction
 from ser_core.switch import ModelSwitch
@@ -39,6 +42,9 @@ from ser_core.web.language import label, translate
 
 SHOWN_EVERY_S = 1.0
 """Time between two states of the table while files are analysed: each is the whole table."""
+LABELLING = Path(__file__).with_name("labels.js").read_text(encoding="utf-8")
+LABEL_FILES = ("labels.csv", "label-studio.json")
+"""Files of labels, which labels.js writes: a table for `train` and `evaluate`, and tasks."""
 COLUMNS = ("file", "actual", "emotion", "problem", "confidence")
 """First columns of the files to download; the others are those of `Prediction.to_dict`."""
 
@@ -54,6 +60,7 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
         analyse = gr.Button(label("batch_analyse"), variant="primary", size="lg")
         cancel = gr.Button(label("batch_cancel"), size="lg")
     note = live_region(_empty(), elem_id="batch-note")
+    labels = custom_html(_label_tools(), elem_id="batch-labels", js_on_load=LABELLING)
     table = custom_html("", elem_id="batch-table")
     rows = gr.State([])
 
@@ -66,7 +73,22 @@ def build_batch(models: ModelSwitch) -> list[Localized]:
     on(one_voice.change, redraw, [rows, one_voice, files], [note, table])
     on(files.change, None, files, None, js="files => moodmirror.nameFiles(files)")
     on(files.clear, lambda: (_empty(), "", []), None, [note, table, rows])
-    return [*texts, (note, _empty)]
+    return [*texts, (note, _empty), (labels, _label_tools)]
+
+
+def _label_tools() -> str:
+    """Return the button that starts labelling, and what labels.js fills in: state and files."""
+    hint = translate("batch_label_hint", keys="{keys}")
+    percent = translate("percent", value="{percent}")
+    agreement = translate("batch_agreement", n="{n}", all="{all}", agree="{agree}", percent=percent)
+    links = " ".join(f'<a download="{name}">{name}</a>' for name in LABEL_FILES)
+    return (
+        f'<section class="mm-labels" hidden data-hint="{escape(hint)}" '
+        f'data-agreement="{escape(agreement)}">'
+        f'<button aria-pressed="false">{translate("batch_label_start")}</button>'
+        '<p class="mm-small" role="status"></p>'
+        f'<p class="mm-small mm-label-files" hidden>{translate("download")} {links}</p></section>'
+    )
 
 
 def _empty() -> str:
@@ -137,7 +159,11 @@ def draw_table(rows: Sequence[BatchRow], paths: Sequence[str] = ()) -> str:
     uploaded = {shown_name(Path(path).name) for path in paths}
     playable = {name for name in uploaded if f"{name} (2)" not in names}  # else it may be another
     columns: list[tuple[str, Callable[[BatchRow], str]]]
-    columns = [("batch_result", partial(_result, playable=playable))]
+    columns = [
+        ("batch_result", partial(_result, playable=playable)),
+        ("batch_label", _choice),
+        ("batch_speaker", _speaker),
+    ]
     if any(row.actual for row in rows):
         columns.append(("batch_actual", _actual))
     if any(row.error for row in rows):
@@ -170,6 +196,36 @@ def _result(row: BatchRow, *, playable: Container[str]) -> str:
     button = f'<button class="mm-play" data-file="{name}" aria-label="{play}"></button>'
     html = f"{escape(text)}{unsure}{button if row.name in playable else ''}"
     return _cell(f"{p.emotion} {1 - p.confidence:.4f}", "", html)
+
+
+def _choice(row: BatchRow) -> str:
+    """Return the cell with a row's label, and all that labels.js writes about it."""
+    if (p := row.prediction) is None:
+        return _cell("", "")
+    name = escape(row.name)
+    options = '<option value="">–</option>' + "".join(
+        f'<option value="{escape(label)}">{i} {escape(words.emotion(label))}</option>'
+        for i, label in enumerate(p.labels, 1)
+    )
+    task = escape(json.dumps(to_task(row.name, p)))
+    return (
+        f'<td class="mm-choice" data-value="" data-name="{name}" data-task="{task}" '
+        f'data-predicted="{escape(p.emotion)}" data-confidence="{p.confidence:.4f}" '
+        f'data-speaker="{escape(_speaker_in(row.name))}">'
+        f'<select aria-label="{translate("batch_label_of", what=name)}">{options}</select></td>'
+    )
+
+
+def _speaker(row: BatchRow) -> str:
+    if row.prediction is None:
+        return _cell("", "")
+    of_name = translate("batch_speaker_of", what=escape(row.name))
+    return f'<td class="mm-speaker"><input aria-label="{of_name}" autocomplete="off" /></td>'
+
+
+def _speaker_in(name: str) -> str:
+    """Return the speaker in a corpus's file name, else the folder; empty without either."""
+    return read_speaker(Path(name)) or PurePosixPath(name).parent.name
 
 
 def _actual(row: BatchRow) -> str:
