@@ -37,6 +37,8 @@ def load_onnx(path: Path, *, n_labels: int) -> Signature:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads()
     options.log_severity_level = ERRORS_ONLY
+    # Threads that wait for work in a loop take the processor from all else.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (output,) = session.get_outputs()

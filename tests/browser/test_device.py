@@ -27,6 +27,7 @@ from ser_core.registry import resolve
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
 from tests.conftest import ROOT, make_babble
 
+WAIT = {"timeout": ANSWER_WITHIN_MS}
 FOLDER = ROOT / "examples" / "browser"
 BUILT = FOLDER / "dist"
 COMPACT = resolve("compact").model.manifest.pipeline
@@ -89,7 +90,7 @@ def device_page(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
         complaints: list[str] = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"http://127.0.0.1:{server.server_port}/")
-        expect(page.locator("#status")).to_have_text("Ready", timeout=ANSWER_WITHIN_MS)
+        expect(page.locator("#status")).to_have_text("Ready", **WAIT)
         server.shutdown()
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -111,7 +112,7 @@ def test_nothing_leaves_the_device(device_page: tuple[Page, list[str]]) -> None:
     page, requests = device_page
     page.get_by_role("button", name="Start the microphone").click()
     assert shares(page) == []
-    expect(page.locator(".share").first).not_to_have_text("–", timeout=ANSWER_WITHIN_MS)
+    expect(page.locator(".share").first).not_to_have_text("–", **WAIT)
     assert 97 <= sum(shares(page)) <= 103
     page.get_by_role("button", name="Stop the microphone").click()
     expect(page.get_by_role("button", name="Start the microphone")).to_be_visible()
@@ -123,7 +124,7 @@ def test_nothing_leaves_the_device(device_page: tuple[Page, list[str]]) -> None:
 def test_a_file_gets_the_answer_of_the_command_line(device_page: tuple[Page, list[str]]) -> None:
     page, requests = device_page
     page.locator("#file").set_input_files(EXAMPLE)
-    expect(page.locator(".share").first).not_to_have_text("–", timeout=ANSWER_WITHIN_MS)
+    expect(page.locator(".share").first).not_to_have_text("–", **WAIT)
     answer = Predictor(resolve(str(BUILT)).model).predict(EXAMPLE)
     assert page.locator("#status").inner_text().lower() == answer.emotion
     np.testing.assert_allclose(shares(page), [100 * p for p in answer.probabilities], atol=1.0)
@@ -139,7 +140,7 @@ def test_files_without_sound_or_speech_get_a_sentence(
     page, _ = device_page
     (tmp_path / "notes.wav").write_text("no sound")
     page.locator("#file").set_input_files(tmp_path / "notes.wav")
-    expect(page.locator("#status")).to_have_text("We couldn't read this file.")
+    expect(page.locator("#status")).to_have_text("We couldn't read this file.", **WAIT)
     soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
     page.locator("#file").set_input_files(tmp_path / "silence.wav")
-    expect(page.locator("#status")).to_have_text("We hear only silence.")
+    expect(page.locator("#status")).to_have_text("We hear only silence.", **WAIT)
