@@ -172,9 +172,9 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Argument(
-            help="test (the model's own test speakers), table (recordings of your own), or a "
-            f"protocol: {', '.join(PROTOCOLS)}.",
-            autocompletion=one_of("test", "table", *PROTOCOLS),
+            help="test (the model's own test speakers), table (recordings of your own), intensity "
+            f"(from weak to strong), or a protocol: {', '.join(PROTOCOLS)}.",
+            autocompletion=one_of("test", "table", "intensity", *PROTOCOLS),
         ),
     ] = "test",
     recipe: Annotated[
@@ -225,8 +225,27 @@ def evaluate(
         _evaluate_table(model, data, pairs or (), by, predictions)
     elif protocol == "test" and recipe is None:
         _evaluate_test(model, data, record=record)
+    elif protocol == "intensity" and recipe is None:
+        _evaluate_intensity(data, runs)
     else:
         _evaluate_protocol(protocol, recipe, model, data, seeds=range(seeds), runs=runs)
+
+
+def _evaluate_intensity(data: Path, runs: Path) -> None:
+    """Measure how well weak and strong clips of unseen speakers can be told apart."""
+    from ser_lab.evaluate.records import INTENSITY, write_text
+
+    check_output(runs / INTENSITY, lambda path: "corpora" in json.loads(path.read_text("utf-8")))
+    with quiet_native_code():
+        from ser_lab.evaluate.intensity import load_graded, measure_intensity
+    record = measure_intensity(load_graded(data))
+    write_text(runs / INTENSITY, json.dumps(record, indent=1) + "\n")
+    for corpus, found in record["corpora"].items():
+        low, high = found["interval"]
+        show(
+            f"{corpus}: AUC {found['auc']:.3f} (95% interval {low:.3f} to {high:.3f}) on unseen "
+            f"speakers, {found['corpus_unseen']:.3f} with the corpus unseen"
+        )
 
 
 def _evaluate_test(model: str, data: Path, *, record: bool) -> None:

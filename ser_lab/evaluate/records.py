@@ -102,6 +102,10 @@ class FoldRecord:
         )
 
 
+INTENSITY = "intensity.json"
+"""Name of the record of `ser_lab.evaluate.intensity`, in the folder of the run records."""
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a record or summary of this version.
 

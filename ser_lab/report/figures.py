@@ -12,7 +12,7 @@ from ser_core.errors import SerError
 from ser_lab.data.protocols import PROTOCOLS, Protocol
 from ser_lab.evaluate.adapted import MOST_TESTED, N_CLIPS, measure_adapted
 from ser_lab.evaluate.enrolment import N_DRAWS, measure_enrolment
-from ser_lab.evaluate.records import FoldRecord, read_json, write_text
+from ser_lab.evaluate.records import INTENSITY, FoldRecord, read_json, write_text
 from ser_lab.evaluate.runs import SUMMARY
 from ser_lab.report.plots import System, plot_calibration, plot_confusion, plot_systems
 
@@ -79,7 +79,7 @@ def write_report(runs_folder: Path, out: Path) -> Path:
             f"{runs_folder} contains no summary of a run. Make one with "
             '"python -m ser_core evaluate PROTOCOL --recipe NAME".'
         )
-    sections.extend([*_adapted(runs_folder), *_voices(runs_folder)])
+    sections.extend([*_adapted(runs_folder), *_voices(runs_folder), *_intensity(runs_folder)])
     template = (_HERE / "figures.md").read_text(encoding="utf-8")
     write_text(out / REPORT, template.format(runs=runs, sections="\n".join(sections)))
     return out / REPORT
@@ -244,3 +244,41 @@ def _voices(runs_folder: Path) -> Iterator[str]:
         heads = ["protocol", "system", "corrections", "UAR without", "gain in points"]
         template = (_HERE / "voices.md").read_text(encoding="utf-8")
         yield template.format(draws=N_DRAWS, table=markdown_table(heads, lines))
+
+
+def _intensity(runs_folder: Path) -> Iterator[str]:
+    """Yield the section on the intensity of emotions, if there is a record."""
+    if not (runs_folder / INTENSITY).exists():
+        return
+    record = read_json(runs_folder / INTENSITY)
+    corpora = record["corpora"]
+    heads = ["corpus", "clips", "speakers", "AUC, speakers unseen", "95%", "AUC, corpus unseen"]
+    lines = [
+        [
+            corpus,
+            f"{found['n_clips']:,}",
+            str(found["n_speakers"]),
+            f"{found['auc']:.2f}",
+            " to ".join(f"{end:.2f}" for end in found["interval"]),
+            f"{found['corpus_unseen']:.2f}",
+        ]
+        for corpus, found in corpora.items()
+    ]
+    emotions = sorted({name for found in corpora.values() for name in found["by_emotion"]})
+    by_emotion = [
+        [corpus, *(f"{of[name]:.2f}" if name in of else "" for name in emotions)]
+        for corpus, of in ((corpus, found["by_emotion"]) for corpus, found in corpora.items())
+    ]
+    steps = [
+        f"{name} {auc:.2f}" for found in corpora.values() for name, auc in found["steps"].items()
+    ]
+    yield (
+        (_HERE / "intensity.md")
+        .read_text(encoding="utf-8")
+        .format(
+            n_folds=record["n_folds"],
+            table=markdown_table(heads, lines),
+            emotions=markdown_table(["corpus", *emotions], by_emotion),
+            steps=", ".join(steps),
+        )
+    )
