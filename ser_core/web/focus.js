@@ -12,7 +12,9 @@
   });
 
   addEventListener("focusout", ({ target }) => {
-    if (isUsable(target)) path = []; // a click beside all controls
+    setTimeout(() => {
+      if (target === path[0] && isUsable(target)) path = []; // a click beside all controls
+    });
   });
 
   /** Focus the element that took the place of the last one, or the first control near it. */

@@ -31,7 +31,6 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, a, summary, labe
     .map(target => [target, target.getBoundingClientRect()])
     .filter(([, box]) => box.width && Math.ceil(Math.min(box.width, box.height)) < 44)
     .map(([target]) => target.outerHTML.slice(0, 200))"""
-SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture
@@ -221,7 +220,6 @@ def list_barriers(page: Page) -> list[tuple[str, list[str]]]:
     return [
         (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]])
         for violation in found
-        if violation["impact"] in SERIOUS
     ]
 
 
@@ -298,7 +296,7 @@ def test_the_course_of_a_long_clip_can_be_widened_and_its_passages_heard(
     assert (players.first.get_attribute("aria-label") or "").startswith("Play ")
     players.first.click()
     page.wait_for_timeout(2_000)
-    expect(players.first).to_have_class("mm-play mm-playing")
+    expect(players.first).to_have_class("mm-play mm-plays mm-playing")
     players.last.click()
     expect(page.locator(".mm-playing")).to_have_count(1)
     players.last.click()
