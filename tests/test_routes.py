@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from ser_core.errors import SerError
 from ser_core.live import LiveSessions
 from ser_core.predictor import Predictor
+from ser_core.segments import segment
 from ser_core.switch import ModelSwitch
 from ser_core.web import routes
 from ser_core.web.access import Access
@@ -99,6 +100,25 @@ def test_options_are_those_of_the_page(client: TestClient, models: ModelSwitch) 
     response = client.post("/v1/predict?model=accurate", content=content)
     check_problem(response, 422, "option", "The accurate model is not available here")
     check_problem(client.post("/v1/predict?denoise=often"), 422, "option", "denoise")
+
+
+def test_segments_are_those_of_the_package(
+    client: TestClient, models: ModelSwitch, temporary: Path
+) -> None:
+    clip = ROOT / "examples" / "synthetic-calm-to-angry.flac"
+    answer = client.post("/v1/segments?model=compact", content=clip.read_bytes()).json()
+    expected = [one.to_dict() for one in segment(clip, models.get())]
+    assert len(expected) > 1
+    for found, one in zip(answer["segments"], expected, strict=True):
+        assert {**found, "prediction": 0} == {**one, "prediction": 0}
+        assert list(found["prediction"]) == list(one["prediction"])
+        assert found["prediction"]["probabilities"] == pytest.approx(
+            one["prediction"]["probabilities"], abs=1e-4
+        )
+    windows = client.post("/v1/segments?mode=windows", content=clip.read_bytes()).json()
+    assert [one["start_s"] for one in windows["segments"]][:2] == [0.0, 3.0]
+    check_problem(client.post("/v1/segments?mode=words"), 422, "option", "mode")
+    assert [*temporary.rglob("*")] == []
 
 
 def test_a_batch_is_a_row_for_each_file(client: TestClient, temporary: Path) -> None:
@@ -263,7 +283,7 @@ def test_the_schema_of_openapi_is_that_of_the_package(
     document = client.get("/v1/openapi.json").json()
     schema = document["components"]["schemas"]["PredictionSchema"]["properties"]
     assert [*schema] == [*models.predict(CLIP).to_dict()]
-    assert {"/predict", "/batch", "/models"} <= {*document["paths"]}
+    assert {*document["paths"]} == {"/predict", "/segments", "/batch", "/models"}
     page = client.get("/v1/docs").text
     assert "http" not in page.replace("http://www.w3.org", "")
     assert client.get("/v1/static-offline-docs/swagger-ui-bundle.js").is_success

@@ -1,5 +1,6 @@
 """The stream of the API, tested without a server."""
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import soundfile
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
+from ser_core.audio import sandbox
 from ser_core.live import LiveSessions
 from ser_core.predictor import Predictor
 from ser_core.switch import ModelSwitch
 from ser_core.web import stream
 from ser_core.web.access import Access
-from tests.conftest import ROOT
+from tests.conftest import ROOT, needs_ffmpeg
 from tests.test_routes import KEY, client_of
 
 CLIP = ROOT / "examples" / "synthetic-angry.flac"
@@ -212,6 +214,60 @@ def test_sound_is_taken_at_the_pace_of_speech(
         socket.send_text("end")
         events_of(socket)
     assert time.monotonic() - started > 2.5 - 1.0
+
+
+@pytest.fixture(scope="module")
+def webm(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The clip as a browser's recorder sends it."""
+    path = tmp_path_factory.mktemp("webm") / "clip.webm"
+    options = ["-c:a", "libopus", "-b:a", "32k", "-live", "1", "-cluster_time_limit", "250"]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", CLIP, *options, path], check=True)
+    return path.read_bytes()
+
+
+@needs_ffmpeg
+def test_webm_is_decoded_as_it_arrives(client: TestClient, webm: bytes) -> None:
+    with client.websocket_connect("/v1/stream?format=webm") as socket:
+        for start in range(0, len(webm) // 2, 777):
+            socket.send_bytes(webm[start : start + 777])
+        assert socket.receive_json()["event"] == "answer"  # before the rest is there
+        socket.send_bytes(webm[(len(webm) // 2 + 776) // 777 * 777 :])
+        socket.send_text("end")
+        events = events_of(socket)
+    assert [event["event"] for event in events[-3:]] == ["utterance", "end", "closed"]
+    assert next(iter(events[-2]["shares"])) == "angry"
+    assert events[-2]["at_s"] == pytest.approx(2.572, abs=0.1)
+
+
+def test_what_is_no_webm_is_refused_in_a_sentence(client: TestClient) -> None:
+    with client.websocket_connect("/v1/stream?format=webm") as socket:
+        socket.send_bytes(b"no sound at all" * 100)
+        refusal, closed = events_of(socket)
+    assert (refusal["status"], refusal["reason"]) == (422, "recording")
+    assert refusal["detail"].startswith("The stream is no WebM.")
+    assert closed["code"] == 1008
+
+
+def test_a_stream_of_webm_that_vanishes_ends_its_decoder(
+    models: ModelSwitch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "N_WEBM", 1)
+    sessions = LiveSessions(2)
+    client = client_of(models, tmp_path, sessions=sessions)
+    for _ in range(3):
+        with client.websocket_connect("/v1/stream?format=webm") as socket:
+            socket.send_bytes(b"\x1a\x45\xdf\xa3")
+    assert not sessions._connected
+    assert len(sandbox._idle) <= sandbox.N_CHILDREN
+
+
+def test_a_damaged_webm_is_refused_in_a_sentence(client: TestClient) -> None:
+    with client.websocket_connect("/v1/stream?format=webm") as socket:
+        socket.send_bytes(b"\x1a\x45\xdf\xa3" + b"no sound at all" * 100)
+        socket.send_text("end")
+        refusal, _ = events_of(socket)
+    assert (refusal["status"], refusal["reason"]) == (422, "recording")
+    assert refusal["detail"].startswith("The stream is ")
 
 
 @pytest.mark.slow

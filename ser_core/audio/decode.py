@@ -81,7 +81,23 @@ def open_stream(file: BinaryIO, name: str) -> AbstractContextManager[Stream]:
     demuxer = demuxer_for(file)
     if demuxer is None or (demuxer == "ogg" and _is_single_ogg(file)):
         return _open_libsndfile(file, name)
-    return _open_ffmpeg(file, name, demuxer)
+    return _open_ffmpeg(_Content([(file, 0, _size_of(file))]), name, demuxer)
+
+
+def open_webm(source: io.RawIOBase, name: str) -> AbstractContextManager[Stream]:
+    """Open a WebM that is still being received, whose bytes can be read in their order alone.
+
+    Args:
+        source: Its bytes; a read returns those that have arrived.
+        name: Its name in messages.
+
+    Returns:
+        Context of a stream that is decoded as it arrives.
+
+    Raises:
+        AudioError: As in `open_stream`.
+    """
+    return _open_ffmpeg(source, name, "matroska")
 
 
 def demuxer_for(file: BinaryIO) -> str | None:
@@ -126,12 +142,11 @@ def _is_single_ogg(file: BinaryIO) -> bool:
 
 
 @contextmanager
-def _open_ffmpeg(file: BinaryIO, name: str, demuxer: str) -> Iterator[Stream]:
+def _open_ffmpeg(content: io.RawIOBase, name: str, demuxer: str) -> Iterator[Stream]:
     av.logging.set_level(av.logging.WARNING)
     av.logging.set_skip_repeated(False)  # else the next file gets the repetitions
     with av.logging.Capture(local=True) as messages:
         try:
-            content = _Content([(file, 0, _size_of(file))])
             options = {"protocol_whitelist": "none", "format_whitelist": demuxer}
             with av.open(
                 content, "r", format=demuxer, options=options, metadata_errors="replace"

@@ -35,8 +35,9 @@ N_CHILDREN = max(2, os.cpu_count() or 1)
 MAX_BYTES = 1 << 30
 """Address space of a child; its libraries take a quarter of it."""
 
-Form = Literal["whole", "mixed", "by channel"]
-"""What a child returns: one waveform, or blocks of the mix or of all channels."""
+Form = Literal["whole", "mixed", "by channel", "ongoing"]
+"""What a child returns: one waveform, or blocks of the mix or of all channels, or short ones."""
+ONGOING_BLOCK_S = 0.1
 
 _REQUEST = struct.Struct("<IQ")  # bytes of the settings, which follow, and of the recording
 _MESSAGE = struct.Struct("<cQII")  # kind, rate or place, channels, bytes that follow or are wanted
@@ -79,6 +80,46 @@ class Recording:
         return content
 
 
+class Feed:
+    """The bytes of a recording as they arrive, which take the place of a `Recording`.
+
+    Attributes:
+        name: Its name in messages.
+        n_bytes: More than will ever come.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Start without bytes."""
+        self.name, self.n_bytes = name, 1 << 62
+        self._content, self._is_closed = bytearray(), False
+        self._changed = threading.Condition()
+
+    @property
+    def n_waiting(self) -> int:
+        """Bytes that have not been read."""
+        return len(self._content)
+
+    def write(self, content: bytes) -> None:
+        """Add bytes, without blocking."""
+        with self._changed:
+            self._content += content
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let the recording end after the bytes that have arrived."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def read(self, _start: int, n_bytes: int) -> bytes:
+        """Return the next bytes, up to so many, as soon as there are any; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._content or self._is_closed)
+            content = bytes(self._content[: min(n_bytes, _MOST_BYTES)])
+            del self._content[: len(content)]
+        return content
+
+
 def decode(recording: Recording, config: AudioConfig) -> tuple[int, Waveform]:
     """Return sample rate and waveform of a recording, decoded in a child.
 
@@ -116,8 +157,26 @@ def stream(
         yield block
 
 
+def decode_webm(feed: Feed, config: AudioConfig) -> Generator[Waveform, None, None]:
+    """Yield a WebM that is still being received, decoded in a child of its own as it arrives.
+
+    Args:
+        feed: Its bytes.
+        config: Rate of the result, and the limits; the time limit is that of a block.
+
+    Yields:
+        (n_samples,) float32, mono, `ONGOING_BLOCK_S` or longer except for the last.
+
+    Raises:
+        AudioError: It cannot be decoded or breaks a limit.
+        SerError: No child can be started.
+    """
+    for _, block in _decode(feed, config, "ongoing"):
+        yield block[:, 0]
+
+
 def _decode(
-    recording: Recording, config: AudioConfig, form: Form
+    recording: Recording | Feed, config: AudioConfig, form: Form
 ) -> Iterator[tuple[int, Waveform]]:
     child = _take_child()
     is_done = False
@@ -215,7 +274,7 @@ class _Child:
             )
         self._is_ready = True
 
-    def receive(self, recording: Recording, request: bytes) -> tuple[bytes, int, int, bytes]:
+    def receive(self, recording: Recording | Feed, request: bytes) -> tuple[bytes, int, int, bytes]:
         """Return the next message, and send the parts of the recording that come before it.
 
         Args:
@@ -279,7 +338,7 @@ class _Remote(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        return True
+        return self._n_bytes < 1 << 62
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         self._place = max(0, (0, self._place, self._n_bytes)[whence] + offset)
@@ -319,7 +378,7 @@ def serve() -> None:
         n_settings, n_bytes = _REQUEST.unpack(header)
         name, settings, form = json.loads(requests.read(n_settings))
         config = AudioConfig(**settings)
-        file = io.BufferedReader(_Remote(n_bytes, requests, responses), _MOST_BYTES)
+        file = _Remote(n_bytes, requests, responses)
         _limit_processor_time(config.ffmpeg_timeout_s)
         try:
             for rate_hz, block in _blocks_of(file, name, config, form):
@@ -337,11 +396,17 @@ def serve() -> None:
 
 
 def _blocks_of(
-    file: BinaryIO, name: str, config: AudioConfig, form: Form
+    remote: _Remote, name: str, config: AudioConfig, form: Form
 ) -> Iterator[tuple[int, Waveform]]:
     """Yield the sample rate and each block, (n_samples, n_channels)."""
-    from ser_core.audio.decode import open_stream
+    from ser_core.audio.decode import open_stream, open_webm
 
+    if form == "ongoing":
+        with open_webm(remote, name) as source:
+            for block in to_blocks(source, config, by_channel=False, block_s=ONGOING_BLOCK_S):
+                yield config.sample_rate_hz, block
+        return
+    file = io.BufferedReader(remote, _MOST_BYTES)
     if form == "whole":
         rate_hz, waveform = to_waveform(lambda: open_stream(file, name), config)
         yield rate_hz, waveform[:, np.newaxis]

@@ -81,7 +81,9 @@ def to_waveform(
     return rate_hz, np.concatenate(pieces)
 
 
-def to_blocks(stream: Stream, config: AudioConfig, *, by_channel: bool) -> Iterator[Waveform]:
+def to_blocks(
+    stream: Stream, config: AudioConfig, *, by_channel: bool, block_s: float = BLOCK_S
+) -> Iterator[Waveform]:
     """Resample a stream as `to_waveform` does, in memory that does not grow with its length.
 
     From the block on at whose end the channels so far cancel each other, the loudest takes the
@@ -91,9 +93,10 @@ def to_blocks(stream: Stream, config: AudioConfig, *, by_channel: bool) -> Itera
         stream: Output of a decoder.
         config: Rate of the result, and the limits.
         by_channel: Whether to keep the channels apart.
+        block_s: Shortest block but the last.
 
     Yields:
-        (n_samples, n_channels) float32, `BLOCK_S` or longer except for the last; one channel
+        (n_samples, n_channels) float32, `block_s` or longer except for the last; one channel
         unless `by_channel`.
 
     Raises:
@@ -112,7 +115,7 @@ def to_blocks(stream: Stream, config: AudioConfig, *, by_channel: bool) -> Itera
         return block
 
     n_channels = stream.n_channels if by_channel else 1
-    n_least = BLOCK_S * (config.sample_rate_hz or stream.sample_rate_hz)
+    n_least = block_s * (config.sample_rate_hz or stream.sample_rate_hz)
     pieces, n_samples = [], 0
     for piece in _resample(stream, config, keep_channels if by_channel else mix_down, n_channels):
         pieces.append(piece.reshape(-1, n_channels))

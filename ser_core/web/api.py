@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
 
 from ser_core.batch import batch_to_dict, predict_paths
 from ser_core.explain import to_dict
@@ -20,7 +21,9 @@ Answer = dict[str, Any]
 def add_endpoints(models: ModelSwitch) -> None:
     """Add `/predict`, `/timeline`, `/explain`, `/compare` and `/batch`: files in, JSON out."""
     audio = uploads_only(gr.Audio(type="filepath", label="audio", visible=False))
-    files = uploads_only(gr.File(file_count="multiple", label="files", visible=False))
+    files = _described_plainly(
+        uploads_only(gr.File(file_count="multiple", label="files", visible=False))
+    )
     model = gr.Dropdown([AUTO, ACCURATE, COMPACT], value=AUTO, label="model", visible=False)
     denoise = gr.Checkbox(False, label="denoise", visible=False)
     one_voice = gr.Checkbox(False, label="one_voice", visible=False)
@@ -86,6 +89,16 @@ def add_endpoints(models: ModelSwitch) -> None:
         answer = gr.JSON(visible=False)
         handler = _raises_readably(endpoint)
         gr.on([], handler, inputs, answer, api_name=endpoint.__name__, **options)
+
+
+def _described_plainly(files: gr.File) -> gr.File:
+    """Describe a list of files without references: where tools are described, they lead nowhere.
+
+    It is changed in place.
+    """
+    items = FileData.model_json_schema()
+    setattr(files, "api_info", lambda: {"title": "ListFiles", "type": "array", "items": items})  # noqa: B010
+    return files
 
 
 def _raises_readably(endpoint: Callable[..., Answer]) -> Callable[..., Answer]:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -27,8 +27,10 @@ from starlette.websockets import WebSocket
 
 from ser_core import __version__
 from ser_core.batch import MAX_FILES, BatchError, batch_to_dict, predict_paths, shown_name
+from ser_core.config import max_duration_s
 from ser_core.errors import AudioError, NoSpeechError, SerError
 from ser_core.registry import AUTO
+from ser_core.segments import Segment, SegmentConfig, segment
 from ser_core.switch import ModelSwitch
 from ser_core.web.access import Access
 from ser_core.web.components import is_full
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 MAX_CONCURRENT = 2
 MAX_WAITING = 64
+MAX_SEGMENTS_S = 3_600.0
+"""Longest recording of `/segments`, unless `MOODMIRROR_MAX_DURATION_S` is set."""
 BLOCK_BYTES = 1 << 20
 _MULTIPART = "multipart/form-data"
 _NAME_BYTES = 200
@@ -59,6 +63,32 @@ class PredictionSchema(BaseModel):
     warnings: list[dict[str, str]]
     timings_ms: dict[str, float]
     model: str
+
+
+class SegmentPredictionSchema(PredictionSchema):
+    """The same with what its calibration needs: `prediction` of `Segment.to_dict`."""
+
+    weights: str
+    certain_from: float
+    temperature: float
+
+
+class SegmentSchema(BaseModel):
+    """A stretch of a recording: `Segment.to_dict` of the Python package."""
+
+    start_s: float
+    end_s: float
+    speaker: str | None
+    channel: int | None
+    text: str | None
+    prediction: SegmentPredictionSchema | None
+    warnings: list[dict[str, str]]
+
+
+class SegmentsSchema(BaseModel):
+    """The segments of a recording in the order of their starts."""
+
+    segments: list[SegmentSchema]
 
 
 class BatchSchema(BaseModel):
@@ -129,6 +159,13 @@ _FILES: dict[str, Any] = {
 }
 ModelParameter = Annotated[str, Query(description="auto, accurate or compact.")]
 DenoiseParameter = Annotated[bool, Query(description="Whether to reduce background noise first.")]
+ModeParameter = Annotated[
+    Literal["utterances", "windows"],
+    Query(description="Whether to cut at pauses of speech, or every 3 s into windows of 6 s."),
+]
+ByChannelParameter = Annotated[
+    bool, Query(description="Whether each channel has segments of its own.")
+]
 OneVoiceParameter = Annotated[
     bool, Query(description="Whether all are of one speaker, to whose voice the rows are adapted.")
 ]
@@ -164,6 +201,7 @@ def _routes(models: ModelSwitch, access: Access) -> APIRouter:
         responses=dict.fromkeys((401, 413, 422, 429), _PROBLEM),
     )
     analyses, batches = Queue(MAX_CONCURRENT), Queue(1)
+    longest_s = max_duration_s(MAX_SEGMENTS_S)
 
     @router.post("/predict", openapi_extra=_BODY)
     async def predict(
@@ -175,6 +213,27 @@ def _routes(models: ModelSwitch, access: Access) -> APIRouter:
                 lambda: models.analyse(path, model=model, denoise=denoise)
             )
         return PredictionSchema(**analysis.prediction.to_dict())
+
+    @router.post("/segments", openapi_extra=_BODY)
+    async def segments(
+        request: Request,
+        model: ModelParameter = AUTO,
+        denoise: DenoiseParameter = False,
+        mode: ModeParameter = "utterances",
+        by_channel: ByChannelParameter = False,
+    ) -> SegmentsSchema:
+        """Analyse each utterance or window of a long recording, a multipart file or the raw body.
+
+        It waits in the queue of batches.
+        """
+        config = SegmentConfig(mode=mode, by_channel=by_channel, max_duration_s=longest_s)
+
+        def analyse(path: Path) -> list[Segment]:
+            return list(segment(path, models.get(model), config=config, denoise=denoise))
+
+        async with one_recording(request) as path:
+            found = await batches.run(lambda: analyse(path))
+        return SegmentsSchema.model_validate({"segments": [one.to_dict() for one in found]})
 
     @router.post("/batch", openapi_extra=_FILES)
     async def batch(request: Request, one_voice: OneVoiceParameter = False) -> BatchSchema:

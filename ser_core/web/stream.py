@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -19,8 +19,9 @@ from anyio import CapacityLimiter, to_thread
 from gradio.route_utils import CustomCORSMiddleware
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ser_core.audio import sandbox
 from ser_core.config import AudioConfig
-from ser_core.errors import AudioError
+from ser_core.errors import AudioError, SerError
 from ser_core.live import Chunk, LiveSession, LiveSessions
 from ser_core.switch import ModelSwitch
 from ser_core.web.access import Access
@@ -40,10 +41,18 @@ SILENCE_S = 60.0
 IDLE_S = 30.0
 """Time without a message, or for one to be taken, that ends a stream."""
 N_THREADS = 4
+N_WEBM = 8
+"""Most streams of WebM at a time: each has a decoder of its own, a process of 52 MB."""
+WEBM_RATE_HZ = 16_000
+"""Rate that WebM is decoded to."""
+WEBM_BYTES = 128_000
+"""WebM that waits for its decoder."""
+_EBML = b"\x1a\x45\xdf\xa3"
+_WEBM = AudioConfig(sample_rate_hz=WEBM_RATE_HZ, min_duration_s=0.0, ffmpeg_timeout_s=2 * IDLE_S)
 POLL_S = 0.05
 END = "end"
 """Text that a client sends after its last sound."""
-GONE = "gone"
+FINISHED, GONE = "finished", "gone"
 _CLOSED = 1000
 _TRY_LATER = 1013
 _REFUSED = 1008
@@ -57,12 +66,12 @@ class LiveStreams:
         """Take the predictor of all windows, the places, and the conditions of the API."""
         self._models, self._sessions, self._access = models, sessions, access
         self._n_streams: Counter[str] = Counter()
-        self._threads = CapacityLimiter(N_THREADS)
+        self._threads, self._decoders = CapacityLimiter(N_THREADS), CapacityLimiter(N_WEBM)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Answer a connection until it ends."""
         await websocket.accept()
-        with suppress(WebSocketDisconnect):
+        with suppress(WebSocketDisconnect, RuntimeError):  # the client is gone
             try:
                 await self._serve(websocket)
             except (WebSocketDisconnect, asyncio.CancelledError):
@@ -79,20 +88,68 @@ class LiveStreams:
                 403, "origin", "Pages of other sites cannot use an app on localhost."
             )
         await self._access.check_request(websocket)
-        inbox = Inbox(_rate_of(websocket))
+        is_webm = websocket.query_params.get("format") == "webm"
+        inbox = Inbox(WEBM_RATE_HZ if is_webm else _rate_of(websocket))
+        if is_webm and not self._decoders.available_tokens:
+            text = f"All {N_WEBM} decoders of WebM are in use right now."
+            raise RefusalError(429, "streams", f"{text} Send PCM, or try again in a minute.")
         with self._place(client_at(websocket.scope)) as session:
-            receiver = asyncio.create_task(_receive(websocket, inbox))
+            receive = self._receive_webm if is_webm else _receive_pcm
+            receiver = asyncio.create_task(receive(websocket, inbox))
             try:
                 reason = await self._answer(websocket, session, inbox)
             finally:
+                inbox.close(GONE)
                 receiver.cancel()
+                with suppress(asyncio.CancelledError):
+                    await receiver
             if reason == GONE:
                 return
             for event in session.end(reason):
                 is_last = event["event"] == "end"
                 dropped = {"dropped_s": round(inbox.dropped_s, 3)} if is_last else {}
                 await _send(websocket, event | dropped)
-            await websocket.close(_CLOSED, reason)
+            with suppress(RuntimeError):
+                await websocket.close(_CLOSED, reason)
+
+    async def _receive_webm(self, websocket: WebSocket, inbox: "Inbox") -> None:
+        """Put WebM into the inbox as it is decoded, in a thread and a process of its own."""
+        feed, loop = sandbox.Feed("The stream"), asyncio.get_running_loop()
+
+        def decode() -> None:
+            with closing(sandbox.decode_webm(feed, _WEBM)) as blocks:
+                for block in blocks:
+                    asyncio.run_coroutine_threadsafe(inbox.put(block), loop).result()
+                    if inbox.reason == GONE:
+                        return
+
+        async def decode_all() -> None:
+            try:
+                await to_thread.run_sync(decode, limiter=self._decoders)
+            except SerError as error:
+                inbox.error = error
+            finally:
+                inbox.close(FINISHED)
+
+        decoder = asyncio.create_task(decode_all())
+        reason, is_first = "", True
+        try:
+            while not reason and not decoder.done():
+                content, reason = await _next_message(websocket)
+                if is_first and content and not _EBML.startswith(content[:4]):
+                    text = "The stream is no WebM. Send what a browser's recorder gives, or PCM."
+                    inbox.error = AudioError(text)
+                    inbox.close(FINISHED)
+                    return
+                is_first &= not content
+                feed.write(content)
+                while feed.n_waiting > WEBM_BYTES and not decoder.done():
+                    await asyncio.sleep(POLL_S)
+            if reason != FINISHED:
+                inbox.close(reason or GONE)
+        finally:
+            feed.close()
+            await asyncio.shield(decoder)
 
     @contextmanager
     def _place(self, client: str) -> Iterator[LiveSession]:
@@ -132,6 +189,8 @@ class LiveStreams:
                 return "limit"
             if session.silent_s >= SILENCE_S:
                 return "silence"
+        if inbox.error and inbox.reason != GONE:
+            raise inbox.error
         return inbox.reason
 
 
@@ -143,6 +202,7 @@ class Inbox:
         received_s: Sound that has arrived.
         dropped_s: Sound that no window covers.
         reason: Why no more sound comes; empty as long as it does.
+        error: What is wrong with the sound.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -150,6 +210,7 @@ class Inbox:
         self.rate_hz = rate_hz
         self.received_s = self.dropped_s = 0.0
         self.reason = ""
+        self.error: SerError | None = None
         self._sound: Chunk = np.empty(0, np.int16)
         self._started = 0.0
         self._changed = asyncio.Event()
@@ -193,23 +254,30 @@ class Inbox:
         return sound
 
 
-async def _receive(websocket: WebSocket, inbox: Inbox) -> None:
-    """Put sound into the inbox until the client ends the stream or is gone."""
+async def _next_message(websocket: WebSocket) -> tuple[bytes, str]:
+    """Return the bytes of the next message, and why there are none if the stream ends."""
+    try:
+        message = await asyncio.wait_for(websocket.receive(), IDLE_S)
+    except TimeoutError:
+        return b"", "idle"
+    if message["type"] == "websocket.disconnect":
+        return b"", GONE
+    if message.get("text") is not None:
+        return b"", FINISHED if message["text"] == END else "unknown"
+    return message["bytes"], ""
+
+
+async def _receive_pcm(websocket: WebSocket, inbox: Inbox) -> None:
+    """Put 16-bit samples into the inbox until the client ends the stream or is gone."""
     rest = b""
     while not inbox.reason:
-        try:
-            message = await asyncio.wait_for(websocket.receive(), IDLE_S)
-        except TimeoutError:
-            inbox.close("idle")
-            return
-        if message["type"] == "websocket.disconnect":
-            inbox.close(GONE)
-        elif message.get("text") is not None:
-            inbox.close("finished" if message["text"] == END else "unknown")
-        else:
-            content = rest + message["bytes"]
-            n_whole = len(content) // 2 * 2
-            rest = content[n_whole:]
+        content, reason = await _next_message(websocket)
+        if reason:
+            inbox.close(reason)
+        content = rest + content
+        n_whole = len(content) // 2 * 2
+        rest = content[n_whole:]
+        if n_whole:
             await inbox.put(np.frombuffer(content[:n_whole], "<i2").astype(np.int16))
 
 
@@ -229,8 +297,10 @@ def _rate_of(websocket: WebSocket) -> int:
     """Return the sample rate in the address of a stream.
 
     Raises:
-        AudioError: There is none, or none of speech.
+        AudioError: There is none, or none of speech, or the format is unknown.
     """
+    if (form := websocket.query_params.get("format", "pcm")) != "pcm":
+        raise AudioError(f"format is {form!r}; expected pcm or webm.")
     text, config = websocket.query_params.get("rate_hz", ""), AudioConfig()
     low, high = config.min_sample_rate_hz, config.max_sample_rate_hz
     if not (text.isascii() and text.isdecimal() and low <= int(text[:9]) <= high):

@@ -139,10 +139,11 @@ def test_one_request_returns_the_answer_of_the_endpoint(
     said = subprocess.run(
         ["bash", "-euc", code], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
-    form, body, batch, models = map(json.loads, said.splitlines())
+    form, body, segments, batch, models = map(json.loads, said.splitlines())
     answer = client.predict(audio=handle_file(folder / "clip.wav"), api_name="/predict")
     assert form["probabilities"] == pytest.approx(answer["probabilities"], abs=1e-6)
     assert list(body) == list(form) == list(answer)
+    assert segments["segments"][0]["prediction"]["emotion"] in LABELS
     assert [row["file"] for row in batch["files"]] == ["clip.wav", "clip.wav (2)"]
     assert models["models"][0]["name"] == answer["model"].split()[0]
 
@@ -159,6 +160,7 @@ def test_a_problem_is_as_documented(app_url: str) -> None:
 
 def test_the_page_of_the_requests_loads_from_this_host_alone(page: Page, app_url: str) -> None:
     page.goto(f"{app_url}v1/docs")
+    page.locator(".opblock-summary-path").first.click()
     page.get_by_text("Analyse one recording, a multipart file or the raw body.").wait_for()
 
 
@@ -186,6 +188,25 @@ def test_the_command_line_examples_print_the_same_emotion(folder: Path) -> None:
     ends = [event for event in map(json.loads, said.splitlines()) if event["event"] == "end"]
     first, second = (max(end["shares"], key=end["shares"].get) for end in ends)
     assert first == second
+
+
+def test_the_browser_example_streams_what_its_microphone_records(page: Page, app_url: str) -> None:
+    end = page.evaluate(
+        f"""async app => {{
+            {example("js", app_url, "From a browser")}
+            const microphone = await navigator.mediaDevices.getUserMedia({{ audio: true }});
+            return await new Promise((resolve, reject) => {{
+                const recorder = stream(app, microphone, event => {{
+                    if (event.event === "error") reject(new Error(event.detail));
+                    if (event.event === "end") resolve(event);
+                    if (event.prediction && recorder.state === "recording") recorder.stop();
+                }});
+            }});
+        }}""",
+        app_url,
+    )
+    assert end["reason"] == "finished"
+    assert {*end["shares"]} == {*LABELS}
 
 
 def test_a_stream_that_is_open_does_not_keep_the_app(model_folder: Path, tmp_path: Path) -> None:
