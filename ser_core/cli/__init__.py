@@ -3,6 +3,6 @@
 from ser_core.cli.common import app
 
 # The help lists the commands in this order.
-from ser_core.cli import predict, serve, lab, publish  # isort: skip
+from ser_core.cli import predict, segments, serve, lab, publish  # isort: skip
 
-__all__ = ["app", "lab", "predict", "publish", "serve"]
+__all__ = ["app", "lab", "predict", "publish", "segments", "serve"]

@@ -1,0 +1,170 @@
+"""The command that analyses the segments of a recording of any length."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from ser_core.cli.common import (
+    BAD_INPUT,
+    MODEL,
+    DenoiseOption,
+    FileArgument,
+    ModelOption,
+    TrustOption,
+    command,
+    complain,
+    one_of,
+    open_model,
+)
+from ser_core.cli.output import print_speakers
+from ser_core.errors import NoSpeechError, SerError
+from ser_core.paths import check_output
+
+if TYPE_CHECKING:
+    from ser_core.segments import Segment, SegmentConfig
+
+# Those of `ser_core.segment_formats`; a test checks it.
+FORMATS = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv", "json", "parquet")
+
+
+@command(extra="segments")
+def segment(
+    file: FileArgument,
+    to: Annotated[
+        str | None,
+        typer.Option(help=f"Format: {', '.join(FORMATS)}.", autocompletion=one_of(*FORMATS)),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; otherwise the output is printed.")
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(help="Segments to analyse: .srt, .TextGrid, .rttm, .csv, …")
+    ] = None,
+    windows: Annotated[
+        bool, typer.Option("--windows", help="Cut into windows of 6 s instead of utterances.")
+    ] = False,
+    speakers: Annotated[
+        str,
+        typer.Option(
+            help="none; channels; find, by their voices; or their number.",
+            autocompletion=one_of("none", "channels", "find"),
+        ),
+    ] = "none",
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Adapt the answers to each speaker's voice.")
+    ] = False,
+    model: ModelOption = MODEL,
+    trust: TrustOption = False,
+    denoise: DenoiseOption = False,
+) -> None:
+    """Recognise the emotion in each utterance of a recording, of any length.
+
+    With --out, a summary of each speaker is printed. Ctrl-C ends the analysis and keeps what is
+    done.
+    """
+    from ser_core.diarization import adapt_speakers, name_channels, summarise_speakers
+    from ser_core.segment_formats import (
+        encode_segments,
+        format_of,
+        has_emotions,
+        read_segments,
+        write_segments,
+    )
+    from ser_core.segments import SegmentConfig
+    from ser_core.segments import segment as analyse
+
+    if to is not None and to not in FORMATS:
+        raise SerError(f"{to} is no format; expected one of {', '.join(FORMATS)}.")
+    n_speakers = int(speakers) if speakers.isdecimal() else None
+    if n_speakers == 0 or (n_speakers is None and speakers not in ("none", "channels", "find")):
+        raise SerError(f"{speakers} is no choice; expected none, channels, find or a number.")
+    name = to or (format_of(out) if out else "json")
+    if out:
+        check_output(out, has_emotions)
+    given = read_segments(segments, recording=file) if segments else None
+    config = SegmentConfig(
+        mode="windows" if windows else "utterances", by_channel=speakers == "channels"
+    )
+    predictor = open_model(model, trust=trust)
+    found: list[Segment] = []
+    with _progress_bars() as add_bar:
+        if speakers not in ("none", "channels"):
+            given = _find_speakers(file, config, given, n_speakers, add_bar("speakers"))
+        parts = analyse(
+            file, predictor, config=config, given=given, denoise=denoise,
+            on_progress=add_bar("emotions"),
+        )  # fmt: skip
+        try:
+            found.extend(name_channels(parts))
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            complain("Interrupted; the rest of the recording is missing from the result.")
+    if not found:
+        raise NoSpeechError(f"{file} has no speech.")
+    if relative:
+        found = adapt_speakers(found)
+    if out:
+        write_segments(found, out, name=name, recording=file)
+        print_speakers(summarise_speakers(found))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encode_segments(found, name, recording=file))
+    _report_failed(file, found)
+
+
+def _find_speakers(
+    file: Path,
+    config: "SegmentConfig",
+    given: "list[Segment] | None",
+    n_speakers: int | None,
+    on_progress: Callable[[float], None],
+) -> "list[Segment]":
+    from ser_core.diarization import DiarizationConfig, assign_speakers
+    from ser_core.segments import cut
+
+    pairs = cut(file, config=config, given=given, on_progress=on_progress)
+    found = assign_speakers(pairs, DiarizationConfig(n_speakers=n_speakers))
+    if not found:
+        raise NoSpeechError(f"{file} has no speech.")
+    return found
+
+
+def _report_failed(file: Path, found: "Sequence[Segment]") -> None:
+    """Say how many segments could not be analysed; exit with 2 where none could."""
+    failed = [part for part in found if part.prediction is None]
+    if not failed:
+        return
+    first = failed[0]
+    reasons = " ".join(warning.message for warning in first.warnings)
+    complain(
+        f"{file}: {len(failed)} of {len(found)} segments have no result, the first from "
+        f"{first.start_s:g} to {first.end_s:g} s: {reasons}"
+    )
+    if len(failed) == len(found):
+        raise typer.Exit(BAD_INPUT)
+
+
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[str], Callable[[float], None]]]:
+    """Yield a function that adds a progress bar on stderr, and returns one to update its share."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+
+        def add(title: str) -> Callable[[float], None]:
+            task = bars.add_task(title, total=1.0)
+            return lambda share: bars.update(task, completed=share)
+
+        yield add
