@@ -36,6 +36,21 @@ TARGETS = {
 }
 STAGES = ("load", "preprocess", "features", "speech", "model")
 REPEATS = 40
+RUNTIMES = {"tensorflow": "TensorFlow", "onnx": "ONNX Runtime"}
+RUNTIME_CODE = """
+import json, statistics, sys, time, timeit
+import psutil
+from ser_core.registry import resolve
+model, runtime, clip = sys.argv[1:]
+predictor = resolve(model, runtime=runtime).open()
+predictor.predict(clip)
+start_s, mb = time.process_time(), psutil.Process().memory_info().rss / 1e6
+timer = timeit.Timer(lambda: predictor.predict(clip), timer=time.process_time)
+clip_s = statistics.median(timer.repeat(repeat=40, number=1))
+print(json.dumps([start_s, mb, 1_000 * clip_s]))
+"""
+"""A process that analyses recordings and nothing else; printed are the columns below."""
+COLUMNS = ("start_s", "resident_mb", "clip_ms")
 N_STREAMS = (4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80)
 STREAM_S = 8.0
 CHUNK_S = 0.5
@@ -78,6 +93,8 @@ def document(figures: dict[str, Any]) -> str:
         warm=table(warm),
         floor=table(_floor_rows(figures)),
         pace=figures["floor"][MODELS[0]]["gflop_per_s"],
+        runtimes=table(_runtime_rows(figures["runtimes"])),
+        runtimes_machine=", ".join(map(str, figures["runtimes"]["machine"].values())),
         lengths_s=" | ".join(f"{s} s" for s in LENGTHS_S),
         rule="|---" * (1 + len(LENGTHS_S)) + "|",
         lengths=table(_length_row(figures, model) for model in MODELS),
@@ -96,6 +113,19 @@ def _floor_rows(figures: dict[str, Any]) -> list[list[str]]:
                 f"{row['weights_bytes'] / 1e6:.1f} MB", f"{row['floor_ms']:.2f} ms",
                 f"{ms:.1f} ms", f"{ms / row['floor_ms']:.1f}",
             ])  # fmt: skip
+    return rows
+
+
+def _runtime_rows(figures: dict[str, Any]) -> list[list[str]]:
+    usual = figures["tensorflow"]
+    rows = []
+    for runtime, name in RUNTIMES.items():
+        row = figures[runtime]
+        cells = [f"{row['start_s']:.2f} s", f"{row['resident_mb']:.0f} MB"]
+        cells.append(f"{row['clip_ms']:.1f} ms")
+        times = [f"{usual[column] / row[column]:.1f}" for column in COLUMNS]
+        pairs = [cell for pair in zip(cells, times, strict=True) for cell in pair]
+        rows.append([name, *pairs])
     return rows
 
 
@@ -405,8 +435,29 @@ def measure_warm() -> dict[str, Any]:
     return figures
 
 
+def measure_runtimes(model: str = MODELS[0]) -> dict[str, Any]:
+    """Measure a model in either runtime, each in a process of its own on one core."""
+    from ser_core.registry import resolve
+
+    clip = ROOT / "examples" / "synthetic-angry.flac"
+    core = str(min(os.sched_getaffinity(0)))
+    resolve(model, runtime="onnx")  # exports it, where the cache lacks it
+    figures = {}
+    for runtime in RUNTIMES:
+        done = subprocess.run(
+            ["taskset", "-c", core, sys.executable, "-c", RUNTIME_CODE, model, runtime, str(clip)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        figures[runtime] = dict(zip(COLUMNS, json.loads(done.stdout), strict=True))
+        print(f"{model} in {runtime}: {figures[runtime]}")
+    return figures
+
+
 def main(
-    only: Annotated[str, typer.Option(help=f"Measure again: {', '.join(CORES)}.")] = "",
+    only: Annotated[str, typer.Option(help=f"Measure again: runtimes, {', '.join(CORES)}.")] = "",
 ) -> None:
     """Run all parts, or one again on the same machine, and write both documents."""
     from ser_lab.evaluate.records import describe_machine
@@ -414,14 +465,16 @@ def main(
     machine = describe_machine()
     if not only:
         figures = {"machine": machine} | measure_warm()
-    elif only not in CORES:
-        raise typer.BadParameter(f"{only} is not one of {', '.join(CORES)}.")
+    elif only not in ("runtimes", *CORES):
+        raise typer.BadParameter(f"{only} is not one of runtimes, {', '.join(CORES)}.")
     else:
         figures = json.loads((ROOT / "docs" / "bench.json").read_text())
-        if figures["machine"] != machine:
+        if figures["machine"] != machine and only != "runtimes":
             raise typer.BadParameter(
                 f"docs/bench.json is of another machine: {figures['machine']}."
             )
+    if only in ("", "runtimes"):
+        figures["runtimes"] = {"machine": machine} | measure_runtimes()
     for part, cores in CORES.items():
         if only in ("", part):
             figures[part] = {model: run_part(part, model, cores=cores) for model in MODELS}

@@ -14,6 +14,7 @@ from ser_core.model.layers import (
     FrameMask,
     FrequencyMask,
     fuse_lstms,
+    unfuse_lstms,
 )
 
 N_COLUMNS, UNITS = 5, 7
@@ -138,6 +139,20 @@ def test_a_fused_network_answers_as_the_trained_one_which_keeps_its_layers() -> 
         if isinstance(layer, layers.Bidirectional)
     ]
     assert kinds == [layers.LSTM, BlockLstm]
+
+
+def test_an_unfused_network_answers_the_same_with_keras_own_layers() -> None:
+    frames = numbers(3, 9, N_COLUMNS)
+    features, n_frames = (
+        keras.Input(i.shape[1:], dtype=i.dtype, name=i.name) for i in make_network().inputs
+    )
+    hidden = BlockLstm(UNITS, return_sequences=True)(features, mask=FrameMask()(features, n_frames))
+    for network in (fuse_lstms(make_network()), keras.Model([features, n_frames], hidden[:, 0])):
+        unfused = unfuse_lstms(network)
+        np.testing.assert_allclose(answer(unfused, frames), answer(network, frames), atol=1e-5)
+        inner = [getattr(layer, "forward_layer", layer) for layer in unfused.layers]
+        assert any(isinstance(layer, layers.LSTM) for layer in inner)
+        assert not any(isinstance(layer, BlockLstm) for layer in inner)
 
 
 @pytest.mark.parametrize("filling", [0.0, 1e3])
