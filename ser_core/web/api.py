@@ -1,12 +1,12 @@
 """The named endpoints: the page's results as JSON for programs."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import FileData
 
 from ser_core.batch import batch_to_dict, predict_paths
 from ser_core.explain import to_dict
@@ -96,8 +96,9 @@ def _described_plainly(files: gr.File) -> gr.File:
 
     It is changed in place.
     """
-    items = FileData.model_json_schema()
-    setattr(files, "api_info", lambda: {"title": "ListFiles", "type": "array", "items": items})  # noqa: B010
+    described = files.api_info()
+    described["items"] = described["$defs"].pop("FileData")
+    setattr(files, "api_info", lambda: deepcopy(described))  # noqa: B010
     return files
 
 
