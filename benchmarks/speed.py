@@ -94,7 +94,7 @@ def document(figures: dict[str, Any]) -> str:
         floor=table(_floor_rows(figures)),
         pace=figures["floor"][MODELS[0]]["gflop_per_s"],
         runtimes=table(_runtime_rows(figures["runtimes"])),
-        runtimes_machine=", ".join(map(str, figures["runtimes"]["machine"].values())),
+        runtimes_machine=figures["runtimes"]["machine"]["cpu"],
         lengths_s=" | ".join(f"{s} s" for s in LENGTHS_S),
         rule="|---" * (1 + len(LENGTHS_S)) + "|",
         lengths=table(_length_row(figures, model) for model in MODELS),
