@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from ser_core.audio.load import AudioSource, load_audio
+from ser_core.cli.output import print_segments
 from ser_core.config import AudioConfig, max_duration_s
 from ser_core.errors import AudioError, SerError
 from ser_core.labels import LABELS
@@ -51,6 +52,22 @@ def test_rows_have_the_same_columns_with_and_without_a_prediction() -> None:
     assert (with_prediction["emotion"], with_prediction["sad"]) == ("sad", 0.9)
     assert (with_prediction["certain"], with_prediction["angry"]) == (True, None)
     assert (without["emotion"], without["sad"], without["warnings"]) == (None, None, "noisy")
+
+
+def test_a_terminal_shows_segments_as_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    late = Segment(3_725.04, 3_729.9, "Ana", 1, "[No].", SAD, (NOISY,))
+    print_segments([Segment(0.0, 1.25), late])
+    header, bare, whole = capsys.readouterr().out.splitlines()
+    assert header.split() == [
+        *("start", "end", "speaker", "emotion", "confidence", "next", "text", "warnings"),
+    ]
+    assert bare.split() == ["0:00:00.0", "0:00:01.2", "–", "–"]
+    assert whole.split()[:3] == ["1:02:05.0", "1:02:09.9", "Ana"]
+    for part in ("sad", "90%", "calm 10%", "[No].", "noisy"):
+        assert part in whole
 
 
 def example(name: str) -> np.ndarray:

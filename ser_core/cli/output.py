@@ -18,6 +18,7 @@ from ser_core.names import escape_formula, name_of, printable
 
 if TYPE_CHECKING:
     from ser_core.prediction import Prediction
+    from ser_core.segments import Segment
     from ser_lab.evaluate.custom import Answers, Comparison, GroupScore, LabelMap
     from ser_lab.fetch import CorpusState
     from ser_lab.metrics import CalibrationBin, Scores
@@ -80,6 +81,37 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
     if table.row_count:
         Console().print(table)
         print(f"Analysed by {' and '.join(map(printable, models))}.")
+
+
+def print_segments(segments: "Iterable[Segment]") -> None:
+    """Print a table of segments for the terminal."""
+    table = Table(
+        "start", "end", "speaker", "emotion", "confidence", "next",
+        Column("text", overflow="fold"), "warnings", box=None, pad_edge=False,
+    )  # fmt: skip
+    for segment in segments:
+        answer, share, following = "–", "", ""
+        if prediction := segment.prediction:
+            answer = f"{find_emotion(prediction.emotion).sign} {prediction.emotion}"
+            share = percent(prediction.confidence) + ("" if prediction.certain else ", uncertain")
+            rest = prediction.ranked()[1:3]
+            following = ", ".join(f"{label} {percent(p)}" for label, p in rest)
+        table.add_row(
+            *map(_clock, (segment.start_s, segment.end_s)),
+            Text(printable(segment.speaker or "–")),
+            answer,
+            share,
+            following,
+            Text(printable(segment.text or "")),
+            ", ".join(warning.code for warning in segment.warnings),
+        )
+    Console().print(table)
+
+
+def _clock(time_s: float) -> str:
+    """Return a time as `h:mm:ss.t`."""
+    minutes, seconds = divmod(round(time_s, 1), 60)
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{seconds:04.1f}"
 
 
 def print_speakers(rows: Iterable[Mapping[str, Any]]) -> None:

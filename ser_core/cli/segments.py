@@ -28,7 +28,7 @@ from ser_core.cli.common import (
     one_of,
     open_model,
 )
-from ser_core.cli.output import print_speakers
+from ser_core.cli.output import print_segments, print_speakers
 from ser_core.errors import NoSpeechError, SerError
 from ser_core.paths import check_output
 
@@ -47,7 +47,10 @@ def segment(
         typer.Option(help=f"Format: {', '.join(FORMATS)}.", autocompletion=one_of(*FORMATS)),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write; otherwise the output is printed.")
+        Path | None,
+        typer.Option(
+            help="File to write; otherwise the output is printed, to a terminal as a table."
+        ),
     ] = None,
     segments: Annotated[
         Path | None, typer.Option(help="Segments to analyse: .srt, .TextGrid, .rttm, .csv, …")
@@ -119,6 +122,8 @@ def segment(
     if out:
         write_segments(found, out, name=name, recording=file)
         print_speakers(summarise_speakers(found))
+    elif to is None and sys.stdout.isatty():
+        print_segments(found)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(encode_segments(found, name, recording=file))
