@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ from ser_core.score import (
     sources,
 )
 from ser_core.score.parts import SupersededError
+from ser_core.segments import segment
 from tests.conftest import RATE_HZ, make_babble
 
 CONFIG = ScoreConfig(clips_per_part=3, batch_windows=4)
@@ -166,6 +168,50 @@ def test_windows_are_rows_as_analyse_cuts_them(
     assert [row["start_s"] for row in rows] == pytest.approx([w.start_s for w in windows])
     found = [[row[label] for label in predictor.labels] for row in rows]
     np.testing.assert_allclose(found, [w.probabilities for w in windows], atol=1e-5)
+
+
+def test_utterances_are_rows_and_files_beside_recordings_say_who_speaks(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    talk = np.concatenate([make_babble(seed=1), make_babble(seed=2, duration_s=1.5)])
+    for name in ("found.wav", "given.wav"):
+        soundfile.write(folder / name, talk, RATE_HZ)
+    soundfile.write(folder / "silent.wav", np.zeros(2 * RATE_HZ), RATE_HZ)
+    (folder / "given.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,500\n[Ada]: Good morning.\n\n"
+        "2\n00:01:00,000 --> 00:01:01,000\nToo late.\n"
+    )
+    summary, rows = run(folder, tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))
+    assert (summary.n_clips, summary.n_errors) == (3, 1)
+    names = ("found.wav", "given.wav", "silent.wav")
+    by_clip = {name: [row for row in rows if row["clip"].endswith(name)] for name in names}
+    assert [row["speaker"] for row in by_clip["found.wav"]] == [None] * len(by_clip["found.wav"])
+    assert len(by_clip["found.wav"]) >= 2
+    expected = [*segment(folder / "found.wav", predictor)]
+    assert [row["start_s"] for row in by_clip["found.wav"]] == [s.start_s for s in expected]
+    assert [row["emotion"] for row in by_clip["found.wav"]] == [
+        s.prediction and s.prediction.emotion for s in expected
+    ]
+    said, late = by_clip["given.wav"]
+    assert (said["start_s"], said["end_s"], said["speaker"]) == (1.0, 2.5, "Ada")
+    assert said["text"] == "Good morning."
+    assert said["emotion"] in predictor.labels
+    assert (late["emotion"], late["warnings"]) == (None, ["short"])
+    (silent,) = by_clip["silent.wav"]
+    assert silent["error"] == "There is no speech in it."
+    assert run(folder, tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))[1] == rows
+
+
+def test_a_package_that_segments_need_ends_the_job_in_a_sentence(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", make_babble(), RATE_HZ)
+    (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,500\nGood morning.\n")
+    monkeypatch.setitem(sys.modules, "srt", None)
+    with pytest.raises(ScoreError, match=r"srt is not installed.*pip install '\.\[segments\]'"):
+        run(tmp_path / "a.wav", tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))
 
 
 def test_bad_clips_are_rows_with_their_reason(predictor: Predictor, tmp_path: Path) -> None:

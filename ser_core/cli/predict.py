@@ -249,7 +249,10 @@ def score(
         bool, typer.Option("--ray", help="Use Ray Data, on the cluster at RAY_ADDRESS.")
     ] = False,
     rows: Annotated[
-        Literal["clips", "windows"], typer.Option(help="One row per clip, or one per window.")
+        Literal["clips", "windows", "utterances"],
+        typer.Option(
+            help="One row per clip, per window, or per utterance of recordings of any length."
+        ),
     ] = "clips",
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,

@@ -22,10 +22,11 @@ from ser_core.paths import writing
 from ser_core.prediction import Analysis
 from ser_core.predictor import AT_ONCE
 from ser_core.score.sources import ScoreError, reach
+from ser_core.segments import PLAIN, Segment
 
 logger = logging.getLogger(__name__)
 
-Rows = Literal["clips", "windows"]
+Rows = Literal["clips", "windows", "utterances"]
 Row = dict[str, Any]
 CLIP = "clip"
 """Column with the clip's name, by which finished clips are found."""
@@ -52,7 +53,7 @@ class ScoreConfig:
     """Settings of an archive job.
 
     Attributes:
-        rows: One row per clip, or one per window.
+        rows: One row per clip, per window, or per utterance; see `Worker`.
         denoise: Whether to reduce background noise first.
         clips_per_part: Maximum number of clips per part, which a killed worker has to repeat.
         batch_windows: Windows per call of the model.
@@ -70,7 +71,7 @@ class Output:
 
     Attributes:
         address: A folder, or an address that fsspec supports.
-        rows: One row per clip, or one per window.
+        rows: As in `ScoreConfig`.
         labels: The model's emotions.
         run: Id of the run that may write; a later run replaces it.
         settings: Digest of the settings.
@@ -148,10 +149,15 @@ class Output:
         answer = [("emotion", text), ("confidence", number)]
         answer += [(column_of(label), number) for label in self.labels]
         tail = [("model", text), ("error", text), (SOURCE, text)]
+        span = [("start_s", number), ("end_s", number)]
         if self.rows == "windows":
-            return pa.schema([(CLIP, text), ("start_s", number), ("end_s", number), *answer, *tail])
-        times = [(name, number) for name in ("duration_s", "speech_start_s", "speech_end_s")]
+            return pa.schema([(CLIP, text), *span, *answer, *tail])
         warnings = [("certain", pa.bool_()), ("warnings", pa.list_(text))]
+        if self.rows == "utterances":
+            known = [("speaker", text), ("channel", pa.int32()), ("text", text)]
+            span = [(name, pa.float64()) for name, _ in span]  # to the millisecond after hours
+            return pa.schema([(CLIP, text), *span, *known, *answer, *warnings, *tail])
+        times = [(name, number) for name in ("duration_s", "speech_start_s", "speech_end_s")]
         return pa.schema([(CLIP, text), *answer, *times, *warnings, *tail])
 
     def _check_run(self, system: Any, folder: str) -> None:
@@ -255,6 +261,18 @@ def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[Row]:
             "warnings": [warning.code for warning in prediction.warnings],
         }
     ]
+
+
+def rows_of_segments(name: str, segments: Sequence[Segment]) -> list[Row]:
+    """Return a row per segment of a clip; one without an emotion has its reason as a warning."""
+    rows = []
+    for segment in segments:
+        row: Row = {CLIP: name} | {key: getattr(segment, key) for key in PLAIN}
+        row["warnings"] = [warning.code for warning in segment.warnings]
+        if (p := segment.prediction) is not None:
+            row |= _answer(p.labels, p.probabilities) | {"certain": p.certain, "model": p.model}
+        rows.append(row)
+    return rows
 
 
 def error_row(name: str, reason: str) -> Row:

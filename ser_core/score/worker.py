@@ -8,22 +8,45 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from ser_core import __version__
 from ser_core.errors import SerError
 from ser_core.model.saved_model import THREADS_VARIABLE
 from ser_core.names import name_of
 from ser_core.predictor import Predictor, PreparedClip
-from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row, rows_of
-from ser_core.score.sources import Clip, Files, Shard, Source, digest_of, stamp_of
+from ser_core.score.parts import (
+    CLIP,
+    SOURCE,
+    Output,
+    Row,
+    ScoreConfig,
+    error_row,
+    rows_of,
+    rows_of_segments,
+)
+from ser_core.score.sources import (
+    Clip,
+    Files,
+    ScoreError,
+    Shard,
+    Source,
+    digest_of,
+    stamp_of,
+)
+from ser_core.segment_formats import FORMATS, read_segments
+from ser_core.segments import Segment, segment
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 VERSION = f"v{__version__}"
 """Written beside an error, which is tried again by another version."""
 BUFFERED_BATCHES = 4
 """Batches of windows that are sorted by length together, which reduces padding."""
+SIDECARS = ("textgrid", "eaf", "rttm", "vtt", "srt")
+"""Formats of segments beside a recording; the first one counts."""
 PIECES = 8
 """Number of pieces that a task is split into after its worker died."""
 
@@ -84,7 +107,11 @@ class ClipResult:
 
 
 class Worker:
-    """Analyses tasks with one model."""
+    """Analyses tasks with one model.
+
+    With rows per utterance, a file of segments beside a recording on this machine, of the same
+    name and one of `SIDECARS`, says where its segments are, who speaks, and what.
+    """
 
     def __init__(
         self, open_predictor: Callable[[], Predictor], output: Output, config: ScoreConfig
@@ -120,7 +147,10 @@ class Worker:
         buffer: list[tuple[str, PreparedClip]] = []
         n_most = BUFFERED_BATCHES * self._config.batch_windows
         for clip in clips:
-            prepared = self._prepare(clip)
+            if self._config.rows == "utterances":
+                yield self._try(clip, self._segment)
+                continue
+            prepared = self._try(clip, self._prepare)
             if isinstance(prepared, ClipResult):
                 yield prepared
                 continue
@@ -130,19 +160,40 @@ class Worker:
                 buffer = []
         yield from self._infer(buffer)
 
-    def _prepare(self, clip: Clip) -> PreparedClip | ClipResult:
-        """Return the input of the model, or the result of a clip that cannot be analysed."""
+    def _prepare(self, clip: Clip) -> PreparedClip:
+        return self._predictor.prepare(clip.path, denoise=self._config.denoise)
+
+    def _segment(self, clip: Clip) -> ClipResult:
+        found = segment(
+            clip.path,
+            self._predictor,
+            given=_read_sidecar(clip.path),
+            denoise=self._config.denoise,
+        )
+        segments = list(found)
+        if not segments:
+            return ClipResult([error_row(clip.name, "There is no speech in it.")])
+        duration_s = sum(part.end_s - part.start_s for part in segments)
+        return ClipResult(rows_of_segments(clip.name, segments), duration_s)
+
+    def _try(self, clip: Clip, analyse: Callable[[Clip], Result]) -> Result | ClipResult:
+        """Return what a function makes of a clip, or the result of one that cannot be analysed."""
         if clip.is_retryable:
             logger.warning("%s", clip.error)
             return ClipResult([])
         if clip.error:
             return ClipResult([error_row(clip.name, clip.error)])
         try:
-            return self._predictor.prepare(clip.path, denoise=self._config.denoise)
+            return analyse(clip)
         except SerError as error:
             # The file of a fetched clip has another name than the clip.
             reason = str(error).replace(clip.path.name, Path(clip.name).name)
             return ClipResult([error_row(clip.name, reason)])
+        except ModuleNotFoundError as error:
+            raise ScoreError(
+                f"{error.name} is not installed, and files of segments need it. Install it with: "
+                "pip install '.[segments]'"
+            ) from error
         except Exception as error:
             # A clip that triggers a bug must not stop the work on a million others.
             logger.exception("%s cannot be analysed.", clip.name)
@@ -156,6 +207,15 @@ class Worker:
             analysis = self._predictor.postprocess(prepared, outputs[start:end])
             rows = rows_of(name, analysis, self._config.rows)
             yield ClipResult(rows, analysis.prediction.duration_s)
+
+
+def _read_sidecar(recording: Path) -> list[Segment] | None:
+    """Return the segments in a file beside a recording; None where there is none."""
+    for name in SIDECARS:
+        path = recording.with_suffix(FORMATS[name].suffix)
+        if path.is_file():
+            return read_segments(path, recording=recording)
+    return None
 
 
 def _stamped(
