@@ -114,7 +114,7 @@ def test_a_recording_is_answered_by_itself(page: Page, predictor: Predictor) -> 
 
 
 def test_an_example_is_answered_by_a_click(page: Page, predictor: Predictor) -> None:
-    expect(page.get_by_text(translate("examples"))).to_be_visible()
+    expect(page.get_by_text(translate("examples"))).to_be_visible(**WAIT)
     page.get_by_role("button", name="😠 angry").click()
     expected = 100 * np.array(predictor.predict(EXAMPLE).probabilities)
     np.testing.assert_allclose(list(bars(page).values()), expected, atol=1.0)
