@@ -40,7 +40,7 @@ class DiarizationConfig:
     hop_s: float = 1.0
     whole_s: float = 3.0
     min_window_s: float = 0.8
-    max_distance: float = 0.6
+    max_distance: float = 0.65
     min_speech_s: float = 3.0
     n_speakers: int | None = None
     max_windows: int = 2_000

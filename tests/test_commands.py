@@ -25,6 +25,7 @@ VALID: dict[str, dict[str, Any]] = {
     "batch": {"files": "clip.wav", "model": "compact"},
     "teach": {"file": "talk.wav", "model": "compact", "out": "new.json"},
     "draw": CLIP | {"out": "new"},
+    "segment": {"file": "talk.wav", "model": "compact"},
     "score": {"source": "nothing.wav", "output": "new", "model": "compact"},
     "serve": {"model": "nothing", "port": "8123"},
     "live": {"model": "nothing"},

@@ -148,7 +148,7 @@ def _find_speakers(
 
 
 def _report_failed(file: Path, found: "Sequence[Segment]") -> None:
-    """Say how many segments could not be analysed; exit with 2 where none could."""
+    """Say how many segments could not be analysed, and exit with 2 where some could not."""
     failed = [part for part in found if part.prediction is None]
     if not failed:
         return
@@ -158,15 +158,18 @@ def _report_failed(file: Path, found: "Sequence[Segment]") -> None:
         f"{file}: {len(failed)} of {len(found)} segments have no result, the first from "
         f"{first.start_s:g} to {first.end_s:g} s: {reasons}"
     )
-    if len(failed) == len(found):
-        raise typer.Exit(BAD_INPUT)
+    raise typer.Exit(BAD_INPUT)
 
 
 @contextmanager
 def _progress_bars() -> Iterator[Callable[[str], Callable[[float], None]]]:
     """Yield a function that adds a progress bar on stderr, and returns one to update its share."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
+    ) as bars:  # fmt: skip
 
         def add(title: str) -> Callable[[float], None]:
             task = bars.add_task(title, total=1.0)
