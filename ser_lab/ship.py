@@ -116,7 +116,7 @@ def train_and_export(
             best.network,
             calibration or best.calibration,
             draft,
-            pipeline=recipe.pipeline,
+            pipeline=recipe.served_pipeline,
             architecture=recipe.architecture,
             lineage=Lineage(
                 recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start

@@ -108,6 +108,12 @@ class CompactRecipe(Recipe):
     name: str = "compact"
 
     @property
+    def served_pipeline(self) -> PipelineConfig:
+        """Behind the level `speech`, which no loud sample moves; docs/experiments.md compares."""
+        preprocess = replace(self.pipeline.preprocess, level="speech")
+        return replace(self.pipeline, preprocess=preprocess)
+
+    @property
     def training(self) -> SampledTraining:
         """Network and schedule."""
         return replace(self.schedule, networks=(self.student,))
@@ -139,8 +145,9 @@ class CompactRecipe(Recipe):
         } | stored_names((name, getattr(self, name)) for name in hints)
 
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
-        """See `Recipe`."""
-        return replace(self, teacher=self.teacher.on_corpus(corpus, split, labels))
+        """See `Recipe`; the model is trained as it is served."""
+        teacher = self.teacher.on_corpus(corpus, split, labels)
+        return replace(self, teacher=teacher, pipeline=self.served_pipeline)
 
     def of_corpora(self, corpora: Sequence[str]) -> Self:
         """See `Recipe`."""
