@@ -1,8 +1,10 @@
 """The named endpoints: the page's results as JSON for programs."""
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from functools import wraps
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,15 @@ from ser_core.web.language import translate
 
 Answer = dict[str, Any]
 
+TOOLS = "GRADIO_MCP_SERVER"
+"""Environment variable that makes the endpoints tools of agents where it is true."""
+
 
 def add_endpoints(models: ModelSwitch) -> None:
     """Add `/predict`, `/timeline`, `/explain`, `/compare` and `/batch`: files in, JSON out."""
     audio = uploads_only(gr.Audio(type="filepath", label="audio", visible=False))
+    if os.environ.get(TOOLS, "").lower() == "true" and find_spec("mcp"):
+        _accept_lists_of_files()
     files = _described_plainly(
         uploads_only(gr.File(file_count="multiple", label="files", visible=False))
     )
@@ -100,6 +107,21 @@ def _described_plainly(files: gr.File) -> gr.File:
     described["items"] = described["$defs"].pop("FileData")
     setattr(files, "api_info", lambda: deepcopy(described))  # noqa: B010
     return files
+
+
+def _accept_lists_of_files() -> None:
+    """Make tools take lists of files: Gradio compares their places with those in the schema."""
+    from gradio.mcp import GradioMCPServer
+
+    convert = GradioMCPServer.convert_strings_to_filedata
+
+    @wraps(convert)
+    def convert_lists(self: Any, value: Answer, positions: list[list[str | int]]) -> Any:
+        lists = [name for name, *rest in positions if rest == ["items"]]
+        files = [[name, i] for name in lists for i in range(len(value.get(str(name), ())))]
+        return convert(self, value, [*positions, *files])
+
+    setattr(GradioMCPServer, "convert_strings_to_filedata", convert_lists)  # noqa: B010
 
 
 def _raises_readably(endpoint: Callable[..., Answer]) -> Callable[..., Answer]:
