@@ -93,7 +93,7 @@ def open_onnx(model: EmotionModel) -> EmotionModel:
     """
     if model.manifest.exported is not None:
         return model
-    key, name = model.manifest.weights_sha256, model.manifest.name
+    key, name = model.manifest.digest, model.manifest.name  # of weights and settings
     folder = default_cache() / "onnx" / entry_name(EXPORT_FORMAT, key, prefix=f"{name}-")
     try:
         return load_model(folder)

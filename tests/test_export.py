@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +116,13 @@ def test_an_export_answers_in_a_process_without_tensorflow(
     assert mb < MAX_MB
 
 
-def test_predict_runs_the_export_of_the_cache_and_writes_it_once(
-    exported: Path, examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def written(exported: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Path]]:
+    """What the cache's exports are made of, and where; they are copied, as making them is slow."""
     written = []
 
     class Pool:
-        """A pool that copies the export in place of making it again, which takes long."""
+        """Copies the export in place of making it in another process."""
 
         def __init__(self, *_: object, **__: object) -> None: ...
         def __enter__(self) -> "Pool":
@@ -129,14 +131,18 @@ def test_predict_runs_the_export_of_the_cache_and_writes_it_once(
         def __exit__(self, *_: object) -> None: ...
         def submit(self, _: object, path: Path, folder: Path) -> "Pool":
             written.append((path, folder))
-            folder.mkdir(parents=True)
-            for file in exported.iterdir():
-                (folder / file.name).write_bytes(file.read_bytes())
+            shutil.copytree(exported, folder)
             return self
 
         def result(self) -> None: ...
 
     monkeypatch.setattr("ser_core.export.ProcessPoolExecutor", Pool)
+    return written
+
+
+def test_predict_runs_the_export_of_the_cache_and_writes_it_once(
+    written: list[tuple[Path, Path]], examples: Path, tmp_path: Path
+) -> None:
     clip = examples / "synthetic-angry.flac"
     for _ in range(2):
         done = run_cli(
@@ -147,6 +153,19 @@ def test_predict_runs_the_export_of_the_cache_and_writes_it_once(
     ((path, folder),) = written
     assert path == ROOT / "model" / "compact"
     assert folder.is_relative_to(tmp_path)
+
+
+def test_a_model_with_other_settings_has_another_export(
+    written: list[tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path))
+    compact = load_model(ROOT / "model" / "compact")
+    other = shutil.copytree(compact.folder, tmp_path / "other")
+    windows = replace(compact.manifest.pipeline.windows, hop_s=2.0)
+    pipeline = replace(compact.manifest.pipeline, windows=windows)
+    replace(compact.manifest, pipeline=pipeline).write(other)
+    folders = {open_onnx(model).folder for model in (compact, load_model(other, trust=True))}
+    assert len(folders) == len(written) == 2
 
 
 def test_an_export_is_a_model_that_names_choose_and_is_its_own_export(exported: Path) -> None:
