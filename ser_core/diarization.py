@@ -115,30 +115,35 @@ def _cluster(windows: Sequence[_Window], config: DiarizationConfig) -> Labels:
     chosen = np.flatnonzero(lengths_s >= min(config.min_window_s, lengths_s.max()))
     if len(chosen) > config.max_windows:
         chosen = np.random.default_rng(0).choice(chosen, config.max_windows, replace=False)
-    groups = np.ones(1, np.int64)
+    kept = groups = np.ones(len(chosen), np.int64)
     if len(chosen) > 1:
         tree = linkage(vectors[chosen], "average", metric="cosine")
-        if config.n_speakers:
-            groups = fcluster(tree, config.n_speakers, "maxclust")
-        else:
-            groups = fcluster(tree, config.max_distance, "distance")
-    kept = _long_groups(groups, lengths_s[chosen], config)
-    means = np.stack([vectors[chosen][groups == group].mean(axis=0) for group in kept])
+        groups, kept = _cut_tree(tree, lengths_s[chosen], config)
+    means = np.stack([vectors[chosen][groups == group].mean(axis=0) for group in np.unique(kept)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     return np.asarray(np.argmax(vectors @ means.T, axis=1), np.int64)
 
 
-def _long_groups(groups: Labels, lengths_s: Numbers, config: DiarizationConfig) -> list[int]:
-    """Return the groups with enough speech to be speakers, at least the longest."""
-    speech_s = {int(group): float(lengths_s[groups == group].sum()) for group in np.unique(groups)}
-    if config.n_speakers:
-        return list(speech_s)
-    longest = max(speech_s, key=lambda group: speech_s[group])
-    return [
-        group
-        for group, total in speech_s.items()
-        if total >= config.min_speech_s or group == longest
-    ]
+def _cut_tree(
+    tree: npt.NDArray[np.float64], lengths_s: Numbers, config: DiarizationConfig
+) -> tuple[Labels, Labels]:
+    """Return the group of each window, and the groups that are speakers, the longest at least.
+
+    Where the number of speakers is known, the tree is cut where it has as many long groups.
+    """
+    n_speakers = config.n_speakers
+    if n_speakers is None:
+        groups = fcluster(tree, config.max_distance, "distance")
+        total_s = np.bincount(groups, lengths_s)
+        least_s = min(config.min_speech_s, total_s.max())
+        return groups, np.flatnonzero(total_s >= least_s)
+    for n_groups in range(n_speakers, len(lengths_s) + 1):
+        groups = fcluster(tree, n_groups, "maxclust")
+        total_s = np.bincount(groups, lengths_s)
+        if (total_s >= config.min_speech_s).sum() >= n_speakers:
+            return groups, np.argsort(total_s)[-n_speakers:]
+    groups = fcluster(tree, n_speakers, "maxclust")
+    return groups, np.unique(groups)
 
 
 def _split(

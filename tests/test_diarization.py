@@ -59,6 +59,13 @@ def test_two_voices_are_two_speakers_in_order_of_appearance() -> None:
     assert [replace(s, speaker=None) for s in found] == [segment for segment, _ in made]
 
 
+def test_a_short_noise_does_not_take_the_place_of_a_speaker() -> None:
+    made = pairs(LOW[0], HIGH[0], LOW[1], HIGH[1])
+    noise = np.random.default_rng(0).normal(0.0, 0.1, RATE_HZ).astype(np.float32)
+    found = assign_speakers([*made, (Segment(90.0, 91.0), noise)], DiarizationConfig(n_speakers=2))
+    assert [s.speaker for s in found[:4]] == ["speaker 1", "speaker 2"] * 2
+
+
 def test_one_voice_in_several_moods_is_one_speaker() -> None:
     assert {s.speaker for s in assign_speakers(pairs(*HIGH))} == {"speaker 1"}
 
