@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest \
 KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=33554432 \
 	MALLOC_TRIM_THRESHOLD_=2147483648 MALLOC_TOP_PAD_=134217728
 
-.PHONY: run test test-all bench load score-bench adaptation-bench speech-bench fuzz lint audit format train evaluate report \
+.PHONY: run test test-all bench load stream-bench score-bench adaptation-bench speech-bench fuzz lint audit format train evaluate report \
         release docs pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
@@ -28,6 +28,9 @@ bench: $(VENV)/.dev  ## Measure speed and memory, and write docs/bench.md
 
 load: $(VENV)/.dev  ## Send fifty visitors to a running app for five minutes
 	$(BIN)/python -m benchmarks.load
+
+stream-bench: $(VENV)/.dev  ## Send 32 live streams to a running app, by its API and its page
+	$(BIN)/python -m benchmarks.streams
 
 score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
 	$(BIN)/python -m benchmarks.scoring
