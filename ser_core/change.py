@@ -17,7 +17,7 @@ MAX_DURATION_S = 30.0
 """Longest recording that is cut into phrases; a longer one has a timeline."""
 PAUSE_S, MIN_PHRASE_S = 0.3, 0.8
 """Shortest silence between two phrases, and shortest phrase."""
-QUIET_DB = 35.0
+QUIET_DB = 25.0
 """Level of silence below the loudest frame."""
 FRAME_S = 0.02
 AT_ONCE = 4

@@ -218,12 +218,13 @@ def draw_result(
         meant: Emotion that an example aims for.
     """
     prediction = analysis.prediction
+    course = words.course(prediction.labels, parts if len(parts) > 1 else analysis.windows)
     return (
         f"<section{_attributes(prediction)}>"
         f"{_meant(meant)}{_answer(analysis, parts, voice)}{_stopped(analysis)}"
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
-        f"{timeline.timeline(analysis, text=words.course(analysis))}"
+        f"{timeline.timeline(analysis, text=course)}"
         f"{timeline.passages(analysis, parts)}"
         f"{_downloads([(analysis, moments, parts)])}"
         f"{drawing.analysed_by(prediction)}</section>"

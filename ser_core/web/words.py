@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ser_core.explain import Moment
 from ser_core.labels import LABELS
 from ser_core.live import LiveSession
-from ser_core.prediction import Analysis, Prediction, Window
+from ser_core.prediction import Prediction, Window
 from ser_core.registry import ACCURATE, COMPACT
 from ser_core.web.language import CATALOGUES, ENGLISH, translate
 
@@ -198,9 +198,9 @@ def strongest_moment(strongest: Moment, prediction: Prediction) -> str:
     return translate("moment_strongest", stretch=where, emotion=named, points=points)
 
 
-def course(analysis: Analysis) -> str:
-    """Return how the likeliest emotion changes over a long recording, as a sentence."""
-    text = translate("course_end", steps=_steps(analysis.prediction.labels, analysis.windows))
+def course(labels: Sequence[str], windows: Sequence[Window]) -> str:
+    """Return how the likeliest emotion changes from window to window, as a sentence."""
+    text = translate("course_end", steps=_steps(labels, windows))
     return text[:1].upper() + text[1:]
 
 
