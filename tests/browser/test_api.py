@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +212,15 @@ def test_the_browser_example_streams_what_its_microphone_records(page: Page, app
 
 def test_a_stream_that_is_open_does_not_keep_the_app(model_folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
-    with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(model_folder)) as url:
-        stream = connect(url.replace("http", "ws") + "v1/stream?rate_hz=16000")
-        stream.send(bytes(16_000))
-        assert json.loads(stream.recv(timeout=30))["event"] == "answer"
-    with pytest.raises(ConnectionClosed) as closed:
-        stream.recv(timeout=10)
+    with ExitStack() as stack:
+        with run_app([str(ROOT / "app.py")], log, MOODMIRROR_MODEL=str(model_folder)) as url:
+            address = url.replace("http", "ws") + "v1/stream?rate_hz=16000"
+            stream = stack.enter_context(connect(address))
+            stream.send(bytes(16_000))
+            assert json.loads(stream.recv(timeout=30))["event"] == "answer"
+        with pytest.raises(ConnectionClosed) as closed:
+            stream.recv(timeout=10)
+    assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012
     assert "Traceback" not in log.read_text()
 
