@@ -11,7 +11,7 @@ from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches
 from ser_core.prediction import Analysis, Window
 from ser_core.preprocess import Waveform
 
-PENALTY = 2.0
+PENALTY = 1.5
 """Log probability that each change has to gain; `benchmarks/changes.py` measures it."""
 MAX_DURATION_S = 30.0
 """Longest recording that is cut into phrases; a longer one has a timeline."""
