@@ -19,11 +19,11 @@ MODELS = "model"
 FIGURES = "figures"
 SINGLE_FILES = (APP, "requirements.txt", CARD, "LICENSE")
 SPACE_FOLDERS = {
-    "ser_core": (".py", ".npz", ".LICENSE"),
+    "ser_core": (".py", ".npz", ".LICENSE", ".md"),
     "ser_core/audio": (".py",),
     "ser_core/corpora": (".py",),
     "ser_core/model": (".py",),
-    "ser_core/web": (".py", ".css", ".js", ".svg", ".png"),
+    "ser_core/web": (".py", ".css", ".html", ".js", ".svg", ".png"),
     "ser_core/web/languages": (".json",),
     "ser_core/whisper": (".py",),
     EXAMPLES: (".flac", ".md"),
