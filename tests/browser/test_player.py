@@ -14,6 +14,7 @@ from playwright.sync_api import Page, Route, expect
 from ser_core.labels import LABELS, find_emotion
 from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
+from tests.conftest import data_folder
 
 pytestmark = pytest.mark.browser
 
@@ -42,6 +43,23 @@ def talk(page: Page, tmp_path: Path) -> Iterator[Page]:
     page.evaluate(f"{SOUND}.muted = true")
     yield page
     page.evaluate(f"{SOUND}.pause()")
+
+
+@pytest.mark.needs_data
+def test_two_voices_joined_are_told_as_mixed_with_their_course(page: Page, tmp_path: Path) -> None:
+    parts = []
+    for name in ("03-01-05-02-01-01-12", "03-01-02-01-01-01-05"):  # angry, then calm
+        samples, rate_hz = soundfile.read(data_folder() / "ravdess" / f"{name}.opus")
+        parts.append(samples / np.abs(samples).max())
+    soundfile.write(tmp_path / "joined.wav", np.concatenate(parts), rate_hz)
+    page.get_by_role("button", name="Upload file").click()
+    page.get_by_test_id("file-upload").set_input_files(tmp_path / "joined.wav")
+    headline = page.locator("#result h2")
+    expect(headline).to_have_text(
+        re.compile(r"Mixed: angry from .+\ss, then calm from .+\ss\.$"), **WAIT
+    )
+    buttons = page.locator("#result .mm-passages button")
+    expect(buttons).to_have_count(2)
 
 
 def stretch_of(page: Page, selector: str) -> tuple[float, float]:
