@@ -228,7 +228,7 @@ def test_names_that_the_shell_completes_are_those_of_the_laboratory() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("s", ["score", "serve"]),
+        ("s", ["score", "segment", "serve"]),
         ("predict --model ac", ["accurate"]),
         ("train c", ["compact"]),
         ("evaluate ravdess-", ["ravdess-6fold", "ravdess-5fold"]),

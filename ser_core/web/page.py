@@ -3,7 +3,10 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,14 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from ser_core.live import LiveSessions
-from ser_core.paths import bundled, temporary_folder
+from ser_core.paths import built_browser_page, bundled, temporary_folder
 from ser_core.registry import chosen_model, chosen_trust
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import theme, words
-from ser_core.web.about import draw_about
+from ser_core.web.about import DEVICE, draw_about
 from ser_core.web.access import Access
 from ser_core.web.address import check_port
 from ser_core.web.api import add_endpoints
@@ -81,7 +85,8 @@ def build_page(
 
     Args:
         models: Analyse the recordings.
-        examples: Folder of example clips; may be empty or missing.
+        examples: Folder of example clips, and of the page that runs in the browser; may be empty
+            or missing.
         sessions: Places of the live tab; None for its own.
     """
     page = gr.Blocks(title=TITLE, analytics_enabled=False)
@@ -99,12 +104,13 @@ def build_page(
             with gr.Tab(label("voice_tab"), elem_id="voice-tab"):
                 texts += build_voice(models, voice)
             with gr.Tab(label("about_tab"), elem_id="about-tab"):
-                about = custom_html(draw_about(models), elem_id="about")
+                draw = partial(draw_about, has_device_page=built_browser_page(examples) is not None)
+                about = custom_html(draw(models), elem_id="about")
         texts.append(localized(_footer))
         add_endpoints(models)
         components = [component for component, _ in texts]
         on(page.load, lambda: [draw() for _, draw in texts], None, components, queue=False)
-        _keep_current(page, models, note, about)
+        _keep_current(page, models, note, about, draw)
     gr.set_static_paths([theme.CARD])
     page.queue(default_concurrency_limit=MAX_CONCURRENT, max_size=MAX_WAITING, api_open=False)
     refuse_odd_inputs(page)
@@ -152,19 +158,29 @@ def _footer() -> str:
     return f'<p class="mm-small mm-footer">{escape(translate("footer"))}</p>'
 
 
-def _keep_current(page: gr.Blocks, models: ModelSwitch, note: gr.HTML, about: gr.HTML) -> None:
+def _keep_current(
+    page: gr.Blocks,
+    models: ModelSwitch,
+    note: gr.HTML,
+    about: gr.HTML,
+    draw: Callable[[ModelSwitch], str],
+) -> None:
     """Show which model is in use when the page opens, and when that changes."""
     timer = gr.Timer(POLL_EVERY_S, active=False)
 
     def update() -> tuple[str, str, gr.Timer]:
         changing = models.state in (ModelState.WARMING, ModelState.FETCHING)
-        return draw_model_note(models), draw_about(models), gr.Timer(active=changing)
+        return draw_model_note(models), draw(models), gr.Timer(active=changing)
 
     on([page.load, timer.tick], update, None, [note, about, timer], queue=False)
 
 
 def launch_options(
-    models: ModelSwitch, *, clips: Path, sessions: LiveSessions | None = None
+    models: ModelSwitch,
+    *,
+    clips: Path,
+    sessions: LiveSessions | None = None,
+    device_page: Path | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of `Blocks.launch`, with nothing that reports or records.
 
@@ -172,6 +188,7 @@ def launch_options(
         models: Their settings limit the size of a file, and their state is monitored.
         clips: Gradio's folder of clips, which no other app uses; old files in it are deleted.
         sessions: Places of the API's streams; None for their own.
+        device_page: Folder of the page that runs in the browser; None where it is not built.
 
     Raises:
         SerError: A setting of the API cannot be read.
@@ -180,6 +197,8 @@ def launch_options(
     access = Access.from_environment()
     streams = LiveStreams(models, sessions or LiveSessions(MAX_STREAMS), access)
     app["routes"].append(Mount(API, build_api(models, access, streams.serve)))
+    if device_page is not None:
+        app["routes"].append(Mount(f"/{DEVICE}", StaticFiles(directory=device_page, html=True)))
     served = [
         Middleware(RequestLimits, clips=clips),
         Middleware(CompressedPage),
@@ -238,9 +257,13 @@ def start(models: ModelSwitch, folder: Path) -> gr.Blocks:
     clips = folder / "clips"
     clips.mkdir()
     os.environ |= {CLIPS: str(clips)} | NO_STATISTICS
+    if agents := sys.modules.get("gradio.mcp"):  # it has read the variable already
+        agents.DEFAULT_TEMP_DIR = str(clips)  # type: ignore[attr-defined]
     sessions = LiveSessions(MAX_STREAMS)
-    page = build_page(models, examples=bundled("examples"), sessions=sessions)
-    options = launch_options(models, clips=clips, sessions=sessions)
+    examples = bundled("examples")
+    page = build_page(models, examples=examples, sessions=sessions)
+    device_page = built_browser_page(examples)
+    options = launch_options(models, clips=clips, sessions=sessions, device_page=device_page)
     page.launch(**options, prevent_thread_lock=True)
     page.server.config.http_protocol_class = LimitedProtocol
     page.server.config.ws_max_size = MESSAGE_BYTES

@@ -7,6 +7,7 @@ from ast import literal_eval
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def in_session(app_url: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
         return pool.submit(asyncio.run, run()).result()
 
 
-def test_every_tool_is_described_and_answers(app_url: str) -> None:
+def test_every_tool_is_described_and_answers(app_url: str, app_log: Path) -> None:
     async def call_all(session: Any) -> tuple[Any, dict[str, Any]]:
         tools = (await session.list_tools()).tools
         results = {name: await session.call_tool(name, CALLS[name]) for name in CALLS}
@@ -75,6 +76,8 @@ def test_every_tool_is_described_and_answers(app_url: str) -> None:
     assert answers["explain"]["moments"]
     assert answers["compare"]["answers"][0]["emotion"] in LABELS
     assert [row["emotion"] in LABELS for row in answers["batch"]["files"]] == [True, True]
+    root = app_log.parent / "clips"  # of Gradio; the app deletes the folder that it makes there
+    assert not [*root.glob("*/file.*")]
 
 
 @pytest.mark.parametrize("name", WRONG)
