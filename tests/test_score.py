@@ -204,6 +204,46 @@ def test_utterances_are_rows_and_files_beside_recordings_say_who_speaks(
     assert run(folder, tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))[1] == rows
 
 
+def test_a_file_of_segments_is_used_and_a_changed_one_alone_gives_other_rows(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("given.WAV", "other.wav", "found.wav"):
+        soundfile.write(folder / name, make_babble(duration_s=3.0), RATE_HZ)
+    cue = "1\n00:00:00,{} --> 00:00:02,000\nGood morning.\n"
+    for name in ("given.srt", "other.srt", "alone.srt"):
+        (folder / name).write_text(cue.format(500))
+    (folder / "given.vtt").write_text("WEBVTT\n\n00:00:00.500 --> 00:00:02.000\nGood day.\n")
+    utterances = replace(CONFIG, rows="utterances")
+    summary, rows = run(folder, out, predictor, utterances)
+    assert (summary.n_clips, dict(summary.skipped)) == (3, {".srt": 2})  # given.srt comes second
+    assert run(folder, out, predictor, utterances)[0].n_before == 3
+    (folder / "other.srt").write_text(cue.format(750))
+    again, changed = run(folder, out, predictor, utterances)
+    assert (again.n_before, again.n_clips) == (2, 1)
+    starts = {Path(row["clip"]).name: row["start_s"] for row in changed}
+    assert (starts["given.WAV"], starts["other.wav"], len(changed)) == (0.5, 0.75, len(rows))
+    (folder / "given.vtt").unlink()  # now the other file counts
+    last, rows = run(folder, out, predictor, utterances)
+    assert (last.n_clips, dict(last.skipped)) == (1, {".srt": 1})
+    assert "Good morning." in [row["text"] for row in rows if row["clip"].endswith("WAV")]
+    clips, _ = run(folder, tmp_path / "clips", predictor)
+    assert dict(clips.skipped) == {".srt": 3}  # files of segments say nothing about clips
+
+
+def test_a_replaced_clip_of_a_store_is_analysed_again(
+    clips: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    source = kind_of_input("address", clips, tmp_path)
+    run(source, tmp_path / "out", predictor)
+    memory = fsspec.filesystem("memory")
+    (replaced,) = memory.glob("/archive/**/2.wav")
+    memory.pipe_file(replaced, (clips / "b" / "5.wav").read_bytes())
+    summary, rows = run(source, tmp_path / "out", predictor)
+    assert (summary.n_before, summary.n_clips, len(rows)) == (9, 1, 10)
+
+
 def test_a_package_that_segments_need_ends_the_job_in_a_sentence(
     predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ Row = dict[str, Any]
 CLIP = "clip"
 """Column with the clip's name, by which finished clips are found."""
 SOURCE = "source"
-"""Column with size, time and SHA-256 of the file, by which replaced clips are found."""
+"""Column with size, time and SHA-256 of the file, and SHA-256 of the segments beside it."""
 PART = re.compile(r"part-[0-9a-f]{24}\.parquet")
 """Names of parts; other files are neither read nor removed."""
 PART_KEY = b"moodmirror"

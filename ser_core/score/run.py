@@ -11,11 +11,13 @@ from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_r
 from ser_core.score.pool import WorkerPool
 from ser_core.score.sources import (
     MEMBER,
+    SIDECAR_MARK,
     Files,
     ScoreError,
     Shard,
     digest_of,
     list_clips,
+    sidecar_mark,
     stamp_of,
 )
 from ser_core.score.worker import VERSION, Task, TaskResult
@@ -88,7 +90,7 @@ def score(
     Raises:
         ScoreError: There are no clips, or the workers die on everything.
     """
-    files, shards, skipped = list_clips(source)
+    files, shards, skipped = list_clips(source, with_sidecars=config.rows == "utterances")
     written, refused, stale = _read_output(output, [*files, *shards])
     n_each = -(-len(files) // (TASKS_PER_WORKER * pool.n_workers))
     n_most = max(1, min(config.clips_per_part, n_each))
@@ -134,7 +136,7 @@ def _read_output(
         found = _find_listed(row[CLIP], listed)
         if found is None:
             return True
-        if not _is_current(row, listed[found], stamp):
+        if not _is_current(row, listed[found], stamp, with_sidecars=output.rows == "utterances"):
             stale.add(found)
             return False
         if row.get("error") is not None:
@@ -169,17 +171,22 @@ def _find_listed(name: str, listed: Container[str]) -> str | None:
     return next((prefix for prefix in prefixes if prefix in listed), None)
 
 
-def _is_current(row: Row, address: str, stamp: Callable[[str], str]) -> bool:
-    """Return whether a row is of the file as it is now; one without a stamp is.
+def _is_current(
+    row: Row, address: str, stamp: Callable[[str], str], *, with_sidecars: bool
+) -> bool:
+    """Return whether a row is of the file, and its segments, as they are; one without a stamp is.
 
     An error must be of this version, too, and of a file whose bytes are known.
     """
     stored, *marks = (row.get(SOURCE) or "").split(" ")
     if row.get("error") is not None and not (stored and VERSION in marks and marks[0]):
         return False
-    if not stored or stored == stamp(address):
+    if not stored:
         return True
-    return bool(marks) and marks[0] == digest_of(address)
+    segments = next((mark for mark in marks if mark.startswith(SIDECAR_MARK)), "")
+    if with_sidecars and segments != sidecar_mark(address):
+        return False
+    return stored == stamp(address) or (bool(digest := digest_of(address)) and digest in marks[:1])
 
 
 def _split(

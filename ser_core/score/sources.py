@@ -19,6 +19,7 @@ from ser_core.corpora import AUDIO_SUFFIXES
 from ser_core.errors import AudioError, SerError
 from ser_core.model.manifest import sha256_of
 from ser_core.names import name_of
+from ser_core.segment_formats import FORMATS
 from ser_core.zips import is_clutter
 
 TAR_SUFFIXES = (
@@ -30,6 +31,10 @@ LINKS_IN_TARS = "links in tars"
 DEVICES = "devices and pipes"
 REPEATED = "members of a repeated name"
 """Reasons why files and members are passed by; the others are suffixes."""
+SIDECAR_SUFFIXES = tuple(FORMATS[name].suffix for name in ("textgrid", "eaf", "rttm", "vtt", "srt"))
+"""Suffixes of files of segments beside a recording; the first one counts."""
+SIDECAR_MARK = "segments:"
+"""Stands before the SHA-256 of a file of segments, behind that of its recording."""
 MEMBER = "::"
 """Separates a shard's address from a member's name."""
 FETCHED = "fetched.clip"
@@ -188,12 +193,16 @@ Source = Files | Shard
 """Clips of one task."""
 
 
-def list_clips(address: str) -> tuple[list[str], list[str], Counter[str]]:
+def list_clips(
+    address: str, *, with_sidecars: bool = False
+) -> tuple[list[str], list[str], Counter[str]]:
     """List the recordings and tars at an address.
 
     Args:
         address: A folder, searched recursively; a glob; a tar; or a recording. On disk, or an
             address that fsspec supports, such as `s3://bucket/folder`.
+        with_sidecars: Whether files of segments beside recordings are used; then they are neither
+            clips nor passed by.
 
     Returns:
         Sorted addresses of clips, and of shards: in a folder, those with the suffix of a recording
@@ -220,6 +229,8 @@ def list_clips(address: str) -> tuple[list[str], list[str], Counter[str]]:
         raise ScoreError(f"{address} cannot be listed: {error}. Check the address.") from error
     found, skipped = set[str](), Counter[str]()
     for name, info in infos.items():
+        if with_sidecars and isinstance(system, LocalFileSystem) and _is_sidecar(Path(name)):
+            continue
         if reason := _why_skipped(name, info, name.removeprefix(path), by_suffix=by_suffix):
             skipped[reason] += 1
         elif info["type"] != "directory":
@@ -275,6 +286,29 @@ def digest_of(address: str) -> str:
         if isinstance(system, LocalFileSystem) and Path(path).is_file():
             return sha256_of(Path(path))
     return ""
+
+
+def find_sidecar(recording: Path) -> Path | None:
+    """Return the file of segments beside a recording; None where there is none."""
+    return next(filter(Path.is_file, map(recording.with_suffix, SIDECAR_SUFFIXES)), None)
+
+
+def sidecar_mark(address: str) -> str:
+    """Return `SIDECAR_MARK` and SHA-256 of the segments beside a recording; empty for none."""
+    system, path = reach(address)
+    is_local = isinstance(system, LocalFileSystem)
+    sidecar = find_sidecar(Path(path)) if is_local else None
+    return f"{SIDECAR_MARK}{digest_of(str(sidecar))}" if sidecar else ""
+
+
+def _is_sidecar(path: Path) -> bool:
+    """Return whether a file has the segments of a recording beside it."""
+    is_used = path.suffix in SIDECAR_SUFFIXES and find_sidecar(path) == path
+    return is_used and any(
+        path.with_suffix(form).is_file()
+        for suffix in AUDIO_SUFFIXES
+        for form in (suffix, suffix.upper())
+    )
 
 
 def _full_address(system: Any, path: str, address: str) -> str:

@@ -32,9 +32,11 @@ from ser_core.score.sources import (
     Shard,
     Source,
     digest_of,
+    find_sidecar,
+    sidecar_mark,
     stamp_of,
 )
-from ser_core.segment_formats import FORMATS, read_segments
+from ser_core.segment_formats import read_segments
 from ser_core.segments import Segment, segment
 
 logger = logging.getLogger(__name__)
@@ -45,8 +47,6 @@ VERSION = f"v{__version__}"
 """Written beside an error, which is tried again by another version."""
 BUFFERED_BATCHES = 4
 """Batches of windows that are sorted by length together, which reduces padding."""
-SIDECARS = ("textgrid", "eaf", "rttm", "vtt", "srt")
-"""Formats of segments beside a recording; the first one counts."""
 PIECES = 8
 """Number of pieces that a task is split into after its worker died."""
 
@@ -110,7 +110,7 @@ class Worker:
     """Analyses tasks with one model.
 
     With rows per utterance, a file of segments beside a recording on this machine, of the same
-    name and one of `SIDECARS`, says where its segments are, who speaks, and what.
+    name and with one of `SIDECAR_SUFFIXES`, says where its segments are, who speaks, and what.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Worker:
         with TemporaryDirectory() as folder:
             stamps, skipped = dict[str, str](), Counter[str]()
             found = task.source.clips(Path(folder), max_bytes, skipped)
-            clips = _stamped(task.source, found, stamps, stamp)
+            clips = self._stamped(task.source, found, stamps, stamp)
             while part := list(self._analyse(islice(clips, self._config.clips_per_part))):
                 rows = [_with_source(row, stamps) for clip in part for row in clip.rows]
                 if rows:
@@ -142,6 +142,24 @@ class Worker:
             self._output.finish(task.source.name, stamp)
         counts = (n_clips, n_errors, n_retryable, audio_s)
         return TaskResult(task.number, *counts, os.getpid(), skipped)
+
+    def _stamped(
+        self, source: Source, clips: Iterable[Clip], stamps: dict[str, str], shard_stamp: str
+    ) -> Iterator[Clip]:
+        """Yield clips, and note before they are read what tells whether they were replaced since.
+
+        It is the file's stamp and SHA-256, and where its segments are beside it, their
+        `sidecar_mark`; of a clip in a shard, the shard's stamp.
+        """
+        files = source.addresses if isinstance(source, Files) else ()
+        addresses = {name_of(address): address for address in files}
+        for clip in clips:
+            stamps[clip.name] = shard_stamp
+            if address := addresses.get(clip.name):
+                stamps[clip.name] = f"{stamp_of(address)} {digest_of(address)}"
+                if self._config.rows == "utterances" and (mark := sidecar_mark(address)):
+                    stamps[clip.name] += f" {mark}"
+            yield clip
 
     def _analyse(self, clips: Iterable[Clip]) -> Iterator[ClipResult]:
         buffer: list[tuple[str, PreparedClip]] = []
@@ -211,26 +229,8 @@ class Worker:
 
 def _read_sidecar(recording: Path) -> list[Segment] | None:
     """Return the segments in a file beside a recording; None where there is none."""
-    for name in SIDECARS:
-        path = recording.with_suffix(FORMATS[name].suffix)
-        if path.is_file():
-            return read_segments(path, recording=recording)
-    return None
-
-
-def _stamped(
-    source: Source, clips: Iterable[Clip], stamps: dict[str, str], shard_stamp: str
-) -> Iterator[Clip]:
-    """Yield clips, and note before they are read what tells whether they were replaced since.
-
-    It is the file's stamp and SHA-256; of a clip in a shard, the shard's stamp.
-    """
-    files = source.addresses if isinstance(source, Files) else ()
-    addresses = {name_of(address): address for address in files}
-    for clip in clips:
-        address = addresses.get(clip.name)
-        stamps[clip.name] = f"{stamp_of(address)} {digest_of(address)}" if address else shard_stamp
-        yield clip
+    sidecar = find_sidecar(recording)
+    return read_segments(sidecar, recording=recording) if sidecar else None
 
 
 def _with_source(row: Row, stamps: Mapping[str, str]) -> Row:
