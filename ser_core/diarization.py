@@ -6,7 +6,7 @@ speaker. The vectors exist only while a recording is analysed; nothing here retu
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from ser_core.audio.load import AudioSource
+from ser_core.errors import SerError
+from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.reference import adapt_together
-from ser_core.segments import Segment
+from ser_core.segments import Segment, SegmentConfig, cut
+from ser_core.segments import segment as analyse
 from ser_core.speaker_encoder import FRAME, RATE_HZ, Numbers, embed_voice
+
+CHOICES = ("none", "channels", "find")
+"""Where the speakers of `segment_speakers` come from, if not their number."""
+MAX_SPEAKERS = 99
+_UTTERANCES = SegmentConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,63 @@ class _Window:
     start_s: float
     end_s: float
     vector: Numbers
+
+
+def number_of_speakers(choice: str) -> int | None:
+    """Return the number of speakers that a choice is; None for one of `CHOICES`.
+
+    Raises:
+        SerError: It is neither.
+    """
+    if choice in CHOICES:
+        return None
+    if choice.isdecimal() and len(choice) <= 2 and 1 <= int(choice) <= MAX_SPEAKERS:
+        return int(choice)
+    raise SerError(
+        f"{choice[:40]} is no choice; expected {', '.join(CHOICES)} or a number from 1 to "
+        f"{MAX_SPEAKERS}."
+    )
+
+
+def segment_speakers(
+    source: AudioSource,
+    predictor: Predictor,
+    speakers: str = "none",
+    *,
+    config: SegmentConfig = _UTTERANCES,
+    given: Sequence[Segment] | None = None,
+    denoise: bool = False,
+    progress: Callable[[str], Callable[[float], None]] = lambda _: lambda _: None,
+) -> Iterator[Segment]:
+    """Yield the segments of a recording with their emotions and speakers.
+
+    Args:
+        source: As in `segment`; read twice where speakers are found.
+        predictor: As in `segment`.
+        speakers: One of `CHOICES`, where `find` is by their voices, or their number in digits.
+        config: As in `segment`; `channels` sets `by_channel`.
+        given: As in `segment`.
+        denoise: As in `segment`.
+        progress: From the name of a step, `speakers` or `emotions`, to its `on_progress`.
+
+    Yields:
+        As `segment`.
+
+    Raises:
+        AudioError: As in `segment`.
+        SerError: As in `segment` and `number_of_speakers`.
+    """
+    n_speakers = number_of_speakers(speakers)
+    config = replace(config, by_channel=config.by_channel or speakers == "channels")
+    if speakers not in ("none", "channels"):
+        pairs = cut(source, config=config, given=given, on_progress=progress("speakers"))
+        given = assign_speakers(pairs, DiarizationConfig(n_speakers=n_speakers))
+    on_progress = progress("emotions")
+    yield from name_channels(
+        analyse(
+            source, predictor, config=config, given=given, denoise=denoise, on_progress=on_progress
+        )
+    )
 
 
 def assign_speakers(

@@ -1,11 +1,14 @@
 """The API for programs, tested without a server."""
 
+import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from limits import parse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,7 +25,7 @@ from ser_core.web.access import Access
 from ser_core.web.limits import API, BUDGETS, Budgets, RequestLimits
 from ser_core.web.metrics import monitor_app
 from ser_core.web.stream import LiveStreams
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_cli
 
 CLIP = ROOT / "examples" / "synthetic-angry.flac"
 KEY = "0123456789abcdef"
@@ -118,6 +121,37 @@ def test_segments_are_those_of_the_package(
     windows = client.post("/v1/segments?mode=windows", content=clip.read_bytes()).json()
     assert [one["start_s"] for one in windows["segments"]][:2] == [0.0, 3.0]
     check_problem(client.post("/v1/segments?mode=words"), 422, "option", "mode")
+    assert [*temporary.rglob("*")] == []
+
+
+def test_speakers_are_those_of_the_command(
+    client: TestClient, temporary: Path, tmp_path: Path
+) -> None:
+    voices = [
+        soundfile.read(ROOT / "examples" / f"synthetic-{name}.flac")[0]
+        for name in ("happy", "happy-low-voice")
+    ]
+    pause = np.zeros(8_000)
+    soundfile.write(tmp_path / "mono.wav", np.concatenate([voices[0], pause, voices[1]]), 16_000)
+    sides = [np.pad(voices[0], (0, len(voices[1]))), np.pad(voices[1], (len(voices[0]), 0))]
+    soundfile.write(tmp_path / "stereo.wav", np.stack(sides, axis=1), 16_000)
+    for speakers, name, expected in (
+        ("none", "stereo", [None]),
+        ("channels", "stereo", ["channel 1", "channel 2"]),
+        ("find", "mono", ["speaker 1"]),  # both are of one synthesiser
+        ("2", "mono", ["speaker 1", "speaker 2"]),
+    ):
+        content = (tmp_path / f"{name}.wav").read_bytes()
+        answer = client.post(f"/v1/segments?speakers={speakers}", content=content).json()
+        found = [one["speaker"] for one in answer["segments"]]
+        assert list(dict.fromkeys(found)) == expected
+        done = run_cli(
+            "segment", tmp_path / f"{name}.wav", "--speakers", speakers, "--model", "compact"
+        )
+        assert [one["speaker"] for one in json.loads(done.stdout)["segments"]] == found
+    for wrong in ("0", "everyone", "9" * 5_000):
+        response = client.post(f"/v1/segments?speakers={wrong}", content=b"x")
+        check_problem(response, 422, "option", "expected none, channels, find or a number")
     assert [*temporary.rglob("*")] == []
 
 

@@ -33,7 +33,7 @@ from ser_core.errors import NoSpeechError, SerError
 from ser_core.paths import check_output
 
 if TYPE_CHECKING:
-    from ser_core.segments import Segment, SegmentConfig
+    from ser_core.segments import Segment
 
 # Those of `ser_core.segment_formats`; a test checks it.
 FORMATS = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv", "json", "parquet")
@@ -77,7 +77,12 @@ def segment(
     With --out, a summary of each speaker is printed. Ctrl-C ends the analysis and keeps what is
     done.
     """
-    from ser_core.diarization import adapt_speakers, name_channels, summarise_speakers
+    from ser_core.diarization import (
+        adapt_speakers,
+        number_of_speakers,
+        segment_speakers,
+        summarise_speakers,
+    )
     from ser_core.segment_formats import (
         encode_segments,
         format_of,
@@ -86,31 +91,24 @@ def segment(
         write_segments,
     )
     from ser_core.segments import SegmentConfig
-    from ser_core.segments import segment as analyse
 
     if to is not None and to not in FORMATS:
         raise SerError(f"{to} is no format; expected one of {', '.join(FORMATS)}.")
-    n_speakers = int(speakers) if speakers.isdecimal() else None
-    if n_speakers == 0 or (n_speakers is None and speakers not in ("none", "channels", "find")):
-        raise SerError(f"{speakers} is no choice; expected none, channels, find or a number.")
+    number_of_speakers(speakers)
     name = to or (format_of(out) if out else "json")
     if out:
         check_output(out, has_emotions)
     given = read_segments(segments, recording=file) if segments else None
-    config = SegmentConfig(
-        mode="windows" if windows else "utterances", by_channel=speakers == "channels"
-    )
+    config = SegmentConfig(mode="windows" if windows else "utterances")
     predictor = open_model(model, trust=trust)
     found: list[Segment] = []
     with _progress_bars() as add_bar:
-        if speakers not in ("none", "channels"):
-            given = _find_speakers(file, config, given, n_speakers, add_bar("speakers"))
-        parts = analyse(
-            file, predictor, config=config, given=given, denoise=denoise,
-            on_progress=add_bar("emotions"),
+        parts = segment_speakers(
+            file, predictor, speakers, config=config, given=given, denoise=denoise,
+            progress=add_bar,
         )  # fmt: skip
         try:
-            found.extend(name_channels(parts))
+            found.extend(parts)
         except KeyboardInterrupt:
             if not found:
                 raise
@@ -128,23 +126,6 @@ def segment(
         sys.stdout.flush()
         sys.stdout.buffer.write(encode_segments(found, name, recording=file))
     _report_failed(file, found)
-
-
-def _find_speakers(
-    file: Path,
-    config: "SegmentConfig",
-    given: "list[Segment] | None",
-    n_speakers: int | None,
-    on_progress: Callable[[float], None],
-) -> "list[Segment]":
-    from ser_core.diarization import DiarizationConfig, assign_speakers
-    from ser_core.segments import cut
-
-    pairs = cut(file, config=config, given=given, on_progress=on_progress)
-    found = assign_speakers(pairs, DiarizationConfig(n_speakers=n_speakers))
-    if not found:
-        raise NoSpeechError(f"{file} has no speech.")
-    return found
 
 
 def _report_failed(file: Path, found: "Sequence[Segment]") -> None:

@@ -28,9 +28,10 @@ from starlette.websockets import WebSocket
 from ser_core import __version__
 from ser_core.batch import MAX_FILES, BatchError, batch_to_dict, predict_paths, shown_name
 from ser_core.config import max_duration_s
+from ser_core.diarization import number_of_speakers, segment_speakers
 from ser_core.errors import AudioError, NoSpeechError, SerError
 from ser_core.registry import AUTO
-from ser_core.segments import Segment, SegmentConfig, segment
+from ser_core.segments import Segment, SegmentConfig
 from ser_core.switch import ModelSwitch
 from ser_core.web.access import Access
 from ser_core.web.components import is_full
@@ -163,8 +164,8 @@ ModeParameter = Annotated[
     Literal["utterances", "windows"],
     Query(description="Whether to cut at pauses of speech, or every 3 s into windows of 6 s."),
 ]
-ByChannelParameter = Annotated[
-    bool, Query(description="Whether each channel has segments of its own.")
+SpeakersParameter = Annotated[
+    str, Query(description="none; channels; find, by their voices; or their number.")
 ]
 OneVoiceParameter = Annotated[
     bool, Query(description="Whether all are of one speaker, to whose voice the rows are adapted.")
@@ -220,16 +221,18 @@ def _routes(models: ModelSwitch, access: Access) -> APIRouter:
         model: ModelParameter = AUTO,
         denoise: DenoiseParameter = False,
         mode: ModeParameter = "utterances",
-        by_channel: ByChannelParameter = False,
+        speakers: SpeakersParameter = "none",
     ) -> SegmentsSchema:
         """Analyse each utterance or window of a long recording, a multipart file or the raw body.
 
         It waits in the queue of batches.
         """
-        config = SegmentConfig(mode=mode, by_channel=by_channel, max_duration_s=longest_s)
+        number_of_speakers(speakers)
+        config = SegmentConfig(mode=mode, max_duration_s=longest_s)
 
         def analyse(path: Path) -> list[Segment]:
-            return list(segment(path, models.get(model), config=config, denoise=denoise))
+            predictor = models.get(model)
+            return list(segment_speakers(path, predictor, speakers, config=config, denoise=denoise))
 
         async with one_recording(request) as path:
             found = await batches.run(lambda: analyse(path))
