@@ -37,6 +37,8 @@ N_REMOVALS = 20
 """Most attempts to remove it, 0.1 s apart, as threads may still write."""
 LOCK = ".moodmirror-lock"
 """File that marks such a folder, which is locked while its app runs."""
+BROWSER_PAGE = "browser/dist"
+"""Folder in `examples` of the page that runs a model in the browser, once it is built."""
 OLD = "old"
 """Folder in a draft for what is replaced, where two folders cannot be exchanged."""
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux, `renameat2`
@@ -280,6 +282,12 @@ def remove_earlier_entries(
         with suppress(OSError):  # another process may be removing it, too
             if is_ours(path):
                 shutil.rmtree(path)
+
+
+def built_browser_page(examples: Path) -> Path | None:
+    """Return the folder of the page that runs a model in the browser; None if it is not built."""
+    folder = examples / BROWSER_PAGE
+    return folder if (folder / "index.html").is_file() else None
 
 
 def bundled(name: str) -> Path:

@@ -18,6 +18,7 @@ import soundfile
 from gradio.data_classes import FileData
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
@@ -29,12 +30,14 @@ from ser_core.explain import Moment
 from ser_core.labels import BY_NAME, EMOTIONS, LABELS
 from ser_core.live import LiveAnswer, LiveSession
 from ser_core.model.manifest import Certainty, Manifest
+from ser_core.paths import built_browser_page
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState
 from ser_core.web import about, cleanup, drawing, listen, live, page, theme, timeline, words
 from ser_core.web.connections import FRONTEND, PageHead, WithoutHls
 from ser_core.web.language import CATALOGUES, translate, use_language
+from ser_core.web.limits import HEADERS
 
 RATE_HZ = 16_000
 NBSP = "\N{NO-BREAK SPACE}"
@@ -736,3 +739,49 @@ def test_a_visitor_can_record_before_gradio_is_there(tmp_path: Path, language: s
     html = client.get("/", headers={"accept-language": language}).text
     with use_language(language):
         assert f">{translate('early_record')}</button>" in html
+
+
+def test_about_links_to_the_page_of_the_browser_where_it_is_built(tmp_path: Path) -> None:
+    assert built_browser_page(tmp_path) is None
+    (without,) = about_tabs(page.build_page(FakeModels(), examples=tmp_path))
+    built = tmp_path / "browser" / "dist"
+    built.mkdir(parents=True)
+    (built / "index.html").touch()
+    (with_page,) = about_tabs(page.build_page(FakeModels(), examples=tmp_path))
+    assert '"device/"' not in without
+    assert '"device/"' in with_page
+    for language in CATALOGUES:
+        with use_language(language):
+            html = about.draw_about(FakeModels(), has_device_page=True)
+            links = {link.get("href"): link.text for link in parse(html).iter("a")}
+            assert links["device/"] == translate("device_link")
+            assert translate("device") in text_of(html)
+
+
+def about_tabs(blocks: gr.Blocks) -> list[str]:
+    return [block.value for block in blocks.blocks.values() if block.elem_id == "about"]
+
+
+def test_the_page_of_the_browser_is_served_where_it_is_built(tmp_path: Path) -> None:
+    kinds = {
+        "index.html": "text/html", "page.js": "javascript", "ort.mjs": "javascript",
+        "ort.wasm": "application/wasm", "model.onnx": "",
+    }  # fmt: skip
+    for name in kinds:
+        (tmp_path / name).write_text(name)
+    for device_page, status in ((None, 404), (tmp_path, 200)):
+        options = page.launch_options(FakeModels(), clips=tmp_path, device_page=device_page)
+        served = {key: options["app_kwargs"][key] for key in ("routes", "middleware")}
+        client = TestClient(Starlette(**served))
+        assert client.get("/device").status_code == status  # with a redirect to /device/
+        for name, kind in kinds.items():
+            response = client.get(f"/device/{name}")
+            assert response.status_code == status
+            assert (
+                dict(response.headers).items() >= {k.lower(): HEADERS[k] for k in HEADERS}.items()
+            )
+            if device_page is not None:
+                assert response.text == name
+                assert kind in response.headers["content-type"]
+    assert client.get("/device/").text == "index.html"
+    assert client.get("/device/..%2f..%2fetc/passwd").status_code == 404

@@ -9,6 +9,7 @@ from typing import Any
 
 from ser_core.errors import HubError, SerError
 from ser_core.model.manifest import FILE_NAME, Manifest
+from ser_core.paths import built_browser_page
 
 APP = "app.py"
 CARD = "README.md"
@@ -29,6 +30,8 @@ SPACE_FOLDERS = {
     EXAMPLES: (".flac", ".md"),
 }
 """Folders of a Space, each without its subfolders, and the suffixes of the files in it."""
+BUILT_SUFFIXES = (".html", ".css", ".js", ".mjs", ".wasm", ".json", ".onnx")
+"""Suffixes of the built page of `examples/browser`."""
 COMMAND_LINE = "__main__.py"
 """Left out of a Space, as the package that it starts is."""
 
@@ -45,6 +48,8 @@ Files = Mapping[str, Path]
 
 def space_files(project: Path) -> Files:
     """Return the files of the project that a Space needs to serve the page.
+
+    The built page of `examples/browser` is among them where there is one.
 
     Raises:
         HubError: The folder is not the whole project, or one of the files is not under version
@@ -70,6 +75,9 @@ def space_files(project: Path) -> Files:
             f"{', '.join(strays)} would be uploaded but is not under version control. "
             '"git add" it, or remove it.'
         )
+    if built := built_browser_page(project / EXAMPLES):
+        pages = (path for path in sorted(built.iterdir()) if path.suffix in BUILT_SUFFIXES)
+        files |= {path.relative_to(project).as_posix(): path for path in pages}
     return files
 
 

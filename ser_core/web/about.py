@@ -15,8 +15,17 @@ Note = tuple[str, tuple[str, ...]]
 """A heading and its points."""
 
 
-def draw_about(models: ModelSwitch) -> str:
-    """Return the whole tab as HTML."""
+DEVICE = "device"
+"""Path of the page that analyses recordings in the browser, where it is built."""
+
+
+def draw_about(models: ModelSwitch, *, has_device_page: bool = False) -> str:
+    """Return the whole tab as HTML.
+
+    Args:
+        models: Those that are described.
+        has_device_page: Whether to link to `DEVICE`.
+    """
     recognises = translate("recognises_heading"), translate_all("recognises")
     never = translate("never_heading"), translate_all("never")
     sections = "".join(
@@ -24,6 +33,7 @@ def draw_about(models: ModelSwitch) -> str:
         "</section>"
         for heading, points in (recognises, never, limits(models.config.audio), privacy())
     )
+    sections += _device() if has_device_page else ""
     described = "".join(_model(manifest) for manifest in models.manifests)
     return f'<div class="mm-notes">{sections}</div><div class="mm-models">{described}</div>'
 
@@ -32,6 +42,14 @@ def privacy() -> Note:
     """Return what happens to a recording."""
     minutes = ceil(DELETED_AFTER_S / 60)
     return translate("privacy_heading"), (translate("privacy", minutes=minutes),)
+
+
+def _device() -> str:
+    link = f'<a href="{DEVICE}/" target="_blank">{escape(translate("device_link"))}</a>'
+    return (
+        f"<section><h2>{escape(translate('device_heading'))}</h2>"
+        f"<p>{escape(translate('device'))} {link}</p></section>"
+    )
 
 
 def privacy_card() -> str:

@@ -57,6 +57,20 @@ def test_a_file_that_is_not_under_version_control_is_not_pushed(copy: Path) -> N
         space_files(copy)
 
 
+@needs_program("git")
+def test_the_page_of_the_browser_is_pushed_where_it_is_built(copy: Path) -> None:
+    assert not [name for name in space_files(copy) if "browser" in name]
+    for command in (["init", "-q"], ["add", "."]):
+        subprocess.run(["git", "-C", copy, *command], check=True)
+    built = copy / "examples" / "browser" / "dist"
+    built.mkdir(parents=True)
+    names = ["index.html", "manifest.json", "model.onnx", "page.js", "run.mjs", "run.wasm"]
+    for name in (*names, "myself.flac"):
+        (built / name).touch()
+    pushed = [name for name in space_files(copy) if "browser" in name]
+    assert pushed == [f"examples/browser/dist/{name}" for name in names]
+
+
 @pytest.mark.slow
 def test_the_folder_alone_runs_and_answers(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
