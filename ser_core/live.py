@@ -17,6 +17,7 @@ from ser_core.labels import column_of
 from ser_core.prediction import Prediction
 from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
+from ser_core.reference import Reference
 from ser_core.segments import Segment
 
 Chunk = npt.NDArray[Any]
@@ -40,6 +41,7 @@ class LiveConfig:
         quiet_dbfs: Peak below which audio counts as silence.
         limit_s: Longest session, in audio and by the clock.
         absent_s: Time without a chunk after which a session counts as inactive.
+        adapt: Whether answers adapt to the voice, by the utterances so far.
     """
 
     window_s: float = 2.5
@@ -53,6 +55,7 @@ class LiveConfig:
     quiet_dbfs: float = -40.0
     limit_s: float = 300.0
     absent_s: float = 5.0
+    adapt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ class LiveSession:
     probabilities before calibration, so that one margin suits cautious models and bold ones.
 
     An utterance lasts from one pause to the next. Its probabilities are the mean over its windows,
-    as those of a long recording are, so that no more sound than a window is kept.
+    as those of a long recording are, so that no more sound than a window is kept. The answers adapt
+    to the voice: each utterance is a clip of their `Reference`.
 
     Attributes:
         config: Settings.
@@ -113,6 +117,9 @@ class LiveSession:
     _smoothed: npt.NDArray[np.float64] | None = None
     _leads: npt.NDArray[np.float64] | None = None
     _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
+    _not_adapted: list[npt.NDArray[np.float64]] = field(default_factory=list)
+    _reference: Reference = field(default_factory=Reference)
+    _weights: str = ""
     _utterance_end_s: float = 0.0
     _last_speech_s: float = 0.0
     _started: float = 0.0
@@ -219,8 +226,10 @@ class LiveSession:
 
     def _end_utterance(self) -> Segment | None:
         windows, self._utterance = self._utterance, []
+        not_adapted, self._not_adapted = self._not_adapted, []
         if not windows:
             return None
+        self._reference += Reference.of([np.mean(not_adapted, axis=0)])
         start_s = windows[0][0]
         end_s = self._utterance_end_s = max(end_s for _, end_s, _ in windows)
         newest = windows[-1][-1]
@@ -265,6 +274,7 @@ class LiveSession:
             prediction = predictor.predict((self._rate_hz, window))
         except NoSpeechError:
             return None
+        prediction = self._adapt(prediction)
         start_s = max(0.0, self.received_s - prediction.duration_s)
         first_s = max(start_s + prediction.speech_start_s, self._utterance_end_s)
         last_s = start_s + prediction.speech_end_s
@@ -276,6 +286,13 @@ class LiveSession:
             self._smoothed = probabilities
         self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
         return prediction.with_probabilities(self._smoothed)
+
+    def _adapt(self, prediction: Prediction) -> Prediction:
+        """Adapt a prediction to the utterances before, and keep it for those after."""
+        if prediction.weights != self._weights:  # the model was switched
+            self._weights, self._reference, self._not_adapted = prediction.weights, Reference(), []
+        self._not_adapted.append(prediction.uncalibrated)
+        return self._reference.adapt_prediction(prediction) if self.config.adapt else prediction
 
     def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
         leads = probabilities

@@ -29,6 +29,7 @@ class Echo:
     heard: list[np.ndarray] = field(default_factory=list)
     silent: bool = False
     temperature: float = 1.0
+    weights: str = ""
 
     def predict(self, source: Any) -> Prediction:
         self.heard.append(source[1])
@@ -42,6 +43,7 @@ class Echo:
             speech_end_s=duration_s,
             certain_from=0.6,
             temperature=self.temperature,
+            weights=self.weights,
         )
 
 
@@ -54,6 +56,34 @@ def speech(duration_s: float, *, rate_hz: int = RATE_HZ) -> np.ndarray:
 def talk(session: LiveSession, listener: Echo, chunks: list[np.ndarray]) -> None:
     for chunk in chunks:
         session.process(RATE_HZ, chunk, listener)
+
+
+def answers_after_utterances(session: LiveSession) -> tuple[str, str]:
+    """The emotion of an undecided window before and after ten utterances that lean to anger."""
+    found = []
+    for leaning in ([], [(0.6, 0.4), (0.02, 0.98)] * 5):
+        for answer in leaning:
+            talk(session, Echo([answer]), [speech(0.5)] * 4)
+            talk(session, Echo(), [np.zeros(RATE_HZ, np.int16)])
+        talk(session, Echo([(0.45, 0.55)]), [speech(0.5)] * 4)
+        prediction = session.answers[-1].prediction
+        found.append(prediction.emotion if prediction else "")
+    return found[0], found[1]
+
+
+def test_answers_adapt_to_a_voice_by_its_utterances() -> None:
+    assert answers_after_utterances(LiveSession()) == ("angry", "calm")
+    assert answers_after_utterances(LiveSession(LiveConfig(adapt=False))) == ("angry", "angry")
+
+
+def test_another_model_starts_without_what_was_kept_of_the_one_before() -> None:
+    session = LiveSession()
+    answers_after_utterances(session)
+    talk(session, Echo(), [np.zeros(RATE_HZ, np.int16)])
+    talk(session, Echo([(0.45, 0.55)], weights="another"), [speech(0.5)] * 4)
+    prediction = session.answers[-1].prediction
+    assert prediction is not None
+    assert prediction.probabilities == pytest.approx((0.45, 0.55))
 
 
 @given(st.lists(st.integers(1, 60_000), min_size=1, max_size=40))
