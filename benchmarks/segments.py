@@ -124,7 +124,7 @@ def scenes(
             random = np.random.default_rng([seed, scene, len(clips)])
             sounds: list[Waveform] = []
             for i in random.permutation(len(clips))[: 4 * N_CLIPS]:
-                sound = load_audio(clips[i], AudioConfig(sample_rate_hz=RATE_HZ))
+                sound = load_audio(clips[i], AudioConfig(RATE_HZ, min_duration_s=0.0))
                 if len(sounds) < N_CLIPS and stretches(sound, 0.0):
                     sounds.append(sound)
             if len(sounds) == N_CLIPS:

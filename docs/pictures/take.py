@@ -41,7 +41,7 @@ def main() -> None:
         page = open_answer(browser, url, width=1280, height=1000, scheme="light")
         take(page, HERE / "listen.png")
         page.get_by_role("button", name=translate("see")).click()
-        expect(page.locator("#see-pictures img")).to_have_count(6, **WAIT)
+        expect(page.locator("#see-pictures img")).to_have_count(8, **WAIT)
         page.wait_for_timeout(1_000)
         take(page, HERE / "see.png", element="#see")
         phone = open_answer(browser, url, width=390, height=900, scheme="dark")
