@@ -212,6 +212,9 @@ def test_about_tells_figures_limits_and_licences(page: Page) -> None:
     for told in (translate("never_heading"), "UAR", "CC-BY-NC-SA-4.0", "no later than"):
         expect(about).to_contain_text(told)
     picture(page, "about")
+    page.set_viewport_size({"width": 390, "height": 844})
+    ends = "all => all.map(one => one.getBoundingClientRect().right)"
+    assert max(about.locator("section, .mm-scroll").evaluate_all(ends)) <= 390
 
 
 def list_barriers(page: Page) -> list[tuple[str, list[str]]]:
