@@ -423,7 +423,7 @@ class _Utterances:
         start, self._start = self._start, None
         if start is None or end - start < _chunks(self._config.min_speech_s):
             return
-        first = max(start * CHUNK - (0 if self._is_split else self._padding), self._last_end)
+        first = self._first_sample(start)
         self._last_end = min(end * CHUNK + self._padding, self._n_samples)
         yield first, self._last_end, None
 
@@ -433,11 +433,15 @@ class _Utterances:
         levels = np.convolve(self._levels, np.ones(n_quiet), "same")
         half, least = len(levels) // 2, _chunks(self._config.min_speech_s)
         n_chunks = half + int(levels[half : len(levels) - least].argmin())
-        first = max(start * CHUNK - (0 if self._is_split else self._padding), self._last_end)
+        first = self._first_sample(start)
         self._start, self._is_split = start + n_chunks, True
         del self._levels[:n_chunks]
         self._last_end = self._start * CHUNK
         return first, self._last_end, None
+
+    def _first_sample(self, start: int) -> int:
+        """Return where an utterance begins that starts with a chunk, padding included."""
+        return max(start * CHUNK - (0 if self._is_split else self._padding), self._last_end)
 
     @property
     def _padding(self) -> int:

@@ -128,36 +128,19 @@ class ProblemSchema(BaseModel):
 
 
 _PROBLEM = {"model": ProblemSchema, "content": {"application/problem+json": {}}}
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            _MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                    "required": ["file"],
-                }
-            },
-            "audio/*": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
-_FILES: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            _MULTIPART: {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}}
-                    },
-                }
-            }
-        },
-    }
-}
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def _describe_body(form: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """Return the description of a body that is a form, or of one of other media types."""
+    content = {_MULTIPART: {"schema": {"type": "object"} | form}} | others
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_BODY = _describe_body(
+    {"properties": {"file": _BINARY}, "required": ["file"]}, **{"audio/*": {"schema": _BINARY}}
+)
+_FILES = _describe_body({"properties": {"files": {"type": "array", "items": _BINARY}}})
 ModelParameter = Annotated[str, Query(description="auto, accurate or compact.")]
 DenoiseParameter = Annotated[bool, Query(description="Whether to reduce background noise first.")]
 ModeParameter = Annotated[
