@@ -19,7 +19,7 @@ from ser_lab.metrics import Calibration
 from ser_lab.train.architectures import HeadConfig, join_ensemble
 from ser_lab.train.loop import TrainedModel, predict_logits
 from ser_lab.train.recipes import finetune_recipe
-from ser_lab.train.recipes.finetune import fine_tune
+from ser_lab.train.recipes.finetune import _calibrate_near, fine_tune
 from tests.conftest import ROOT, run_cli
 from tests.lab.conftest import write_clip
 
@@ -80,6 +80,15 @@ def test_few_clips_change_the_calibration_little() -> None:
     few = fine_tune(start, table, clips, np.arange(20), labels=LABELS).calibration
     assert START.temperature / 2 < few.temperature < 2 * START.temperature
     assert abs(few.certainty.confidence - START.certainty.confidence) < 0.1
+
+
+def test_more_clips_move_the_calibration_further() -> None:
+    random, distances = np.random.default_rng(0), []
+    for n_clips in (20, 600):  # answers that are sure, and right by chance
+        logits = 10.0 * random.normal(size=(n_clips, len(LABELS)))
+        found = _calibrate_near(START, logits, random.integers(len(LABELS), size=n_clips))
+        distances.append(abs(np.log(found.temperature / START.temperature)))
+    assert distances[1] > 2 * distances[0]
 
 
 def test_labels_of_ones_own_replace_those_of_the_model() -> None:
