@@ -917,7 +917,7 @@ def test_a_child_that_hangs_is_ended(clip: Path) -> None:
     child.process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
     assert "not decoded within 0.3 s" in refusal(clip, AudioConfig(ffmpeg_timeout_s=0.3))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert child.process.returncode == -signal.SIGKILL
     assert_tone(load_audio(clip))
 

@@ -4,6 +4,8 @@ import base64
 import json
 import logging
 import re
+import signal
+import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,7 +35,7 @@ from ser_core.model.manifest import Certainty, Manifest
 from ser_core.paths import built_browser_page
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
-from ser_core.switch import ModelState
+from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import about, cleanup, drawing, listen, live, page, theme, timeline, words
 from ser_core.web.connections import FRONTEND, PageHead, WithoutHls
 from ser_core.web.language import CATALOGUES, translate, use_language
@@ -484,6 +486,32 @@ def test_the_app_says_in_one_line_why_it_cannot_start(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("MoodMirror cannot start. ")
     assert "manifest.json" in line
+
+
+def test_a_signal_while_the_page_starts_ends_it_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed: list[bool] = []
+
+    class FakePage:
+        def close(self, *, verbose: bool) -> None:
+            closed.append(verbose)
+
+    def start(_models: ModelSwitch, _folder: Path) -> FakePage:
+        signal.raise_signal(signal.SIGTERM)
+        return FakePage()
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(page, "start", start)
+    monkeypatch.setattr(page, "check_port", lambda: None)
+    monkeypatch.setattr(page.ModelSwitch, "open", lambda *_, **__: FakeModels())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    try:
+        page.serve()
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
+    assert closed == [False]
 
 
 def long_analysis() -> Analysis:

@@ -102,12 +102,12 @@ def test_a_hub_that_never_answers_is_offline_after_five_seconds(
 
 def test_a_name_that_is_looked_up_forever_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: time.sleep(9))
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: time.sleep(60))
     monkeypatch.setattr(hub, "HUB_TIMEOUT_S", 0.2)
     start = time.monotonic()
     with pytest.raises(OfflineError, match=r"no answer within 0\.2 s"):
         hub.fetch_encoder(CONFIG)
-    assert time.monotonic() - start < 5.0
+    assert time.monotonic() - start < 30.0
 
 
 def test_offline_mode_asks_nobody(fake_hub: FakeHub, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import partial
 from html import escape
@@ -62,6 +63,8 @@ MAX_THREADS = 128
 """Most events at a time: more than all places of the live tab, so that other events never wait."""
 MAX_SESSIONS = 1_000
 """Visits whose state is kept, 0.1 to 0.2 MB each; those that were used last."""
+_STOP_POLL_S = 1.0
+"""Time between two looks for a signal where waiting for it cannot be interrupted (Windows)."""
 SPACES_PROXIES = "10.0.0.0/8"
 """Addresses of the proxies before a Space."""
 PROXIES = "FORWARDED_ALLOW_IPS"
@@ -242,14 +245,32 @@ def serve(model: str | None = None, *, trust: bool | None = None) -> None:
     check_port()
     trust = chosen_trust() if trust is None else trust
     models = ModelSwitch.open(chosen_model() if model is None else model, trust=trust)
-    # SIGTERM ends like Ctrl-C, so that the visitors' clips are deleted: Gradio's own deletion
-    # does not run while a page is open.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if "SPACE_ID" in os.environ:
         os.environ.setdefault(PROXIES, SPACES_PROXIES)
     with temporary_folder(Path(os.environ.get(CLIPS) or tempfile.gettempdir())) as folder:
         tempfile.tempdir = str(folder)  # for all that is unpacked
-        start(models, folder).block_thread()
+        stopped = _stop_by_signal()
+        page = start(models, folder)
+        while not stopped.wait(_STOP_POLL_S):
+            pass
+        page.close(verbose=False)
+
+
+def _stop_by_signal() -> threading.Event:
+    """Return what Ctrl-C and SIGTERM set from now on; the second of a kind interrupts.
+
+    The page ends in order at any time, also while it starts, so that streams are told and the
+    visitors' clips are deleted: Gradio's own deletion does not run while a page is open.
+    """
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.default_int_handler)
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    return stopped
 
 
 def start(models: ModelSwitch, folder: Path) -> gr.Blocks:

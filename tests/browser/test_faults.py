@@ -120,7 +120,7 @@ def test_an_end_in_the_middle_of_work_comes_soon_and_leaves_no_clip(
         time.sleep(0.3)
         begun = time.monotonic()
     # `run_app` has sent SIGTERM, waited, and looked for clips that were left.
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
 
 
 def test_a_full_disk_fails_an_upload_and_small_clips_go_on(poor_url: str, voice: Path) -> None:
