@@ -6,6 +6,26 @@ COPY requirements.txt /tmp/requirements.txt
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir -r /tmp/requirements.txt
 
+# docker build --target score: compact for archives, in ONNX Runtime and without TensorFlow.
+FROM environment AS export
+WORKDIR /srv
+COPY model model
+COPY ser_core ser_core
+RUN /opt/venv/bin/pip install --no-cache-dir "onnxruntime>=1.20" "onnx>=1.17" "tf2onnx>=1.17" \
+    && /opt/venv/bin/python -m ser_core export compact /srv/compact
+
+FROM python:3.11-slim-bookworm AS score
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin moodmirror \
+    && pip install --no-cache-dir "onnxruntime>=1.20" "numpy>=1.26" "scipy>=1.13" \
+        "soundfile>=0.13" "av>=15" "soxr>=0.5" "threadpoolctl>=3.5" "typer>=0.15" "rich>=14.1" \
+        "pyarrow>=17" "fsspec>=2024.6"
+WORKDIR /srv
+COPY --from=export /srv/compact compact
+COPY ser_core ser_core
+RUN python -m compileall -q ser_core
+USER 10001
+ENTRYPOINT ["python", "-m", "ser_core", "score", "--model", "compact"]
+
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin moodmirror \
     && install --directory --owner=10001 --group=10001 /cache

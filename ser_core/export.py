@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +99,7 @@ def open_onnx(model: EmotionModel) -> EmotionModel:
     try:
         return load_model(folder)
     except ModelError:  # missing or damaged
+        _check_packages()
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             pool.submit(_export_folder, model.path, folder).result()
     return load_model(folder)
@@ -136,15 +138,20 @@ def _card(manifest: Manifest, file: Path, distance: float) -> str:
     )
 
 
+def _check_packages() -> None:
+    for package in ("onnx", "onnxruntime", "tf2onnx"):
+        if find_spec(package) is None:
+            raise ModelError(
+                f"{package} is not installed, and the export needs it. "
+                "Install it with: pip install '.[export]'"
+            )
+
+
 def _write_onnx(servable: Any, path: Path, manifest: Manifest) -> None:
-    try:
-        import onnx
-        import tf2onnx
-    except ModuleNotFoundError as error:
-        raise ModelError(
-            f"{error.name} is not installed, and the export needs it. "
-            "Install it with: pip install '.[export]'"
-        ) from error
+    _check_packages()
+    import onnx
+    import tf2onnx
+
     serve = servable.serve
     proto, _ = tf2onnx.convert.from_function(
         serve,

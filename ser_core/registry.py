@@ -27,7 +27,7 @@ AUTO, ACCURATE, COMPACT = "auto", "accurate", "compact"
 BUNDLED = bundled("model")
 """Folder of the models that come with the code."""
 SCHEME = "hf://"
-Runtime = Literal["tensorflow", "onnx"]
+Runtime = Literal["auto", "tensorflow", "onnx"]
 MAX_FILE_BYTES = 500_000_000
 """Largest file of a model on the Hub."""
 HUB_TIMEOUT_S = 10.0
@@ -92,16 +92,23 @@ def resolve(choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow"
             that it needs, and the compact one elsewhere.
         trust: Whether a SavedModel of others may run, see `load_model`.
         runtime: `onnx` for the model's ONNX export, which is made the first time, see
-            `open_onnx`; an export is run by ONNX Runtime anyway.
+            `open_onnx`; an export is run by ONNX Runtime anyway. `auto` for it where it is
+            installed and the model can be exported, otherwise for TensorFlow.
 
     Raises:
         ModelError: The folder does not match its manifest, or is not the one of this version
             where a name stands for it; an address leads to no model; trust is needed; or the
             model cannot be exported.
     """
-    if runtime == "onnx":
+    if runtime != "tensorflow":
         resolved = resolve(choice, trust=trust)
-        return ResolvedModel(resolved.choice, open_onnx(resolved.model))
+        try:
+            return ResolvedModel(resolved.choice, open_onnx(resolved.model))
+        except ModelError as error:
+            if runtime == "onnx":
+                raise
+            logger.info("%s runs in TensorFlow: %s", resolved.choice, error)
+            return resolved
     if choice == AUTO:
         return _resolve_auto()
     if choice in PINNED:

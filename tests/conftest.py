@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RATE_HZ = 16_000
 SYLLABLES_PER_S = 4
 IN_CI = bool(os.environ.get("CI"))
+os.environ["MOODMIRROR_RUNTIME"] = "tensorflow"  # to export a model takes half a minute
 
 
 def needs(is_there: object, reason: str) -> pytest.MarkDecorator:

@@ -57,8 +57,9 @@ def health_command() -> list[str]:
 
 
 def write_image(folder: Path) -> Path:
-    """Copy what the Dockerfile copies out of the project."""
-    for arguments in re.findall(r"^COPY (?!--from)(.+)$", TEXT, re.M):
+    """Copy what the last image of the Dockerfile copies out of the project."""
+    _, _, last = TEXT.rpartition("\nFROM")
+    for arguments in re.findall(r"^COPY (?!--from)(.+)$", last, re.M):
         *sources, target = arguments.split()
         for source in sources:
             place = folder / target

@@ -5,9 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -166,6 +167,31 @@ def test_a_model_with_other_settings_has_another_export(
     replace(compact.manifest, pipeline=pipeline).write(other)
     folders = {open_onnx(model).folder for model in (compact, load_model(other, trust=True))}
     assert len(folders) == len(written) == 2
+
+
+def test_an_archive_takes_the_export_where_it_is_installed_and_tensorflow_elsewhere(
+    written: list[tuple[Path, Path]],
+    examples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MOODMIRROR_RUNTIME")
+    opened: list[str] = []
+
+    def open_pool(_n: int, open_predictor: Callable[[], Predictor], *_: object) -> NoReturn:
+        opened.append(open_predictor().model.path.suffix)
+        raise ModelError("That was all.")
+
+    monkeypatch.setattr("ser_core.score.ProcessPool", open_pool)
+    archive = ("score", "--model", "compact", examples, tmp_path / "answers")
+    assert run_cli(*archive).exit_code == 2
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    assert run_cli(*archive).exit_code == 2
+    shutil.rmtree(tmp_path / "cache")
+    assert run_cli(*archive).exit_code == 2
+    assert opened == [".onnx", ".onnx", ""]
+    assert len(written) == 1
 
 
 def test_an_export_is_a_model_that_names_choose_and_is_its_own_export(exported: Path) -> None:

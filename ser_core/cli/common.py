@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, ParamSpec
@@ -59,10 +59,12 @@ TrustOption = Annotated[
     ),
 ]
 RuntimeOption = Annotated[
-    Literal["tensorflow", "onnx"],
+    Literal["auto", "tensorflow", "onnx"],
     typer.Option(
         help="onnx: ONNX Runtime, which starts faster and takes less memory; the model is exported "
-        "once. Needs pip install '.[export]', and '.[onnx]' alone for a folder of export."
+        "once. Needs pip install '.[export]', and '.[onnx]' alone for a folder of export. auto: "
+        "onnx where it is installed.",
+        envvar="MOODMIRROR_RUNTIME",
     ),
 ]
 DenoiseOption = Annotated[bool, typer.Option(help="Reduce background noise first.")]
@@ -196,10 +198,8 @@ def open_model(
     from ser_core.registry import chosen_trust, resolve
 
     trust = chosen_trust() if trust is None else trust
-    if runtime == "onnx":
-        with quiet_native_code():
-            return resolve(choice, trust=trust, runtime=runtime).open()
-    resolved = resolve(choice, trust=trust)
+    with nullcontext() if runtime == "tensorflow" else quiet_native_code():
+        resolved = resolve(choice, trust=trust, runtime=runtime)
     resolved.model.download_weights()
     with quiet_native_code():
         return resolved.open()

@@ -256,7 +256,7 @@ def score(
     ] = "clips",
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
-    runtime: RuntimeOption = "tensorflow",
+    runtime: RuntimeOption = "auto",
     verify: Annotated[
         bool, typer.Option("--verify", help="Only read the parts back and check their digests.")
     ] = False,
@@ -278,7 +278,9 @@ def score(
         resolved = resolve(model, trust=trust, runtime=runtime)
     resolved.model.download_weights()
     config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
-    folder = open_output(output, resolved.model.manifest, config)
+    # Runtimes answer alike: a run that one of them began is resumed by the other.
+    named = resolve(model, trust=trust)
+    folder = open_output(output, named.model.manifest, config)
     pool_of = RayPool if use_ray else ProcessPool
     with (
         _progress_bar() as on_progress,
