@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import soundfile
 import typer
+from rich.markup import render
 
 from ser_core import registry
 from ser_core.cli import app
@@ -194,3 +195,10 @@ def test_arguments_that_are_absent_or_unknown_are_a_line(name: str) -> None:
     if not any(p.nargs == -1 for p in COMMANDS[name].params):
         extra = ["one", "two", "three"]
         assert "unexpected extra argument" in complaint([*words, *extra])
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_no_help_loses_words_to_markup(name: str) -> None:
+    texts = [COMMANDS[name].help, *(getattr(p, "help", None) for p in COMMANDS[name].params)]
+    for text in filter(None, texts):
+        assert render(text).plain == text

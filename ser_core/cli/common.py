@@ -62,8 +62,8 @@ RuntimeOption = Annotated[
     Literal["auto", "tensorflow", "onnx"],
     typer.Option(
         help="onnx: ONNX Runtime, which starts faster and takes less memory; the model is exported "
-        "once. Needs pip install '.[export]', and '.[onnx]' alone for a folder of export. auto: "
-        "onnx where it is installed.",
+        "once, with the extra export; a folder of export needs the extra onnx alone. auto: onnx "
+        "where it is installed.",
         envvar="MOODMIRROR_RUNTIME",
     ),
 ]

@@ -31,7 +31,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     to: Annotated[Literal["onnx", "tflite"], typer.Option(help="The runtime.")] = "onnx",
 ) -> None:
-    """Write a model for ONNX Runtime or TensorFlow Lite; ONNX needs pip install '.[export]'.
+    """Write a model for ONNX Runtime or TensorFlow Lite; ONNX needs the extra export.
 
     The folder holds the network, its card and its settings. That of ONNX is a model for --model.
     """
