@@ -8,15 +8,17 @@ names. Rates are measured from the first part to the last, without the start of 
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import psutil
@@ -25,13 +27,17 @@ import typer
 from pyarrow import dataset
 
 from benchmarks import ROOT, render, table, write
-from ser_core.score import Output
+from ser_core.labels import LABELS
+from ser_core.score import Output, ScoreConfig, Task, TaskResult, score
+from ser_core.score import run as driver
+from ser_core.score.parts import SETTINGS
+from ser_core.score.sources import pieces
 from ser_lab.evaluate.records import describe_machine
 from tests.conftest import RATE_HZ, make_babble
 
 N_VOICES = 300
 POLL_S = 0.25
-N_NAMES = 100_000
+N_NAMES = (1_000_000, 4_000_000)
 BUSY_LOAD = 0.5
 """Load of the machine before the runs above which the page mentions other work."""
 ARCHIVE_HOURS = 1_000_000
@@ -87,8 +93,7 @@ def _project(figures: dict[str, Any], clip_s: float) -> dict[str, Any]:
     n_clips = ARCHIVE_HOURS * 3_600 / clip_s
     run = figures["runs"]["one worker"]
     in_bytes = ARCHIVE_HOURS * 3_600 * WAV_BYTES_PER_S
-    driver_gb = n_clips * figures["bytes_per_name"] / 1e9
-    back_s = n_clips * figures["read_back_s"] / run["clips"]
+    back_s = n_clips * figures["names"][-1]["read_back_s"]
     return {
         "pace": pace,
         "core_hours": core_hours,
@@ -103,11 +108,9 @@ def _project(figures: dict[str, Any], clip_s: float) -> dict[str, Any]:
         "n_clips_million": n_clips / 1e6,
         "out_gb": n_clips * run["bytes"] / run["clips"] / 1e9,
         "n_parts_million": n_clips / figures["part"] / 1e6,
-        "driver_gb": driver_gb,
         "back_min": back_s / 60,
         "run_hours": RUN_HOURS,
-        "run_gb": driver_gb * RUN_HOURS / ARCHIVE_HOURS,
-        "run_back_s": back_s * RUN_HOURS / ARCHIVE_HOURS,
+        "run_back_min": back_s / 60 * RUN_HOURS / ARCHIVE_HOURS,
         "shard_gb": SHARD_BYTES / 1e9,
         "n_shards_thousand": in_bytes / SHARD_BYTES / 1e3,
     }
@@ -238,26 +241,59 @@ def measure(n_clips: int, part: int) -> dict[str, Any]:
             run["bytes"] = sum(path.stat().st_size for path in out.glob("*.parquet"))
             figures["runs"][title] = run
             print(title, json.dumps(run))
-        started = time.monotonic()
-        Output(str(Path(name) / "one"), "clips", (), "", "").written()
-        figures["read_back_s"] = time.monotonic() - started
-    figures["bytes_per_name"] = bytes_per_name("s3://bucket/archive/speaker-0001/")
+    figures["names"] = measure_names()
     return figures
 
 
-def bytes_per_name(prefix: str) -> float:
-    """Return the driver's memory per clip: its name in a list, and again among the finished."""
-    tracemalloc.start()
-    names = [f"{prefix}{i:09d}" for i in range(N_NAMES)]
-    finished = frozenset(f"{prefix}{i:09d}" for i in range(N_NAMES))
-    n_bytes, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return n_bytes / max(len(names), len(finished))
+def measure_names() -> list[dict[str, float]]:
+    """Return what made-up names take in a driver, a new process for each of `N_NAMES`."""
+    code = "from benchmarks.scoring import plan_names; plan_names({})"
+    commands = [[sys.executable, "-c", code.format(n_names)] for n_names in N_NAMES]
+    return [json.loads(subprocess.check_output(command, cwd=ROOT)) for command in commands]
 
 
-def main(clips: int = 20_000, part: int = 200) -> None:
-    """Measure, and write both documents."""
-    figures = measure(clips, part)
+def plan_names(n_names: int) -> None:
+    """Print memory and times of a driver whose workers do nothing; half was analysed before."""
+    source = f"161234_1700000000.0 {'0' * 64}"
+    answer = {"emotion": LABELS[0], "confidence": 0.5, "source": source, "model": "compact"}
+    answer |= dict.fromkeys(LABELS, 0.125) | {"duration_s": 5.0, "certain": True}
+
+    def list_names(*_: object, **__: object) -> Iterator[str]:
+        return (f"s3://bucket/archive/speaker-0001/{i:09d}.wav" for i in range(n_names))
+
+    class IdlePool:
+        n_workers = 2
+
+        def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:
+            for task in tasks:
+                yield TaskResult(task.number, task.n_clips or 0, 0, 0, 0.0, 0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / SETTINGS).write_text('{"settings": {}, "run": ""}')
+        output = Output(folder, "clips", LABELS, "", "made-up")
+        for part in pieces(islice(list_names(), 0, None, 2), 500):
+            output.write([{"clip": name} | answer for name in part])
+        started = time.monotonic()
+        n_written = len(output.written())
+        read_back_s = time.monotonic() - started
+        with (
+            patch.object(driver, "list_clips", list_names),
+            patch.object(driver, "stamp_of", lambda _: source.split()[0]),
+        ):
+            summary = score("", output, IdlePool(), ScoreConfig())
+    assert (summary.n_before, summary.n_clips) == (n_written, n_names - n_written)
+    status = Path("/proc/self/status").read_text()  # `getrusage` counts the parent's memory, too
+    peak_mb = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1_000
+    print(json.dumps({"n": n_names, "peak_mb": peak_mb, "read_back_s": read_back_s / n_written}))
+
+
+def main(clips: int = 20_000, part: int = 200, only_names: bool = False) -> None:
+    """Measure, and write both documents; with `only_names`, keep the other figures."""
+    if only_names:
+        figures = json.loads((ROOT / "docs" / "scale.json").read_text(encoding="utf-8"))
+        figures["names"] = measure_names()
+    else:
+        figures = measure(clips, part)
     write("scale", figures, document(figures))
 
 

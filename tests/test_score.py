@@ -5,7 +5,8 @@ import os
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class LocalPool:
         self._deadly, self._n_tasks = deadly, n_tasks
         self.n_done = 0
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:
         for task in tasks:
             if self.n_done == self._n_tasks:
                 raise KeyboardInterrupt
@@ -429,7 +430,93 @@ def test_an_input_without_clips_says_what_is_wrong(
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ScoreError, match=reason):
-        list_clips(source.format(tmp_path))
+        list(list_clips(source.format(tmp_path), Counter()))
+
+
+@pytest.mark.parametrize("pattern", ["*/*.wav", "**/*.wav", "[!b]/?.*", "a/2.*", "**", "b/**"])
+def test_a_glob_lists_what_fsspec_finds(pattern: str, clips: Path) -> None:
+    expected = fsspec.filesystem("file").glob(f"{clips}/{pattern}", detail=True)
+    files = sorted(name for name, info in expected.items() if info["type"] == "file")
+    assert files
+    assert sorted(list_clips(f"{clips}/{pattern}", Counter())) == files
+
+
+@pytest.mark.parametrize("place", ["on disk", "in a store"])
+def test_a_folder_that_cannot_be_listed_is_counted_and_done_by_the_next_run(
+    place: str,
+    clips: Path,
+    predictor: Predictor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, store = str(clips), fsspec.filesystem("memory")
+    lister, name = (os, "scandir") if place == "on disk" else (type(store), "ls")
+    if place == "in a store":
+        store.put(str(clips), source := "memory://unlisted", recursive=True)
+    list_folder = getattr(lister, name)
+
+    def fail_in_a(*args: Any, **options: Any) -> Any:
+        if str(args[-1]).endswith("/a"):
+            raise PermissionError(args)
+        return list_folder(*args, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(lister, name, fail_in_a)
+        first, rows = run(source, tmp_path, predictor)
+    assert (first.n_clips, len(rows), first.n_retryable) == (5, 5, 1)
+    assert first.skipped == {".txt": 1, sources.UNREADABLE_FOLDERS: 1}
+    second, rows = run(source, tmp_path, predictor)
+    assert (second.n_before, second.n_clips, len(rows), second.n_retryable) == (5, 5, 10, 0)
+
+
+def test_a_store_that_lists_a_folder_in_itself_has_its_clips_once(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fsspec.filesystem("memory")
+    store.put(str(clips), "memory://marked", recursive=True)
+    list_folder = type(store).ls
+
+    def with_marker(self: Any, path: str, **options: Any) -> Any:
+        marker = {"name": f"{path}/", "type": "directory", "size": 0}
+        return [marker, *list_folder(self, path, **options)]
+
+    monkeypatch.setattr(type(store), "ls", with_marker)
+    found, skipped = list(list_clips("memory://marked", counts := Counter[str]())), counts
+    assert (len(found), len(set(found)), skipped) == (10, 10, {".txt": 1})
+
+
+def test_names_are_listed_as_workers_need_them(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"/archive/{i:06d}.wav" for i in range(50_000)]
+    n_ahead, n_listed, n_done, most = 1_000, 0, 3_000, 0
+
+    def list_lazily(*_: Any, **__: Any) -> Iterator[str]:
+        nonlocal n_listed
+        for name in names:
+            n_listed += 1
+            yield name
+
+    class IdlePool(LocalPool):
+        def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:
+            nonlocal n_done, most
+            for task in tasks:
+                most = max(most, n_listed - n_done)
+                done.update(task.source.names)
+                n_done = before + len(done)
+                yield TaskResult(task.number, len(task.source.names), 0, 0, 0.0, 0)
+
+    config = ScoreConfig(clips_per_part=50)
+    output = open_output(str(tmp_path), predictor.manifest, config)
+    for start in range(0, 3_000, 50):  # some were analysed before
+        output.write([{"clip": name} for name in names[start : start + 50]])
+    monkeypatch.setattr("ser_core.score.run.list_clips", list_lazily)
+    monkeypatch.setattr("ser_core.score.run.CLIPS_AHEAD", n_ahead)
+    done, before = set[str](), 3_000
+    summary = score("", output, IdlePool(predictor, output, config), config)
+    assert (summary.n_before, summary.n_clips) == (3_000, 47_000)
+    assert done == set(names[3_000:])
+    assert most <= n_ahead + 2 * config.clips_per_part
 
 
 def add_member(tar: tarfile.TarFile, name: str, content: bytes = b"", kind: bytes = b"0") -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_a_worker_that_dies_over_its_model_is_replaced_until_it_is_no_accident(
     output = open_output(
         str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
     )
-    clips, *_ = list_clips(str(archive))
+    clips = sorted(list_clips(str(archive), Counter()))
     task = Task(Files(tuple(clips[:2])), 2)
     opening = partial(open_after_deaths, bundled_model, deaths, n_deaths)
     with ProcessPool(1, opening, output, ScoreConfig()) as pool:
@@ -133,7 +134,7 @@ def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
     output = open_output(
         str(tmp_path / "out"), Predictor.from_folder(bundled_model).manifest, ScoreConfig()
     )
-    clips, *_ = list_clips(str(archive))
+    clips = sorted(list_clips(str(archive), Counter()))
     tasks = [Task(Files((clips[number],)), 1, number=number) for number in range(3)]
     with ProcessPool(
         1, partial(Predictor.from_folder, bundled_model), output, ScoreConfig()

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -21,11 +22,22 @@ from pyarrow import parquet
 from ser_core.errors import OutputError
 from ser_core.model.manifest import Manifest
 from ser_core.predictor import Predictor
-from ser_core.score import Output, ScoreConfig, ScoreError, open_output, read_parts
-from ser_core.score.parts import PART, SETTINGS, Row, error_row
+from ser_core.score import (
+    Output,
+    ScoreConfig,
+    ScoreError,
+    Summary,
+    Task,
+    TaskResult,
+    open_output,
+    read_parts,
+    score,
+)
+from ser_core.score.parts import PART, SETTINGS, Row, Written, WrittenClip, error_row
+from ser_core.score.sources import digest_of, stamp_of
 from tests.conftest import RATE_HZ, make_babble, run_cli
 from tests.test_paths import in_child
-from tests.test_score import pack, run
+from tests.test_score import LocalPool, pack, run
 
 N_FLIPS, N_KILLS = 400, 12
 
@@ -108,13 +120,36 @@ def test_parts_of_an_earlier_version_are_kept(output: Output) -> None:
     (part,) = parts_in(output)
     earlier = parquet.read_table(BytesIO(part.read_bytes())).drop_columns("source")
     parquet.write_table(earlier.replace_schema_metadata(None), part)
-    assert output.written(lambda row: row.get("source") is None) == {"a"}
+    written = output.written()
+    assert (written, written.find("a")) == ({"a"}, [WrittenClip("a", part.name, "", True)])
+
+
+def test_written_clips_are_found_by_name_and_by_shard() -> None:
+    written = Written()
+    names = ["a.tar", "a.tar::x.wav", "a.tar::y::z.wav", "a.tar.gz::x.wav", "b.tar::x.wav", "é"]
+    written.add("part", rows_of(*names))
+    written.add("part", rows_of("é", "é"))  # the windows of a clip
+    assert written == set(names)
+    assert [clip.name for clip in written.find("a.tar")] == names[:1]
+    assert [clip.name for clip in written.find("a.tar", with_members=True)] == names[:3]
+    written.discard(["a.tar::x.wav", "nothing"])
+    assert [clip.name for clip in written.find("a.tar", with_members=True)] == [names[0], names[2]]
+    assert (len(written), "é" in written, "a.tar::x.wav" in written) == (5, True, False)
+
+
+def test_a_full_disk_under_the_names_ends_in_a_sentence() -> None:
+    written = Written()
+    written._table.execute("PRAGMA max_page_count = 4")
+    with pytest.raises(ScoreError, match=r"is full\. Free some disk space .* TMPDIR"):
+        written.add("part", rows_of(*map(str, range(5_000))))
 
 
 def test_rows_that_are_not_current_are_dropped_and_the_others_kept(output: Output) -> None:
     output.write(rows_of("a", "b"))
     output.write(rows_of("c"))
-    assert output.written(lambda row: row["clip"] == "b") == {"b"}
+    written = output.written()
+    output.remove([*written.find("a"), *written.find("c")], written)
+    assert written == output.written() == {"b"}
     (part,) = parts_in(output)
     assert pa.parquet.read_table(part)["clip"].to_pylist() == ["b"]
 
@@ -147,7 +182,8 @@ def test_a_run_killed_at_any_moment_leaves_whole_parts_and_no_clip_twice(
         output = open_again(bundled_model, folder)
         while True:
             dropped = frozenset(moment.sample(names, 5))
-            written = output.written(lambda row, dropped=dropped: row["clip"] not in dropped)
+            written = output.written()
+            output.remove([clip for name in dropped for clip in written.find(name)], written)
             missing = [name for name in names if name not in written]
             for start in range(0, len(missing), 7):
                 output.write(rows_of(*missing[start : start + 7]))
@@ -163,6 +199,53 @@ def test_a_run_killed_at_any_moment_leaves_whole_parts_and_no_clip_twice(
         clips = Counter(row["clip"] for rows in parts.values() for row in rows or ())
         assert set(clips.values()) <= {1}
     open_again(bundled_model, folder)
+    assert not list(folder.glob("_unfinished*"))
+
+
+def test_a_driver_killed_at_any_moment_loses_no_clip_and_doubles_none(
+    bundled_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder, moment = tmp_path / "in", tmp_path / "out", random.Random(0)
+    names = [str(source / f"{i % 7}" / f"{i:03d}.wav") for i in range(300)]
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"")
+    config = ScoreConfig(clips_per_part=7)
+    monkeypatch.setattr("ser_core.score.run.CLIPS_AHEAD", 50)
+
+    class Pool(LocalPool):
+        """Writes rows without a model."""
+
+        def __init__(self, output: Output) -> None:
+            self._output = output
+
+        def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:
+            for task in tasks:
+                stamps = {name: f"{stamp_of(name)} {digest_of(name)}" for name in task.source.names}
+                self._output.write([{"clip": name, "source": stamps[name]} for name in stamps])
+                yield TaskResult(task.number, len(stamps), 0, 0, 0.0, 0)
+
+    def work() -> Summary:
+        output = open_again(bundled_model, folder, config)
+        return score(str(source), output, Pool(output), config)
+
+    n_before = 0
+    for i in range(N_KILLS):
+        for name in moment.sample(names, 20):  # replaced files, whose rows have to go
+            Path(name).write_bytes(bytes([i]))
+        child = in_child(work)
+        time.sleep(moment.uniform(0.01, 0.3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        rows = [row for _, part in read_parts(str(folder)) for row in part or ()]
+        assert set(Counter(row["clip"] for row in rows).values()) <= {1}
+        n_before += 0 < len(rows) < len(names)
+    assert n_before, "no run was killed in the middle"
+    summary = work()
+    assert summary.n_before + summary.n_clips == len(names)
+    rows = [row for _, part in read_parts(str(folder)) for row in part or ()]
+    assert sorted(row["clip"] for row in rows) == sorted(names)
+    assert all(row["source"].split()[0] == stamp_of(row["clip"]) for row in rows)
     assert not list(folder.glob("_unfinished*"))
 
 

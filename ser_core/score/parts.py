@@ -5,12 +5,14 @@ import io
 import json
 import logging
 import re
+import sqlite3
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
@@ -21,7 +23,7 @@ from ser_core.model.manifest import Manifest
 from ser_core.paths import writing
 from ser_core.prediction import Analysis
 from ser_core.predictor import AT_ONCE
-from ser_core.score.sources import ScoreError, reach
+from ser_core.score.sources import MEMBER, ScoreError, reach
 from ser_core.segments import PLAIN, Segment
 
 logger = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ FINISHED = "_finished"
 """Folder with one file for each shard that was read to its end."""
 UNFINISHED = "_unfinished-"
 """Prefix of a part that is being written."""
+CACHE_KB = 64_000
+"""Memory of the table of written clips; the rest of it is in a temporary file."""
 
 
 class SupersededError(ScoreError):
@@ -63,6 +67,76 @@ class ScoreConfig:
     denoise: bool = False
     clips_per_part: int = 500
     batch_windows: int = AT_ONCE
+
+
+class WrittenClip(NamedTuple):
+    """A clip in the parts.
+
+    Attributes:
+        name: Its name.
+        part: Name of the part with its rows.
+        source: As in `SOURCE`; empty where it is unknown.
+        is_error: Whether its row is an error.
+    """
+
+    name: str
+    part: str
+    source: str
+    is_error: bool
+
+
+class Written(Set[str]):
+    """Names of the clips in the parts: a table that is on disk beyond `CACHE_KB`."""
+
+    def __init__(self) -> None:
+        """Open an empty table."""
+        self._table = sqlite3.connect("", isolation_level=None)  # a file that goes when closed
+        self._table.execute("PRAGMA journal_mode = OFF")
+        self._table.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        self._table.execute(
+            "CREATE TABLE clips (name TEXT PRIMARY KEY, part TEXT, source TEXT, is_error INTEGER) "
+            "WITHOUT ROWID"
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return bool(self.find(str(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for (name,) in self._table.execute("SELECT name FROM clips"))
+
+    def __len__(self) -> int:
+        return int(self._table.execute("SELECT count(*) FROM clips").fetchone()[0])
+
+    def add(self, part: str, rows: Iterable[Row]) -> None:
+        """Add the clips of a part."""
+        clips = [
+            WrittenClip(row[CLIP], part, row.get(SOURCE) or "", row.get("error") is not None)
+            for row in rows
+        ]
+        self._change("INSERT OR REPLACE INTO clips VALUES (?, ?, ?, ?)", clips)
+
+    def discard(self, names: Iterable[str]) -> None:
+        """Remove clips."""
+        self._change("DELETE FROM clips WHERE name = ?", [(name,) for name in names])
+
+    def find(self, name: str, *, with_members: bool = False) -> list[WrittenClip]:
+        """Return the clip of this name, if it has rows, and those of the shard of this name."""
+        first, end = name + MEMBER, name + MEMBER[:-1] + chr(ord(MEMBER[-1]) + 1)
+        members = " OR (name >= ? AND name < ?)" if with_members else ""
+        values = (name, first, end) if with_members else (name,)
+        found = self._table.execute(f"SELECT * FROM clips WHERE name = ?{members}", values)
+        return [WrittenClip(name, part, source, bool(error)) for name, part, source, error in found]
+
+    def _change(self, command: str, values: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._table.execute("BEGIN")  # one transaction is faster than many
+            self._table.executemany(command, values)
+            self._table.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise ScoreError(
+                f"The names of finished clips cannot be kept: {error}. Free some disk space for "
+                "temporary files, or name another folder for them in TMPDIR."
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +175,8 @@ class Output:
 
     def finished(self, stamps: Mapping[str, str]) -> set[str]:
         """Return the names among `stamps` of shards that were read to their end as they are."""
+        if not stamps:
+            return set()
         system, folder = reach(self.address)
         digests = set(_entries(system, f"{folder}/{FINISHED}"))
         return {
@@ -109,24 +185,39 @@ class Output:
             if {_digest(f"{shard}\n{stamp}"), _digest(shard)} & digests  # earlier: without stamp
         }
 
-    def written(self, is_current: Callable[[Row], bool] = lambda _: True) -> frozenset[str]:
-        """Return the names of all clips in the parts.
-
-        Damaged parts are removed, and so are rows that are not current.
-        """
+    def written(self) -> Written:
+        """Return the clips in the parts. Damaged parts are removed."""
         system, folder = reach(self.address)
-        clips: set[str] = set()
+        clips = Written()
         for name, rows in read_parts(self.address):
-            kept = [row for row in rows or () if is_current(row)]
             if rows is None:
                 logger.warning("%s is damaged; its clips are analysed again.", name)
-            if not kept:
+            if rows:
+                clips.add(name, rows)
+            else:
                 self._check_run(system, folder)
                 system.rm_file(f"{folder}/{name}")
-            elif len(kept) < len(rows or ()):
-                self._write(name, kept)
-            clips.update(row[CLIP] for row in kept)
-        return frozenset(clips)
+        return clips
+
+    def remove(self, clips: Iterable[WrittenClip], written: Written) -> None:
+        """Remove the rows of some clips from their parts, and the clips from `written`.
+
+        Raises:
+            SupersededError: Another run has taken over.
+        """
+        system, folder = reach(self.address)
+        names: dict[str, set[str]] = defaultdict(set)
+        for clip in clips:
+            names[clip.part].add(clip.name)
+        for part, removed in names.items():
+            content = system.cat_file(f"{folder}/{part}")
+            rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+            if kept := [row for row in rows if row[CLIP] not in removed]:
+                self._write(part, kept)
+            else:
+                self._check_run(system, folder)
+                system.rm_file(f"{folder}/{part}")
+            written.discard(removed)
 
     def _write(self, name: str, rows: Sequence[Row]) -> None:
         table = pa.Table.from_pylist(list(rows), self._schema())

@@ -8,9 +8,9 @@ import signal
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
@@ -24,6 +24,8 @@ from ser_core.score.worker import Task, TaskResult, Worker, limit_threads
 
 OPENING_TRIES = 2
 """Workers that may die in a row while loading the model before the job stops."""
+TASKS_AHEAD = 64
+"""Tasks per worker that Ray gets at once; between them, the workers load their model again."""
 OBJECT_STORE_BYTES = 200_000_000
 """Object store of a local Ray; only tasks and their results pass through it."""
 
@@ -54,8 +56,10 @@ class WorkerPool(ABC):
         """Stop all workers; unwritten work is lost."""
 
     @abstractmethod
-    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:
         """Run tasks in order, and yield their results; a task whose worker dies has none.
+
+        Tasks are taken as workers need them, a bounded number ahead.
 
         Raises:
             ScoreError: Workers die while loading the model.
@@ -75,14 +79,19 @@ class ProcessPool(WorkerPool):
         for process in self._processes:
             process.kill()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:  # noqa: D102
-        for _ in range(min(self.n_workers, len(tasks)) - len(self._processes)):
+    def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:  # noqa: D102
+        tasks = iter(tasks)
+        first = list(islice(tasks, self.n_workers))
+        for _ in range(len(first) - len(self._processes)):
             self._processes.append(_Process(self._worker_args))
-        pending, n_unfinished = deque(tasks), len(tasks)
-        while n_unfinished:
+        pending, n_running = chain(first, tasks), 0
+        task = next(pending, None)
+        while task is not None or n_running:
             for process in self._processes:
-                if process.is_idle and pending:
-                    process.start(pending.popleft())
+                if process.is_idle and task is not None:
+                    process.start(task)
+                    n_running += 1
+                    task = next(pending, None)
             busy = {p.connection: p for p in self._processes if not p.is_idle}
             for connection in wait(busy):
                 process = busy[connection]  # type: ignore[index]
@@ -90,14 +99,14 @@ class ProcessPool(WorkerPool):
                     result = process.connection.recv()
                 except (EOFError, OSError):
                     if process.is_open:  # the task that it ran stays without a result
-                        n_unfinished -= 1
+                        n_running -= 1
                     self._replace(process)
                     continue
                 if isinstance(result, Exception):
                     raise result
                 process.is_open = process.is_idle = True
                 if result is not None:
-                    n_unfinished -= 1
+                    n_running -= 1
                     yield result
 
     def _replace(self, process: "_Process") -> None:
@@ -173,7 +182,12 @@ class RayPool(WorkerPool):
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:  # noqa: D102
+    def run(self, tasks: Iterable[Task]) -> Iterator[TaskResult]:  # noqa: D102
+        tasks = iter(tasks)
+        while some := list(islice(tasks, TASKS_AHEAD * self.n_workers)):
+            yield from self._run(some)
+
+    def _run(self, tasks: Sequence[Task]) -> Iterator[TaskResult]:
         if not self._ray.is_initialized():
             self._connect()
         items = [{"task": pickle.dumps(task)} for task in tasks]

@@ -1,22 +1,25 @@
 """The driver of an archive job: it plans tasks, runs them, and repeats those whose worker died."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import islice
 
 from ser_core.names import name_of
-from ser_core.score.parts import CLIP, SOURCE, Output, Row, ScoreConfig, error_row
+from ser_core.score.parts import Output, ScoreConfig, WrittenClip, error_row
 from ser_core.score.pool import WorkerPool
 from ser_core.score.sources import (
-    MEMBER,
     SIDECAR_MARK,
+    UNREADABLE_FOLDERS,
     Files,
     ScoreError,
     Shard,
     digest_of,
+    is_shard,
     list_clips,
+    pieces,
     sidecar_mark,
     stamp_of,
 )
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 TASKS_PER_WORKER = 4
 """Minimum, where there are enough clips, so that workers finish at about the same time."""
+CLIPS_AHEAD = 100_000
+"""Names that are listed ahead of the workers, and then are all that the driver holds."""
 MAX_TRIES = 2
 """Workers that may die on one clip before its row is an error."""
 HOPELESS_TASKS = 16
@@ -40,7 +45,8 @@ class Summary:
         n_before: Clips whose rows existed before.
         n_clips: Clips that got their rows in this run.
         n_errors: Clips among them whose row is an error.
-        n_retryable: Clips and shards that could not be fetched; another run tries them again.
+        n_retryable: Clips and shards that could not be fetched, and folders that could not be
+            listed; another run tries them again.
         n_deaths: Tasks whose worker died.
         audio_s: Total duration of the analysed clips in seconds.
         n_refused: Clips among `n_before` whose row is an error, which stands: neither their bytes
@@ -90,96 +96,154 @@ def score(
     Raises:
         ScoreError: There are no clips, or the workers die on everything.
     """
-    files, shards, skipped = list_clips(source, with_sidecars=config.rows == "utterances")
-    written, refused, stale = _read_output(output, [*files, *shards])
-    n_each = -(-len(files) // (TASKS_PER_WORKER * pool.n_workers))
-    n_most = max(1, min(config.clips_per_part, n_each))
-    pieces = Files(tuple(files)).remaining(written, n_most)
-    unread, n_members = _unread_shards(shards, output, written, stale)
-    tasks = [*map(Task, unread), *(Task(piece, len(piece.names)) for piece in pieces)]
-    n_before = len(files) - sum(len(piece.names) for piece in pieces) + n_members
-    summary = Summary(n_before, n_refused=len(refused), skipped=skipped)
-    while tasks:
-        tasks = [replace(task, number=number) for number, task in enumerate(tasks)]
-        dead = dict(enumerate(tasks))
-        for result in pool.run(tasks):
-            del dead[result.number]
-            summary = summary.plus(result)
-            on_progress(summary, max(len(files), summary.n_before + summary.n_clips))
-        if len(dead) == len(tasks) >= HOPELESS_TASKS:
+    plan = _Plan(source, output, config, pool.n_workers)
+    results = Summary()
+    tasks: Iterable[Task] = plan.tasks()
+
+    def total() -> Summary:
+        return replace(
+            results,
+            n_before=plan.n_before,
+            n_refused=plan.n_refused,
+            n_retryable=results.n_retryable + plan.skipped[UNREADABLE_FOLDERS],
+            skipped=Counter(plan.skipped) + Counter(results.skipped),
+        )
+
+    while True:
+        handed_out = _HandedOut(tasks)
+        for result in pool.run(handed_out):
+            del handed_out.dead[result.number]
+            results = results.plus(result)
+            on_progress(total(), max(plan.n_listed, plan.n_before + results.n_clips))
+        dead = handed_out.dead
+        if len(dead) == handed_out.n_tasks >= HOPELESS_TASKS:
             raise ScoreError(
-                f"Workers died on each of {len(tasks)} tasks. Check the machine's memory and "
+                f"Workers died on each of {len(dead)} tasks. Check the machine's memory and "
                 "disk, use fewer workers, and run the command again."
             )
         if not dead:
-            break
+            return total()
         logger.warning("The workers on %d tasks died; the remaining clips are retried.", len(dead))
         now = output.written()
         tasks, n_failed = _split(dead.values(), output, now, config)
-        summary = replace(
-            summary,
-            n_clips=len(now - written) + n_failed,  # some are in no result of a dead worker
-            n_errors=summary.n_errors + n_failed,
-            n_deaths=summary.n_deaths + len(dead),
+        results = replace(
+            results,
+            n_clips=len(now) - len(plan.written) + n_failed,  # some are of a dead worker
+            n_errors=results.n_errors + n_failed,
+            n_deaths=results.n_deaths + len(dead),
         )
-    return summary
 
 
-def _read_output(
-    output: Output, addresses: Sequence[str]
-) -> tuple[frozenset[str], set[str], set[str]]:
-    """Return the clips that have rows, those whose error stands, and files of removed rows."""
-    listed = {name_of(address): address for address in addresses}
-    stamp, refused, stale = cache(stamp_of), set[str](), set[str]()
+class _HandedOut:
+    """Tasks, numbered as a pool takes them; those without a result are kept.
 
-    def is_current(row: Row) -> bool:
-        found = _find_listed(row[CLIP], listed)
-        if found is None:
-            return True
-        if not _is_current(row, listed[found], stamp, with_sidecars=output.rows == "utterances"):
-            stale.add(found)
-            return False
-        if row.get("error") is not None:
-            refused.add(row[CLIP])
-        return True
+    Attributes:
+        dead: Tasks by number; `score` removes those that have a result.
+        n_tasks: Number of tasks that were taken.
+    """
 
-    return output.written(is_current), refused, stale
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks, self.n_tasks = tasks, 0
+        self.dead: dict[int, Task] = {}
 
-
-def _unread_shards(
-    addresses: Sequence[str], output: Output, written: frozenset[str], stale: set[str]
-) -> tuple[list[Shard], int]:
-    """Return the shards that were not read to their end, and the number of clips written of all."""
-    shards = {shard.name: shard for shard in map(Shard, addresses)}
-    members: dict[str, set[str]] = {name: set() for name in shards}
-    for name in written:
-        if (shard := _find_listed(name, shards)) is not None:
-            members[shard].add(name)
-    finished = output.finished({name: stamp_of(shard.address) for name, shard in shards.items()})
-    unread = [
-        replace(shard, written=frozenset(members[name]))
-        for name, shard in shards.items()
-        if name not in finished or name in stale
-    ]
-    return unread, sum(map(len, members.values()))
+    def __iter__(self) -> Iterator[Task]:
+        for task in self._tasks:
+            numbered = replace(task, number=self.n_tasks)
+            self.dead[self.n_tasks] = numbered
+            self.n_tasks += 1
+            yield numbered
 
 
-def _find_listed(name: str, listed: Container[str]) -> str | None:
-    """Return the name of a clip's file or shard, if it is among the listed ones."""
-    parts = name.split(MEMBER)  # a shard's own name may hold the separator
-    prefixes = (MEMBER.join(parts[:n]) for n in range(1, len(parts) + 1))
-    return next((prefix for prefix in prefixes if prefix in listed), None)
+class _Plan:
+    """The tasks of a job, made while its clips are listed.
+
+    Attributes:
+        written: Clips that had rows before, without those that have to be analysed again.
+        n_listed: Number of clips that were listed so far; a shard's are not.
+        n_before: Number of clips among `written` that were listed so far.
+        n_refused: Number of clips among `n_before` whose row is an error.
+        skipped: Files that were passed by so far, by reason.
+    """
+
+    def __init__(self, source: str, output: Output, config: ScoreConfig, n_workers: int) -> None:
+        self._output, self._config, self._n_workers = output, config, n_workers
+        self._with_sidecars = output.rows == "utterances"
+        self.skipped = Counter[str]()
+        self.n_listed = self.n_before = self.n_refused = 0
+        self._addresses = list_clips(source, self.skipped, with_sidecars=self._with_sidecars)
+        self._ahead = deque(islice(self._addresses, CLIPS_AHEAD))
+        self.written = output.written()
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield the tasks; shards come first where all clips are listed ahead."""
+        ahead = sorted(self._ahead, key=lambda address: (not is_shard(address), address))
+        self._ahead = deque(ahead)
+        n_most = self._config.clips_per_part
+        self.n_listed = n_files = sum(not is_shard(address) for address in ahead)
+        if len(ahead) < CLIPS_AHEAD:  # these are all
+            n_most = max(1, min(n_most, -(-n_files // (TASKS_PER_WORKER * self._n_workers))))
+        files: list[str] = []
+        for source in self._missing():
+            if isinstance(source, Shard):
+                yield Task(source)
+                continue
+            files.append(source)
+            if len(files) == n_most:
+                yield Task(Files(tuple(files)), n_most)
+                files = []
+        if files:
+            yield Task(Files(tuple(files)), len(files))
+
+    def _listed(self) -> Iterator[str]:
+        """Yield all addresses; those that are listed ahead stay `CLIPS_AHEAD`."""
+        while self._ahead:
+            yield self._ahead.popleft()
+            if (address := next(self._addresses, None)) is not None:
+                self._ahead.append(address)
+                self.n_listed += not is_shard(address)
+
+    def _missing(self) -> Iterator[str | Shard]:
+        """Yield files without rows and shards not read to their end; remove stale rows before."""
+        for addresses in pieces(self._listed(), self._config.clips_per_part):
+            stamps = {address: stamp_of(address) for address in filter(is_shard, addresses)}
+            finished = self._output.finished({name_of(a): stamp for a, stamp in stamps.items()})
+            stale: list[WrittenClip] = []
+            missing: list[str | Shard] = []
+            for address in addresses:
+                name, n_stale = name_of(address), len(stale)
+                clips = self.written.find(name, with_members=address in stamps)
+                current = self._find_current(clips, address, stale)
+                if address not in stamps:
+                    missing += [] if current else [address]
+                elif name not in finished or len(stale) > n_stale:
+                    missing.append(Shard(address, written=frozenset(current)))
+            self._output.remove(stale, self.written)
+            yield from missing
+
+    def _find_current(
+        self, clips: Iterable[WrittenClip], address: str, stale: list[WrittenClip]
+    ) -> list[str]:
+        """Return the names of clips whose rows are of the file as it is; add others to `stale`."""
+        stamp, current = cache(stamp_of), []
+        for clip in clips:
+            if not _is_current(clip, address, stamp, with_sidecars=self._with_sidecars):
+                stale.append(clip)
+                continue
+            current.append(clip.name)
+            self.n_refused += clip.is_error
+        self.n_before += len(current)
+        return current
 
 
 def _is_current(
-    row: Row, address: str, stamp: Callable[[str], str], *, with_sidecars: bool
+    clip: WrittenClip, address: str, stamp: Callable[[str], str], *, with_sidecars: bool
 ) -> bool:
-    """Return whether a row is of the file, and its segments, as they are; one without a stamp is.
+    """Return whether rows are of the file, and its segments, as they are; one without a stamp is.
 
     An error must be of this version, too, and of a file whose bytes are known.
     """
-    stored, *marks = (row.get(SOURCE) or "").split(" ")
-    if row.get("error") is not None and not (stored and VERSION in marks and marks[0]):
+    stored, *marks = clip.source.split(" ")
+    if clip.is_error and not (stored and VERSION in marks and marks[0]):
         return False
     if not stored:
         return True
@@ -190,12 +254,12 @@ def _is_current(
 
 
 def _split(
-    dead: Iterable[Task], output: Output, written: frozenset[str], config: ScoreConfig
+    dead: Iterable[Task], output: Output, written: Container[str], config: ScoreConfig
 ) -> tuple[list[Task], int]:
     """Return smaller tasks, and the number of clips that killed too many workers."""
-    pieces = [p for task in dead for p in task.split_remaining(written, config.clips_per_part)]
-    failed = [piece for piece in pieces if piece.n_tries >= MAX_TRIES]
+    smaller = [p for task in dead for p in task.split_remaining(written, config.clips_per_part)]
+    failed = [piece for piece in smaller if piece.n_tries >= MAX_TRIES]
     for piece in failed:
         (name,) = piece.source.names
         output.write([error_row(name, f"Its worker died {MAX_TRIES} times over it. Check it.")])
-    return [piece for piece in pieces if piece.n_tries < MAX_TRIES], len(failed)
+    return [piece for piece in smaller if piece.n_tries < MAX_TRIES], len(failed)

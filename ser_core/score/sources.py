@@ -1,19 +1,21 @@
 """The clips of an archive, listed and copied to this machine: single files, or members of tars."""
 
-import glob
 import os
+import re
 import tarfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from ser_core.corpora import AUDIO_SUFFIXES
 from ser_core.errors import AudioError, SerError
@@ -27,6 +29,7 @@ TAR_SUFFIXES = (
 )  # fmt: skip
 SIDE_FILES = "side files (._*, __MACOSX)"
 LINKED_FOLDERS = "links to folders"
+UNREADABLE_FOLDERS = "folders that cannot be listed"
 LINKS_IN_TARS = "links in tars"
 DEVICES = "devices and pipes"
 REPEATED = "members of a repeated name"
@@ -97,10 +100,10 @@ class Files:
             else:
                 yield Clip(name_of(address), target)
 
-    def remaining(self, written: frozenset[str], n_most: int) -> "list[Files]":
+    def remaining(self, written: Container[str], n_most: int) -> "list[Files]":
         """Return the clips that are not in `written`, in pieces of at most `n_most`."""
         missing = [address for address in self.addresses if name_of(address) not in written]
-        return [Files(piece) for piece in _pieces(missing, n_most)]
+        return [Files(piece) for piece in pieces(missing, n_most)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Shard:
                     yield Clip(self.name, target, reason, is_retryable=True)
                 time.sleep(FETCH_PAUSE_S * n_try)
 
-    def remaining(self, written: frozenset[str], n_most: int) -> "list[Shard]":
+    def remaining(self, written: Container[str], n_most: int) -> "list[Shard]":
         """Return the clips that are not in `written`, in pieces; this reads the shard's index."""
         names: dict[str, None] = {}  # an ordered set
         try:
@@ -167,9 +170,12 @@ class Shard:
                 names[name] = None
         except DAMAGED:
             names[self.name] = None
-        skipped = written | self.written
-        missing = [name for name in names if name not in skipped and self._includes(name)]
-        return [Shard(self.address, only=frozenset(p)) for p in _pieces(missing, n_most)]
+        missing = [
+            name
+            for name in names
+            if name not in written and name not in self.written and self._includes(name)
+        ]
+        return [Shard(self.address, only=frozenset(piece)) for piece in pieces(missing, n_most)]
 
     def _includes(self, name: str) -> bool:
         return self.only is None or name in self.only
@@ -194,54 +200,55 @@ Source = Files | Shard
 
 
 def list_clips(
-    address: str, *, with_sidecars: bool = False
-) -> tuple[list[str], list[str], Counter[str]]:
-    """List the recordings and tars at an address.
+    address: str, skipped: Counter[str], *, with_sidecars: bool = False
+) -> Iterator[str]:
+    """Yield the addresses of the recordings and tars at an address while they are listed.
+
+    In a folder, those with the suffix of a recording or a tar; with a glob, all files that it
+    matches. Files and folders are held for one folder at a time, and of a folder on disk, only
+    its folders.
 
     Args:
         address: A folder, searched recursively; a glob; a tar; or a recording. On disk, or an
             address that fsspec supports, such as `s3://bucket/folder`.
+        skipped: Gets the number of files passed by, and of folders that cannot be listed.
         with_sidecars: Whether files of segments beside recordings are used; then they are neither
             clips nor passed by.
-
-    Returns:
-        Sorted addresses of clips, and of shards: in a folder, those with the suffix of a recording
-        or a tar; with a glob, all files that it matches. And the number of files passed by, by
-        reason.
 
     Raises:
         ScoreError: The address cannot be reached, or contains no clips.
     """
     system, path = reach(address)
-    by_suffix = False
+    is_local, is_empty = isinstance(system, LocalFileSystem), True
     try:
-        if system.isdir(path):
-            infos, by_suffix = system.find(path, detail=True), True
-        elif system.exists(path):
-            infos = {path: system.info(path)}
-        elif glob.has_magic(path):
-            infos = system.glob(path, detail=True)
-        else:
-            raise ScoreError(
-                f"{address} does not exist. Name a folder, a glob, a tar or a recording."
-            )
+        by_suffix = system.isdir(path)
+        for name, info in _list_files(system, path, address, skipped):
+            if with_sidecars and is_local and _is_sidecar(Path(name)):
+                continue
+            if reason := _why_skipped(name, info, name.removeprefix(path), by_suffix=by_suffix):
+                skipped[reason] += 1
+            else:
+                is_empty = False
+                yield _full_address(system, name, address)
     except OSError as error:
         raise ScoreError(f"{address} cannot be listed: {error}. Check the address.") from error
-    found, skipped = set[str](), Counter[str]()
-    for name, info in infos.items():
-        if with_sidecars and isinstance(system, LocalFileSystem) and _is_sidecar(Path(name)):
-            continue
-        if reason := _why_skipped(name, info, name.removeprefix(path), by_suffix=by_suffix):
-            skipped[reason] += 1
-        elif info["type"] != "directory":
-            found.add(_full_address(system, name, address))
-    if not found:
+    if is_empty:
         raise ScoreError(
             f"{address} contains nothing to analyse: no {', '.join(sorted(AUDIO_SUFFIXES))} or "
             f"tar{describe_skipped(skipped, ', but ')}. Name another folder or glob."
         )
-    shards = sorted(filter(_is_shard, found))
-    return sorted(found.difference(shards)), shards, skipped
+
+
+def is_shard(address: str) -> bool:
+    """Return whether an address is that of a tar, by its suffix."""
+    return address.lower().endswith(TAR_SUFFIXES)
+
+
+def pieces(names: Iterable[str], n_most: int) -> Iterator[tuple[str, ...]]:
+    """Yield names in pieces of `n_most`, which are taken as they are asked for."""
+    names = iter(names)
+    while piece := tuple(islice(names, n_most)):
+        yield piece
 
 
 def describe_skipped(skipped: Mapping[str, int], before: str = "") -> str:
@@ -311,6 +318,60 @@ def _is_sidecar(path: Path) -> bool:
     )
 
 
+Entry = tuple[str, Mapping[str, Any]]
+"""Path and fsspec's info of a file."""
+
+
+def _list_files(system: Any, path: str, address: str, skipped: Counter[str]) -> Iterator[Entry]:
+    """Yield the files below a folder, those that match a glob, or the one of this path."""
+    if system.isdir(path):
+        yield from _walk(system, path, None, skipped)
+    elif system.exists(path):
+        yield path, system.info(path)
+    elif magic := re.search(r"[*?[]", path):
+        root = path[: path.rfind("/", 0, magic.start()) + 1]
+        depth = None if "**" in path else path.count("/", len(root)) + 1
+        matches = re.compile(glob_translate(path)).match
+        yield from (entry for entry in _walk(system, root, depth, skipped) if matches(entry[0]))
+    else:
+        raise ScoreError(f"{address} does not exist. Name a folder, a glob, a tar or a recording.")
+
+
+def _walk(system: Any, root: str, depth: int | None, skipped: Counter[str]) -> Iterator[Entry]:
+    """Yield the files below a folder, at most `depth` levels down; no links are followed.
+
+    fsspec's own `walk` passes by folders that cannot be listed, without a word.
+    """
+    folders = [(root, 1)]
+    while folders:
+        folder, level = folders.pop()
+        try:
+            for info in _list_folder(system, folder):
+                if info["type"] != "directory":
+                    yield info["name"], info
+                elif (depth is None or level < depth) and not _is_same(info["name"], folder):
+                    folders.append((info["name"], level + 1))
+        except OSError:
+            skipped[UNREADABLE_FOLDERS] += 1
+
+
+def _list_folder(system: Any, folder: str) -> Iterator[Mapping[str, Any]]:
+    """Yield fsspec's info of the files and folders in a folder."""
+    if not isinstance(system, LocalFileSystem):
+        yield from system.ls(folder, detail=True)
+        system.invalidate_cache(folder)  # else the names of all folders are kept
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # removed since
+                yield system.info(entry)
+
+
+def _is_same(path: str, folder: str) -> bool:
+    """Return whether a store lists a folder in itself, as S3 does where a marker was written."""
+    return path.rstrip("/") == folder.rstrip("/")
+
+
 def _full_address(system: Any, path: str, address: str) -> str:
     """Return the address of a file that was found under `address`."""
     if isinstance(system, LocalFileSystem):
@@ -329,7 +390,7 @@ def _why_skipped(name: str, info: Mapping[str, Any], below: str, *, by_suffix: b
             return LINKED_FOLDERS
         if not os.path.isfile(name):  # noqa: PTH113
             return DEVICES
-    return "" if not by_suffix or _is_clip(name) or _is_shard(name) else _suffix_of(name)
+    return "" if not by_suffix or _is_clip(name) or is_shard(name) else _suffix_of(name)
 
 
 def _why_no_clip(member: tarfile.TarInfo) -> str:
@@ -346,14 +407,6 @@ def _suffix_of(name: str) -> str:
 
 def _is_clip(name: str) -> bool:
     return name.lower().endswith(tuple(AUDIO_SUFFIXES))
-
-
-def _is_shard(name: str) -> bool:
-    return name.lower().endswith(TAR_SUFFIXES)
-
-
-def _pieces(names: list[str], n_most: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(names[start : start + n_most]) for start in range(0, len(names), n_most))
 
 
 def _fetch(system: Any, path: str, target: Path, max_bytes: int) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -67,7 +67,7 @@ class Task:
     n_tries: int = 0
     number: int = 0
 
-    def split_remaining(self, written: frozenset[str], clips_per_part: int) -> "list[Task]":
+    def split_remaining(self, written: Container[str], clips_per_part: int) -> "list[Task]":
         """Return smaller tasks for the clips whose names are not in `written`."""
         n_most = clips_per_part if self.n_clips is None else max(1, self.n_clips // PIECES)
         n_tries = self.n_tries + 1 if self.n_clips == 1 else 0
