@@ -5,6 +5,7 @@ speaker. The vectors exist only while a recording is analysed; nothing here retu
 """
 
 import itertools
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from ser_core.audio.load import AudioSource
+from ser_core.audio.load import AudioSource, stream_audio
+from ser_core.config import AudioConfig, max_duration_s
 from ser_core.errors import SerError
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
@@ -23,9 +25,14 @@ from ser_core.segments import Segment, SegmentConfig, cut
 from ser_core.segments import segment as analyse
 from ser_core.speaker_encoder import FRAME, RATE_HZ, Numbers, embed_voice
 
-CHOICES = ("none", "channels", "find")
+CHOICES = ("none", "auto", "channels", "find")
 """Where the speakers of `segment_speakers` come from, if not their number."""
 MAX_SPEAKERS = 99
+TURN_DB, TURN_S, TURN_SHARE = 10.0, 0.1, 0.05
+"""How much louder than the others a channel is while its speaker speaks, for how long at least, and
+in which share of the sound."""
+SILENCE_DB = -60.0
+"""Level below which sound is silence, relative to full scale."""
 _UTTERANCES = SegmentConfig()
 
 
@@ -101,7 +108,8 @@ def segment_speakers(
     Args:
         source: As in `segment`; read twice where speakers are found.
         predictor: As in `segment`.
-        speakers: One of `CHOICES`, where `find` is by their voices, or their number in digits.
+        speakers: One of `CHOICES`, or their number in digits. `find` is by their voices; `auto` is
+            `channels` where these take turns, see `channels_differ`, else `none`.
         config: As in `segment`; `channels` sets `by_channel`.
         given: As in `segment`.
         denoise: As in `segment`.
@@ -115,6 +123,8 @@ def segment_speakers(
         SerError: As in `segment` and `number_of_speakers`.
     """
     n_speakers = number_of_speakers(speakers)
+    if speakers == "auto":
+        speakers = "channels" if channels_differ(source, config) else "none"
     config = replace(config, by_channel=config.by_channel or speakers == "channels")
     if speakers not in ("none", "channels"):
         pairs = cut(source, config=config, given=given, on_progress=progress("speakers"))
@@ -125,6 +135,37 @@ def segment_speakers(
             source, predictor, config=config, given=given, denoise=denoise, on_progress=on_progress
         )
     )
+
+
+def channels_differ(source: AudioSource, config: SegmentConfig = _UTTERANCES) -> bool:
+    """Return whether the channels of a recording take turns, as those of a telephone call do.
+
+    They do where each of two is `TURN_DB` above all others in `TURN_SHARE` of the sound; silence
+    does not count.
+
+    Args:
+        source: As in `segment`; of one channel, only the start is read.
+        config: As in `segment`.
+
+    Raises:
+        AudioError: As in `segment`.
+    """
+    longest_s = max_duration_s(config.max_duration_s)
+    limits = AudioConfig(sample_rate_hz=RATE_HZ, max_duration_s=longest_s, max_bytes=sys.maxsize)
+    length, n_frames, n_turns = round(TURN_S * RATE_HZ), 0, np.zeros(limits.max_channels, np.int64)
+    for block in stream_audio(source, limits, by_channel=True):  # (n_samples, n_channels)
+        if block.shape[1] == 1:
+            return False
+        frames = block[: len(block) // length * length].reshape(-1, length, block.shape[1])
+        levels_db = 10.0 * np.log10(
+            np.square(frames).mean(axis=1) + 1e-12
+        )  # (n_frames, n_channels)
+        *_, second, first = np.sort(levels_db, axis=1).T
+        is_sound = first > SILENCE_DB
+        is_turn = is_sound & (first - second >= TURN_DB)
+        n_frames += int(is_sound.sum())
+        n_turns += np.bincount(levels_db[is_turn].argmax(axis=1), minlength=len(n_turns))
+    return n_frames > 0 and int((n_turns >= TURN_SHARE * n_frames).sum()) > 1
 
 
 def assign_speakers(

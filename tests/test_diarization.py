@@ -1,5 +1,6 @@
 """Speakers: found by their voices, named by channels, and what is known of each."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from ser_core.diarization import (
     DiarizationConfig,
     adapt_speakers,
     assign_speakers,
+    channels_differ,
     name_channels,
     summarise_speakers,
 )
@@ -129,3 +131,23 @@ def test_a_summary_weighs_answers_by_their_length() -> None:
     }  # fmt: skip
     assert (rows[1]["n_segments"], rows[1]["speech_s"], rows[1]["emotion"]) == (2, 4, "sad")
     assert rows[1]["probabilities"] == pytest.approx({"calm": 0.4, "sad": 0.6})
+
+
+@pytest.mark.parametrize(
+    ("channels", "differ"),
+    [
+        pytest.param(lambda a, b: [[a, 0 * b], [0 * a, b]], True, id="a call"),
+        pytest.param(lambda a, b: [[a, 0.1 * b], [0.1 * a, b]], True, id="a call with crosstalk"),
+        pytest.param(lambda a, b: [[a, b], [a, b]], False, id="one sound twice"),
+        pytest.param(lambda a, b: [[a, 0.7 * b], [0.7 * a, b]], False, id="one room"),
+        pytest.param(lambda a, b: [[a, b], [0 * a, 0 * b]], False, id="an empty channel"),
+        pytest.param(lambda a, b: [[a, b]], False, id="mono"),
+        pytest.param(lambda a, b: [[0 * a, 0 * b]] * 2, False, id="silence"),
+    ],
+)
+def test_channels_differ_where_they_take_turns(
+    channels: Callable[[Waveform, Waveform], list[list[Waveform]]], differ: bool
+) -> None:
+    made = channels(spoken(HIGH[0]), spoken(LOW[0]))
+    samples = np.stack([np.concatenate(channel) for channel in made])
+    assert channels_differ((RATE_HZ, samples)) is differ

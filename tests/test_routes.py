@@ -151,7 +151,7 @@ def test_speakers_are_those_of_the_command(
         assert [one["speaker"] for one in json.loads(done.stdout)["segments"]] == found
     for wrong in ("0", "everyone", "9" * 5_000):
         response = client.post(f"/v1/segments?speakers={wrong}", content=b"x")
-        check_problem(response, 422, "option", "expected none, channels, find or a number")
+        check_problem(response, 422, "option", "expected none, auto, channels, find or a number")
     assert [*temporary.rglob("*")] == []
 
 

@@ -61,8 +61,9 @@ def segment(
     speakers: Annotated[
         str,
         typer.Option(
-            help="none; channels; find, by their voices; or their number.",
-            autocompletion=one_of("none", "channels", "find"),
+            help="none; channels; auto, channels that take turns; find, by their voices; or their "
+            "number.",
+            autocompletion=one_of("none", "auto", "channels", "find"),
         ),
     ] = "none",
     relative: Annotated[

@@ -148,7 +148,11 @@ ModeParameter = Annotated[
     Query(description="Whether to cut at pauses of speech, or every 3 s into windows of 6 s."),
 ]
 SpeakersParameter = Annotated[
-    str, Query(description="none; channels; find, by their voices; or their number.")
+    str,
+    Query(
+        description="none; channels; auto, channels that take turns; find, by their voices; or "
+        "their number."
+    ),
 ]
 OneVoiceParameter = Annotated[
     bool, Query(description="Whether all are of one speaker, to whose voice the rows are adapted.")
