@@ -27,6 +27,8 @@ BAD_INPUT = 2
 """Exit code for errors that the user can correct."""
 MODEL = "auto"
 MODELS = ("auto", "accurate", "compact")
+FORMATS = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv", "json", "parquet")
+"""Those of `ser_core.segment_formats`; a test checks it."""
 
 
 def one_of(*names: str) -> Callable[[str], list[str]]:

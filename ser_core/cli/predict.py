@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ser_core.cli.common import (
     BAD_INPUT,
+    FORMATS,
     MODEL,
     DenoiseOption,
     FileArgument,
@@ -24,6 +25,7 @@ from ser_core.cli.common import (
     command,
     complain,
     fail,
+    one_of,
     open_model,
     quiet_native_code,
     show,
@@ -257,6 +259,16 @@ def score(
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
     runtime: RuntimeOption = "auto",
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Format of files of segments, from --rows utterances: {', '.join(FORMATS)}.",
+            autocompletion=one_of(*FORMATS),
+        ),
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder for such a file for each recording.")
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Only read the parts back and check their digests.")
     ] = False,
@@ -268,12 +280,18 @@ def score(
     from ser_core.registry import open_predictor, resolve
     from ser_core.score import ProcessPool, RayPool, ScoreConfig, check_address, open_output
     from ser_core.score import score as score_archive
+    from ser_core.score.files import check_format, write_files
     from ser_core.score.sources import describe_skipped
 
     if verify:
         _verify(output)
         return
     check_address(output)
+    if to or files:
+        if not (to and files and rows == "utterances"):
+            fail("Name --rows utterances, --to and --files together.")
+        check_format(to)
+        check_output(files, lambda _: True)
     with quiet_native_code():
         resolved = resolve(model, trust=trust, runtime=runtime)
     resolved.model.download_weights()
@@ -296,6 +314,9 @@ def score(
         f"{output}: {summary.n_clips} clips analysed, {summary.n_errors} with an error, "
         f"{summary.audio_s / 3600:.2f} h of audio; {summary.n_before} were already done."
     )
+    if to and files:
+        n_files = write_files(output, source, files, to, named.model.manifest)
+        show(f"{files}: {n_files} files of segments.")
     if summary.n_retryable:
         complain(f"{summary.n_retryable} could not be fetched. Run the command again.")
     if summary.n_refused:

@@ -18,6 +18,7 @@ from rich.progress import (
 
 from ser_core.cli.common import (
     BAD_INPUT,
+    FORMATS,
     MODEL,
     DenoiseOption,
     FileArgument,
@@ -34,9 +35,6 @@ from ser_core.paths import check_output
 
 if TYPE_CHECKING:
     from ser_core.segments import Segment
-
-# Those of `ser_core.segment_formats`; a test checks it.
-FORMATS = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv", "json", "parquet")
 
 
 @command(extra="segments")

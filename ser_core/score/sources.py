@@ -38,6 +38,8 @@ SIDECAR_SUFFIXES = tuple(FORMATS[name].suffix for name in ("textgrid", "eaf", "r
 """Suffixes of files of segments beside a recording; the first one counts."""
 SIDECAR_MARK = "segments:"
 """Stands before the SHA-256 of a file of segments, behind that of its recording."""
+MAGIC = re.compile(r"[*?[]")
+"""Characters of a glob."""
 MEMBER = "::"
 """Separates a shard's address from a member's name."""
 FETCHED = "fetched.clip"
@@ -251,6 +253,17 @@ def pieces(names: Iterable[str], n_most: int) -> Iterator[tuple[str, ...]]:
         yield piece
 
 
+def root_of(address: str) -> str:
+    """Return what the names of all clips at an address start with: that of its folder."""
+    system, path = reach(address)
+    if (magic := MAGIC.search(path)) and not system.exists(path):
+        path = path[: magic.start()]
+    elif system.isdir(path):
+        path = f"{path.rstrip('/')}/"
+    path = path[: path.rfind("/") + 1]
+    return name_of(_full_address(system, path, address))
+
+
 def describe_skipped(skipped: Mapping[str, int], before: str = "") -> str:
     """Return numbers and reasons of what was passed by, after some text; empty for none."""
     parts = [f"{n:,} {reason}" for reason, n in sorted(skipped.items())]
@@ -328,7 +341,7 @@ def _list_files(system: Any, path: str, address: str, skipped: Counter[str]) -> 
         yield from _walk(system, path, None, skipped)
     elif system.exists(path):
         yield path, system.info(path)
-    elif magic := re.search(r"[*?[]", path):
+    elif magic := MAGIC.search(path):
         root = path[: path.rfind("/", 0, magic.start()) + 1]
         depth = None if "**" in path else path.count("/", len(root)) + 1
         matches = re.compile(glob_translate(path)).match
