@@ -25,6 +25,9 @@ WHISPER_LOG_MEL: FeatureGroup = "whisper_log_mel"
 MAX_DURATION_VARIABLE = "MOODMIRROR_MAX_DURATION_S"
 """Environment variable with the longest recording accepted, whatever the settings of a model."""
 
+MAX_TIMEOUT_S = 3_600.0
+"""Longest time limit of decoding that `with_limits` sets."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
@@ -215,9 +218,15 @@ def max_duration_s(default: float) -> float:
 
 
 def with_limits(config: PipelineConfig) -> PipelineConfig:
-    """Return settings with the longest recording of this machine, see `max_duration_s`."""
-    longest_s = max_duration_s(config.audio.max_duration_s)
-    return replace(config, audio=replace(config.audio, max_duration_s=longest_s))
+    """Return settings with the longest recording of this machine, see `max_duration_s`.
+
+    The time limit of decoding is in proportion, at most `MAX_TIMEOUT_S`.
+    """
+    audio = config.audio
+    longest_s = max_duration_s(audio.max_duration_s)
+    timeout_s = audio.ffmpeg_timeout_s * max(1.0, longest_s / audio.max_duration_s)
+    limits = {"max_duration_s": longest_s, "ffmpeg_timeout_s": min(timeout_s, MAX_TIMEOUT_S)}
+    return replace(config, audio=replace(audio, **limits))
 
 
 def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str) -> Settings:

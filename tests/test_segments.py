@@ -12,7 +12,7 @@ import soundfile
 
 from ser_core.audio.load import AudioSource, load_audio
 from ser_core.cli.output import print_segments
-from ser_core.config import AudioConfig, max_duration_s
+from ser_core.config import AudioConfig, PipelineConfig, max_duration_s, with_limits
 from ser_core.errors import AudioError, SerError
 from ser_core.labels import LABELS
 from ser_core.prediction import Prediction
@@ -212,3 +212,13 @@ def test_the_longest_recording_is_a_setting(
         monkeypatch.setenv("MOODMIRROR_MAX_DURATION_S", text)
         with pytest.raises(SerError, match=f"is '{text}'; expected seconds"):
             max_duration_s(600.0)
+
+
+@pytest.mark.parametrize(
+    ("longest", "timeout_s"), [("", 30.0), ("60", 30.0), ("3600", 180.0), ("inf", 3_600.0)]
+)
+def test_a_longer_recording_has_more_time_to_be_decoded(
+    longest: str, timeout_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOODMIRROR_MAX_DURATION_S", longest)
+    assert with_limits(PipelineConfig()).audio.ffmpeg_timeout_s == timeout_s
