@@ -225,8 +225,9 @@ def with_limits(config: PipelineConfig) -> PipelineConfig:
     audio = config.audio
     longest_s = max_duration_s(audio.max_duration_s)
     timeout_s = audio.ffmpeg_timeout_s * max(1.0, longest_s / audio.max_duration_s)
-    limits = {"max_duration_s": longest_s, "ffmpeg_timeout_s": min(timeout_s, MAX_TIMEOUT_S)}
-    return replace(config, audio=replace(audio, **limits))
+    timeout_s = min(timeout_s, MAX_TIMEOUT_S)
+    audio = replace(audio, max_duration_s=longest_s, ffmpeg_timeout_s=timeout_s)
+    return replace(config, audio=audio)
 
 
 def settings_from_json(kind: Callable[..., Settings], values: Any, *, name: str) -> Settings:
