@@ -33,6 +33,7 @@ from ser_core.web.language import (
     translated,
     use_language,
 )
+from ser_core.web.segments import CUTS, SPEAKERS
 from tests.conftest import ROOT
 from tests.test_web import NBSP
 
@@ -84,7 +85,9 @@ def test_every_text_that_is_said_is_there() -> None:
         for kind in ("emotion", "adjective", "noun"):
             assert f"{kind}_{name}" in ENGLISH
     for code in get_args(get_type_hints(QualityWarning)["code"]):
-        assert f"warning_{code}" in ENGLISH
+        assert {f"warning_{code}", f"fault_{code}"} <= set(ENGLISH)
+    for kind, choices in (("cut", CUTS), ("speakers", SPEAKERS), ("segments", (*CUTS, "own"))):
+        assert {f"{kind}_{name}" for name in choices if not name.isdecimal()} <= set(ENGLISH)
     for state in ModelState:
         assert f"note_{state.name.lower()}" in ENGLISH
     for picture in (*PICTURES, "features"):
@@ -165,11 +168,8 @@ IN_PARTS = {
     "This voice profile is for the model 7, but 7 answered. 7 a new profile.",
 }
 """Messages of several texts, which tests of their own cover."""
-NOT_OF_THE_PAGE = {
-    "7 is not one of 7.",
-    "7 changes its number of channels. Export it again.",
-}
-"""A correction, which the page's choices cannot hold; channels apart, which the page never asks."""
+NOT_OF_THE_PAGE = {"7 is not one of 7."}
+"""A correction, which the page's choices cannot hold."""
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -40,6 +40,7 @@ from ser_core.web import about, cleanup, drawing, listen, live, page, theme, tim
 from ser_core.web.connections import FRONTEND, PageHead, WithoutHls
 from ser_core.web.language import CATALOGUES, translate, use_language
 from ser_core.web.limits import HEADERS
+from ser_core.web.segments import Found
 
 RATE_HZ = 16_000
 NBSP = "\N{NO-BREAK SPACE}"
@@ -129,6 +130,7 @@ class FakeModels:
 @pytest.fixture(autouse=True)
 def moments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listen, "explain", lambda _analysis, _model: MOMENTS)
+    monkeypatch.setattr(listen, "find_segments", lambda *_, **__: iter([Found(is_whole=True)]))
 
 
 def describe(models: FakeModels, clip: str | None, **options: Any) -> str:

@@ -1,5 +1,6 @@
 """The tab "Recording": one clip, recorded, uploaded or picked from the examples."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -15,6 +16,7 @@ from ser_core.explain import Moment, explain
 from ser_core.labels import LABELS, column_of, find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.registry import ACCURATE, AUTO, COMPACT
+from ser_core.segments import Segment
 from ser_core.speaker import SpeakerProfile
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, timeline, words
@@ -33,19 +35,31 @@ from ser_core.web.components import (
 )
 from ser_core.web.inspect import BOTH, build_inspect
 from ser_core.web.language import label, translate
+from ser_core.web.segments import (
+    WINDOWS,
+    Found,
+    SegmentOptions,
+    build_segment_options,
+    draw_files,
+    draw_segments,
+    find_segments,
+    from_windows,
+)
 from ser_core.web.voice import build_correction
 
 Explained = tuple[Analysis, Sequence[Moment], Sequence[Window]]
 """A clip and its prediction, the effect of each moment on it, and parts of different emotions."""
+Answer = dict[str, Any]
 Shown = tuple[str, Prediction | None]
 """The panel of the result as HTML, and the prediction of a single model."""
 
 MODELS = (AUTO, ACCURATE, COMPACT, BOTH)
+_BY_UTTERANCE = SegmentOptions()
 EXAMPLE_SUFFIXES = (".flac", ".wav")
 WINDOWS_AT_ONCE = 4
 """Windows in a batch: the fewer, the more often the page can show them, or stop."""
-SHOWN_EVERY_S = 0.5
-"""Least time between two states of a result that grows."""
+SHOWN_EVERY_S, SHOWN_SHARE = 0.5, 0.03
+"""Least time between two states of a result that grows, alone and as a share of the time so far."""
 
 
 def build_listen(
@@ -65,7 +79,7 @@ def build_listen(
         with gr.Column(elem_id="input"):
             clip, microphone = recorder("clip", elem_id="clip")
             analyse = ends_recording("analyse", clip)
-            model, denoise, share_texts = _build_options(clip)
+            model, denoise, chosen, option_texts = _build_options(clip)
             correction = build_correction(voice, prediction, labels)
         result = live_region(drawing.empty(labels), elem_id="result")
         with gr.Column(elem_id="extras"):
@@ -79,15 +93,19 @@ def build_listen(
         path: str | None,
         model: str,
         denoise: bool,
+        cut: str,
+        speakers: str,
+        own: str | None,
         voice: SpeakerProfile | None,
         request: gr.Request,
     ) -> Iterator[Shown]:
         session, stopped = request.session_hash or "", Event()
         running[session] = stopped
-        meant = example_emotion(path, examples)
+        meant, options = example_emotion(path, examples), SegmentOptions(cut, speakers, own)
         steps = describe(
-            models, path, model=model, denoise=denoise, voice=voice, meant=meant, stopped=stopped
-        )
+            models, path, model=model, denoise=denoise, options=options, voice=voice, meant=meant,
+            stopped=stopped,
+        )  # fmt: skip
         for step in steps:
             if running.get(session) is not stopped:  # of another clip, or the visitor has left
                 return
@@ -101,11 +119,14 @@ def build_listen(
         path: str | None,
         model: str,
         denoise: bool,
+        cut: str,
+        speakers: str,
+        own: str | None,
         voice: SpeakerProfile | None,
         request: gr.Request,
     ) -> Iterator[Shown]:
         if path:
-            yield from show(path, model, denoise, voice, request)
+            yield from show(path, model, denoise, cut, speakers, own, voice, request)
         else:
             yield show_nothing()
 
@@ -119,7 +140,7 @@ def build_listen(
     def follow_link(request: gr.Request) -> tuple[Any, str, bool]:
         return read_link(dict(request.query_params), examples)
 
-    inputs, outputs = [clip, model, denoise, voice], [result, prediction]
+    inputs, outputs = [clip, *chosen, voice], [result, prediction]
     shown = ANALYSIS | {"show_progress": "full"}
     new_clip = [analyse.click, clip.stop_recording, clip.upload]
     shows = [on(new_clip, show, inputs, outputs, **shown, trigger_mode="always_last")]
@@ -135,8 +156,7 @@ def build_listen(
     on(clip.clear, forget_analysis, None, None, queue=False)
     on(clip.clear, show_nothing, None, outputs)
     page.unload(forget_analysis)
-    choices = model, lambda: gr.Radio(choices=_model_choices())
-    return [*texts, microphone, choices, share_texts, correction]
+    return [*texts, microphone, *option_texts, correction]
 
 
 def describe(
@@ -145,6 +165,7 @@ def describe(
     *,
     model: str = AUTO,
     denoise: bool = False,
+    options: SegmentOptions = _BY_UTTERANCE,
     voice: SpeakerProfile | None = None,
     meant: str | None = None,
     stopped: Event | None = None,
@@ -156,6 +177,7 @@ def describe(
         clip: Path of the clip, None where there is none.
         model: One of `MODELS`.
         denoise: Whether to reduce steady background noise first.
+        options: How the clip is cut into segments; several models have none.
         voice: The visitor's profile, if there is one.
         meant: Emotion that an example aims for; None for other clips.
         stopped: Set to end the analysis with what is done.
@@ -169,33 +191,63 @@ def describe(
         predictors = models.get_each() if model == BOTH else (models.get(model),)
         stopped = stopped or Event()
         explained: list[Explained] = []
+        is_due = _Clock()
         for predictor in predictors:
-            shown_s = time.monotonic()
             steps = predictor.analyse_stepwise(path, denoise=denoise, at_once=WINDOWS_AT_ONCE)
             for analysis in steps:
                 if stopped.is_set():
                     break
-                if not analysis.is_whole and time.monotonic() - shown_s >= SHOWN_EVERY_S:
-                    shown_s = time.monotonic()
+                if not analysis.is_whole and is_due():
                     yield draw_growing(analysis), None
             network = predictor.model
             explained.append((analysis, explain(analysis, network), find_parts(analysis, network)))
             if stopped.is_set():
                 break
-        note = _outdated(model, denoise)
+        note = _outdated(model, denoise, options)
         if model == BOTH:
             yield note + draw_comparison(explained, meant=meant), None
-        else:
-            yield note + draw_result(*explained[0], voice, meant=meant), explained[0][0].prediction
+            return
+        found = Found()
+        if analysis.is_whole and options.kind == WINDOWS:
+            found.segments = from_windows(analysis)
+        elif analysis.is_whole:
+            for found in find_segments(
+                Path(path), predictor, options, denoise=denoise, stopped=stopped,
+                every_s=SHOWN_EVERY_S,
+            ):  # fmt: skip
+                if not found.is_whole and is_due():
+                    yield draw_growing(analysis, found), None
+        drawn = draw_result(
+            *explained[0], voice, meant=meant, segments=found.segments, kind=options.kind,
+            recording=Path(path),
+        )  # fmt: skip
+        yield note + drawn, analysis.prediction
     except Exception as error:
         yield drawing.failure(error_message(error)), None
 
 
-def _outdated(model: str, denoise: bool) -> str:
+class _Clock:
+    """Says when a result that grows is shown again: ever more seldom, as each state is longer."""
+
+    def __init__(self) -> None:
+        self._start_s = self._shown_s = time.monotonic()
+
+    def __call__(self) -> bool:
+        now_s = time.monotonic()
+        interval_s = max(SHOWN_EVERY_S, SHOWN_SHARE * (now_s - self._start_s))
+        if now_s - self._shown_s < interval_s:
+            return False
+        self._shown_s = now_s
+        return True
+
+
+def _outdated(model: str, denoise: bool, options: SegmentOptions) -> str:
     """Return a note that page.js shows while other options are chosen than those of a result."""
+    chosen = [model, denoise, options.cut, options.speakers, options.own]
+    told = json.dumps(chosen, separators=(",", ":"), ensure_ascii=False)
     return (
-        f'<p class="mm-outdated" role="status" data-model="{model}" '
-        f'data-denoise="{str(denoise).lower()}" hidden="hidden">{translate("outdated")} '
+        f'<p class="mm-outdated" role="status" data-options="{escape(told)}" '
+        f'hidden="hidden">{translate("outdated")} '
         f"<button>{translate('analyse_again')}</button></p>"
     )
 
@@ -207,6 +259,9 @@ def draw_result(
     voice: SpeakerProfile | None = None,
     *,
     meant: str | None = None,
+    segments: Sequence[Segment] = (),
+    kind: str = _BY_UTTERANCE.kind,
+    recording: Path | None = None,
 ) -> str:
     """Return everything about one analysed clip as HTML.
 
@@ -216,33 +271,54 @@ def draw_result(
         parts: Its parts of different emotions; fewer than two for a clip of one.
         voice: The visitor's profile; the prediction relative to it is compared with the other.
         meant: Emotion that an example aims for.
+        segments: Its segments; one that was found is the clip itself, and not shown.
+        kind: What they are, as in `SegmentOptions`.
+        recording: The clip, whose name files of segments contain.
     """
     prediction = analysis.prediction
+    if len(segments) < 2 and kind != "own":
+        segments = ()
+    lanes, explained = () if kind == WINDOWS else segments, (analysis, moments, parts)
+    files = _downloads([explained])
+    if segments:
+        files = draw_files(_to_dict(*explained), segments, recording)
     course = words.course(prediction.labels, parts if len(parts) > 1 else analysis.windows)
     return (
         f"<section{_attributes(prediction)}>"
         f"{_meant(meant)}{_answer(analysis, parts, voice)}{_stopped(analysis)}"
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
-        f"{timeline.timeline(analysis, text=course)}"
+        f"{timeline.timeline(analysis, lanes, text=course)}"
+        f"{draw_segments(segments, kind) if segments else ''}"
         f"{timeline.passages(analysis, parts)}"
-        f"{_downloads([(analysis, moments, parts)])}"
+        f"{files}"
         f"{drawing.analysed_by(prediction)}</section>"
     )
 
 
-def draw_growing(analysis: Analysis) -> str:
-    """Return the result so far of a recording that is being analysed, and how far that is."""
+def draw_growing(analysis: Analysis, found: Found | None = None) -> str:
+    """Return the result so far of a recording that is being analysed, and how far that is.
+
+    Args:
+        analysis: Of the whole recording, or of the part that has been analysed.
+        found: Its segments so far; None before they are looked for.
+    """
     prediction = analysis.prediction
-    done_s, all_s = prediction.speech_end_s, prediction.duration_s
-    text = translate("growing", done=words.seconds(done_s), all=words.seconds(all_s))
+    if found is None:
+        done_s, all_s = prediction.speech_end_s, prediction.duration_s
+        text = translate("growing", done=words.seconds(done_s), all=words.seconds(all_s))
+        bar = drawing.progress(text, round(done_s, 1), round(all_s, 1))
+    else:
+        key = "growing_speakers" if found.step == "speakers" else "growing_segments"
+        text = translate(key, n=words.number(len(found.segments)))
+        bar = drawing.progress(text, round(found.share, 3), 1.0)
     return (
         f'<section{_attributes(prediction)} aria-busy="true">'
-        f'<h2 class="mm-sentence">{translate("growing_heading")}</h2>'
-        f"{drawing.progress(text, round(done_s, 1), round(all_s, 1))}"
+        f'<h2 class="mm-sentence">{translate("growing_heading")}</h2>{bar}'
         f'<p><button class="mm-stop">{translate("stop")}</button></p>'
         f"{drawing.bars(prediction, played=timeline.clearest_by_label(analysis))}"
-        f"{timeline.waveform(analysis)}{timeline.timeline(analysis)}</section>"
+        f"{timeline.waveform(analysis)}"
+        f"{timeline.timeline(analysis, found.segments if found else ())}</section>"
     )
 
 
@@ -297,20 +373,20 @@ def _meant(emotion: str | None) -> str:
     return f'<p class="mm-eyebrow">{escape(text)}</p>'
 
 
+def _to_dict(analysis: Analysis, moments: Sequence[Moment], parts: Sequence[Window]) -> Answer:
+    """Return all about a clip in plain JSON types."""
+    return analysis.prediction.to_dict() | {
+        "timeline": analysis.timeline(),
+        "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
+        "parts": [
+            [part.start_s, part.end_s, part.emotion(analysis.prediction.labels)] for part in parts
+        ],
+    }
+
+
 def _downloads(explained: Sequence[Explained]) -> str:
     """Return the results of one model, or of several, as files."""
-    results = [
-        analysis.prediction.to_dict()
-        | {
-            "timeline": analysis.timeline(),
-            "moments": [[moment.start_s, moment.end_s, moment.weight] for moment in moments],
-            "parts": [
-                [part.start_s, part.end_s, part.emotion(analysis.prediction.labels)]
-                for part in parts
-            ],
-        }
-        for analysis, moments, parts in explained
-    ]
+    results = [_to_dict(*one) for one in explained]
     is_single = len(results) == 1
     rows = [
         ({} if is_single else {"model": analysis.prediction.model})
@@ -344,21 +420,30 @@ def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None)
     )
 
 
-def _build_options(clip: gr.Audio) -> tuple[gr.Radio, gr.Checkbox, Localized]:
-    """Place the choice of a model, noise reduction, and a link to just these."""
+def _build_options(
+    clip: gr.Audio,
+) -> tuple[gr.Radio, gr.Checkbox, list[gr.Radio | gr.Checkbox | gr.File], list[Localized]]:
+    """Place the choice of a model, noise reduction, how a clip is cut, and a link to the first two.
+
+    Returns:
+        The choice of a model, noise reduction, all options, and the texts to localize.
+    """
     with gr.Accordion(label("options"), open=False, elem_id="options"):
         model = gr.Radio(
             _model_choices(), value=AUTO, label=label("model_choice"), elem_id="model-choice"
         )
         denoise = gr.Checkbox(False, label=label("denoise"), info=label("denoise_hint"))
+        segments, texts = build_segment_options()
         share = gr.Button(label("share"), size="sm")
-        texts = localized(_share_texts)
+        texts.append(localized(_share_texts))
         link = live_region("", elem_id="share-link")
-    chosen = [model, denoise]
-    on(share.click, None, [clip, *chosen], link, js="(...all) => moodmirror.share(...all)")
+    chosen = [model, denoise, *segments]
+    on(share.click, None, [clip, model, denoise], link, js="(...all) => moodmirror.share(...all)")
     on(clip.change, None, clip, [share, link], js="clip => moodmirror.offerLink(clip)")
-    on([model.change, denoise.change], None, chosen, None, js="(...all) => moodmirror.mark(...all)")
-    return model, denoise, texts
+    changes = [one.change for one in chosen]
+    on(changes, None, chosen, None, js="(...all) => moodmirror.mark(...all)")
+    texts.append((model, lambda: gr.Radio(choices=_model_choices())))
+    return model, denoise, chosen, texts
 
 
 def _share_texts() -> str:

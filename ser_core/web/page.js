@@ -6,6 +6,7 @@
   const PROBLEMS = { NotFoundError: "none", OverconstrainedError: "none", NotReadableError: "busy", AbortError: "busy" };
   const NOTE = ".mm-microphone";
   const RECORDER = ".mm-recorder:has(.source-selection)"; // one that takes files, too
+  const SEGMENTS = /\.(srt|vtt|textgrid|rttm|eaf)$/i; // .txt and .csv may be anything
   const media = navigator.mediaDevices;
   let clock;
 
@@ -133,6 +134,12 @@
 
   /** Put files into a field of the open tab, or of the tab that takes them. */
   async function take(files) {
+    const own = files.length < 3 && files.find((file) => SEGMENTS.test(file.name));
+    if (own) {
+      await takeSegments(own);
+      files = files.filter((file) => file !== own);
+      if (!files.length) return;
+    }
     let [tab, selector] = ["listen", `#batch-files, ${RECORDER}`];
     if (files.length > 1) [tab, selector] = ["batch", "#batch-files"];
     else if (files[0].name.endsWith(".json")) [tab, selector] = ["voice", "#voice-file"];
@@ -142,6 +149,21 @@
       field.querySelector(".top-panel button")?.click(); // clears the clip before
       (await drawn(() => field.querySelector(".source-selection button"))).click();
     }
+    await put(field, files);
+  }
+
+  /** Put a file of segments into its field, and return when it is on the server. */
+  async function takeSegments(file) {
+    if (!find("#options")) document.getElementById("listen-tab-button").click();
+    const options = await drawn(() => find("#options"));
+    if (!find("#own-segments")) options.querySelector("button").click();
+    const field = await drawn(() => find("#own-segments"));
+    if (field.querySelector(".file-preview")) field.querySelector("button").click(); // clears the file before
+    await put(field, [file]);
+    await drawn(() => field.querySelector(".file-preview"));
+  }
+
+  async function put(field, files) {
     const input = await drawn(() => field.querySelector("input[type=file]"));
     fill(input, files);
     input.dispatchEvent(new Event("change"));
@@ -278,10 +300,24 @@
   }
 
   /** Show that a result was made with other options than those chosen now. */
-  function mark(model, denoise) {
+  function mark(...options) {
     const note = document.querySelector("#result .mm-outdated");
-    if (note) note.hidden = note.dataset.model === model && note.dataset.denoise === String(denoise);
+    const chosen = options.map((option) => option?.path ?? option);
+    if (note) note.hidden = note.dataset.options === JSON.stringify(chosen);
   }
+
+  // A link with more than 2 MB is none to Chromium: its content becomes a file of the page.
+  addEventListener(
+    "click",
+    ({ target }) => {
+      const link = target.closest("a[download]");
+      const [, kind, content] = /^data:(.+);base64,(.*)$/.exec(link?.href ?? "") ?? [];
+      if (!content) return;
+      const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+      link.href = URL.createObjectURL(new Blob([bytes], { type: kind }));
+    },
+    true,
+  );
 
   addEventListener("click", ({ target }) => {
     if (target.closest(".mm-outdated button")) document.getElementById("analyse").click();

@@ -1,7 +1,8 @@
-"""Pure functions that draw a clip over time: waveform, moments, windows and passages."""
+"""Pure functions that draw a clip over time: waveform, moments, windows, segments and passages."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from ser_core.explain import Moment
 from ser_core.labels import find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.preprocess import Waveform
+from ser_core.segments import Segment
 from ser_core.web import words
 from ser_core.web.drawing import Stretch, plays
 from ser_core.web.language import translate
@@ -21,6 +23,10 @@ N_COLUMNS = 90
 MAX_TICKS = 6
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 N_PASSAGES = 3
+MAX_CELLS = 300
+"""Most cells of an emotion: in an hour, each has the mean of four windows."""
+MAX_LANES = 6
+"""Most speakers with lanes of their own; more share one."""
 ZOOMS = (1, 3, 10)
 """Zooms of a timeline from which its axis has more labels."""
 ZOOM = (
@@ -146,21 +152,24 @@ def _moment(moment: Moment, most: float) -> str:
     )
 
 
-def timeline(analysis: Analysis, *, text: str | None = None) -> str:
-    """Return a row per emotion with a cell per window; nothing for a short recording.
+def timeline(
+    analysis: Analysis, segments: Sequence[Segment] = (), *, text: str | None = None
+) -> str:
+    """Return a row per emotion with a cell per window, and a lane per speaker with its segments.
 
     Args:
         analysis: Of a recording, or of the part that has been analysed.
+        segments: Its segments so far; of one alone there is no lane.
         text: A sentence about it; None while more is to come.
+
+    Returns:
+        HTML; nothing for a short recording of one segment.
     """
-    if analysis.is_whole and len(analysis.windows) < 2:
+    has_windows = len(analysis.windows) > 1 or not analysis.is_whole
+    if not has_windows and len(segments) < 2:
         return ""
-    rows = "".join(
-        f'<li><span class="mm-sign" aria-hidden="true">{find_emotion(label).sign}</span>'
-        f'<span class="mm-label">{words.emotion(label)}</span>'
-        f'<span class="mm-heat">{_heat(analysis, i)}</span></li>'
-        for i, label in enumerate(analysis.prediction.labels)
-    )
+    rows = _heat_rows(analysis) if has_windows else ""
+    rows += _lanes(segments) if len(segments) > 1 else ""
     heading, axis = translate("timeline_heading"), _axis(analysis.prediction.duration_s, ZOOMS)
     zoom = (
         f'<label class="mm-zoom">{translate("timeline_zoom")} <input type="range" min="1" max="10" '
@@ -175,20 +184,71 @@ def timeline(analysis: Analysis, *, text: str | None = None) -> str:
     )
 
 
-def _heat(analysis: Analysis, i: int) -> str:
-    """Return the cells of the i-th emotion, each as opaque as it is probable."""
-    label = analysis.prediction.labels[i]
-    colour = find_emotion(label).colour
-    edges_s = _edges(analysis.windows)
+def _heat_rows(analysis: Analysis) -> str:
+    windows = _joined(analysis.windows)
+    edges_s = [*pairwise(_edges(windows))]
     return "".join(
-        f"<span{plays(start_s, end_s, style=_shade(colour, window.probabilities[i]))} "
-        f'title="{escape(_window_text("heat", window, label, window.probabilities[i]))}"></span>'
-        for window, (start_s, end_s) in zip(analysis.windows, pairwise(edges_s), strict=True)
+        _row(
+            find_emotion(label).sign,
+            words.emotion(label),
+            "".join(
+                f"<span{plays(start_s, end_s, style=_shade(label, window.probabilities[i]))} "
+                f'title="{escape(_window_text("heat", window, label, window.probabilities[i]))}">'
+                "</span>"
+                for window, (start_s, end_s) in zip(windows, edges_s, strict=True)
+            ),
+        )
+        for i, label in enumerate(analysis.prediction.labels)
     )
 
 
-def _shade(colour: str, probability: float) -> str:
-    return f"opacity:{probability:.3f};background:{colour}"
+def _lanes(segments: Sequence[Segment]) -> str:
+    """Return a row per speaker: each segment in the colour of its emotion, as opaque as certain."""
+    speakers = list(dict.fromkeys(one.speaker for one in segments))
+    if len(speakers) > MAX_LANES:
+        speakers, segments = [None], [replace(one, speaker=None) for one in segments]
+    return "".join(
+        _row(
+            "",
+            words.speaker(speaker) or translate("segments_lane"),
+            "".join(_segment(one) for one in segments if one.speaker == speaker),
+            kind=' class="mm-speaker-lane"',
+        )
+        for speaker in speakers
+    )
+
+
+def _segment(one: Segment) -> str:
+    style = _shade(one.prediction.emotion, one.prediction.confidence) if one.prediction else ""
+    return (
+        f"<span{plays(one.start_s, one.end_s, style=style)} "
+        f'title="{escape(words.segment(one))}"></span>'
+    )
+
+
+def _row(sign: str, name: str, cells: str, *, kind: str = "") -> str:
+    return (
+        f'<li{kind}><span class="mm-sign" aria-hidden="true">{sign}</span>'
+        f'<span class="mm-label">{escape(name)}</span><span class="mm-heat">{cells}</span></li>'
+    )
+
+
+def _joined(windows: Sequence[Window]) -> list[Window]:
+    """Return at most `MAX_CELLS` windows, each the mean of equally many in a row."""
+    n = math.ceil(len(windows) / MAX_CELLS)
+    groups = [windows[i : i + n] for i in range(0, len(windows), n)] if n > 1 else []
+    return [
+        Window(
+            group[0].start_s,
+            group[-1].end_s,
+            tuple(map(float, np.mean([window.probabilities for window in group], axis=0))),
+        )
+        for group in groups
+    ] or [*windows]
+
+
+def _shade(label: str, probability: float) -> str:
+    return f"opacity:{probability:.3f};background:{find_emotion(label).colour}"
 
 
 def _edges(windows: Sequence[Window]) -> list[float]:

@@ -8,6 +8,7 @@ from ser_core.labels import LABELS
 from ser_core.live import LiveSession
 from ser_core.prediction import Prediction, Window
 from ser_core.registry import ACCURATE, COMPACT
+from ser_core.segments import Segment
 from ser_core.web.language import CATALOGUES, ENGLISH, translate
 
 CLEAR_FROM = 0.85
@@ -24,6 +25,8 @@ ERRORS = {
     if key.startswith("error_")
 }
 """Patterns of the messages of errors, which the catalogues translate."""
+_COUNTED = re.compile(r"(speaker|channel) (\d+)")
+"""Names that `ser_core.diarization` gives."""
 _NUMBER = re.compile(r"(-?)([\d,]+)\.?(\d*)")
 
 
@@ -101,6 +104,21 @@ def seconds(duration_s: float, *, decimals: int = 0) -> str:
         return translate("seconds", value=_number(duration_s))
     minutes, rest = _clock(duration_s, decimals)
     return translate("minutes", minutes=minutes, seconds=rest)
+
+
+def speaker(name: str | None) -> str:
+    """Return the name of a speaker, in the page's words where it only counts them."""
+    found = _COUNTED.fullmatch(name or "")
+    return translate(f"{found[1]}_n", n=found[2]) if found else name or ""
+
+
+def segment(one: Segment) -> str:
+    """Return when a segment is, and its emotion where it has one, such as `2–3 s: angry, 71%`."""
+    where = stretch(one.start_s, one.end_s)
+    if (p := one.prediction) is None:
+        return where
+    shown = emotion(p.emotion), percent(p.confidence)
+    return translate("passage", stretch=where, emotion=shown[0], percent=shown[1])
 
 
 def stretch(start_s: float, end_s: float) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from ser_core.labels import LABELS, find_emotion
+from ser_core.segment_formats import read_segments
 from ser_core.web.language import translate
 from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
 from tests.conftest import data_folder
@@ -24,6 +26,7 @@ SOUND = "document.querySelector('#clip #waveform > div').shadowRoot.querySelecto
 PLAYHEAD = "parseFloat(document.getElementById('result').style.getPropertyValue('--at'))"
 FOCUS = "document.activeElement !== document.body"
 TOLERANCE_S = 0.3
+PAIR = ("angry", "sad")
 
 
 def example_of(duration_s: float, path: Path) -> Path:
@@ -131,6 +134,68 @@ def test_a_long_clip_grows_with_its_progress_and_keeps_what_is_done_when_stopped
     assert n_cells <= n_done < 190
     expect(page.locator("#result").get_by_role("link", name="moodmirror.json")).to_be_visible()
     expect(page.locator("#clip time#duration")).to_have_text("9:50")
+
+
+@pytest.fixture
+def turns(tmp_path: Path) -> Path:
+    """Two utterances with a pause between."""
+    parts = [soundfile.read(EXAMPLE.with_name(f"synthetic-{name}.flac")) for name in PAIR]
+    path = tmp_path / "turns.wav"
+    soundfile.write(path, np.concatenate([np.pad(x, 8_000) for x, _ in parts]), parts[0][1])
+    return path
+
+
+def test_utterances_are_reached_by_keys_played_and_saved_as_a_chosen_format(
+    page: Page, turns: Path, tmp_path: Path
+) -> None:
+    page.get_by_role("button", name="Upload file").click()
+    page.get_by_test_id("file-upload").set_input_files(turns)
+    rows = page.locator("#result .mm-segments tbody tr")
+    expect(rows.first).to_be_visible(**WAIT)
+    n_rows = rows.count()
+    assert n_rows >= 2
+    expect(page.locator("#result .mm-speaker-lane .mm-heat span")).to_have_count(n_rows)
+    expect(page.locator("#clip time#duration")).to_be_visible(**WAIT)
+    page.evaluate(f"{SOUND}.muted = true")
+    buttons = rows.get_by_role("button")
+    buttons.first.focus()
+    page.keyboard.press("ArrowDown")
+    expect(buttons.nth(1)).to_be_focused()
+    start_s, end_s = stretch_of(page, "#result tbody tr:nth-child(2) .mm-plays")
+    page.keyboard.press("Enter")
+    expect(rows.nth(1)).to_have_class("mm-current", **WAIT)
+    assert start_s <= page.evaluate(f"{SOUND}.currentTime") <= end_s + TOLERANCE_S
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{SOUND}.paused", **WAIT)
+    assert Axe().run(page, context="#result").response["violations"] == []
+    page.get_by_label(translate("file_format")).select_option(label="TextGrid (Praat)")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="moodmirror.TextGrid").click()
+    download.value.save_as(tmp_path / "saved.TextGrid")
+    assert len(read_segments(tmp_path / "saved.TextGrid")) == n_rows
+
+
+def test_segments_from_a_file_are_analysed_and_a_bad_file_is_a_sentence(
+    page: Page, turns: Path, tmp_path: Path
+) -> None:
+    own, bad = tmp_path / "turns.srt", tmp_path / "bad.srt"
+    own.write_text("1\n00:00:00,500 --> 00:00:01,700\n[Ada]: <b>We</b> meet & talk.\n")
+    bad.write_text("1\n00:00:00 -> soon\nHi\n")
+    page.get_by_role("button", name=translate("options")).click()
+    field = page.locator("#own-segments input[type=file]")
+    field.set_input_files(bad)
+    expect(page.locator("#own-segments")).to_contain_text("bad", **WAIT)
+    page.get_by_role("button", name="Upload file").click()
+    page.get_by_test_id("file-upload").set_input_files(turns)
+    expect(page.locator("#result [role=alert]")).to_contain_text("bad.srt", **WAIT)
+    page.locator("#own-segments").get_by_role("button").first.click()
+    field.set_input_files(own)
+    expect(page.locator("#own-segments")).to_contain_text("turns", **WAIT)
+    page.get_by_role("button", name=translate("analyse"), exact=True).click()
+    row = page.locator("#result .mm-segments tbody tr")
+    expect(row).to_have_count(1, **WAIT)
+    expect(row).to_contain_text("Ada")
+    expect(row).to_contain_text("We meet & talk.")
 
 
 def test_the_focus_never_falls_to_the_body(page: Page) -> None:
