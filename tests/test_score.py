@@ -26,8 +26,10 @@ from ser_core.score import (
     Task,
     TaskResult,
     Worker,
+    check_address,
     list_clips,
     open_output,
+    read_parts,
     score,
     sources,
 )
@@ -243,6 +245,68 @@ def test_a_replaced_clip_of_a_store_is_analysed_again(
     memory.pipe_file(replaced, (clips / "b" / "5.wav").read_bytes())
     summary, rows = run(source, tmp_path / "out", predictor)
     assert (summary.n_before, summary.n_clips, len(rows)) == (9, 1, 10)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An S3 store on this machine with a bucket; where moto and s3fs are installed."""
+    moto, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    store = s3fs.S3FileSystem()
+    store.mkdir("bucket")
+    yield store
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+def test_an_s3_store_is_read_and_written(
+    bucket: Any, clips: Path, expected: dict[str, Any], predictor: Predictor, tmp_path: Path
+) -> None:
+    bucket.put(str(clips), "bucket/in", recursive=True)
+    bucket.put(str(pack(tmp_path / "more.tar", clips / "b")), "bucket/in/more.tar")
+    bucket.pipe_file("bucket/in/a/", b"")  # consoles mark folders like this
+    output = open_output("s3://bucket/out", predictor.manifest, CONFIG)
+
+    def run_again() -> Summary:
+        return score("s3://bucket/in", output, LocalPool(predictor, output), CONFIG)
+
+    with pytest.raises(KeyboardInterrupt):
+        score("s3://bucket/in", output, LocalPool(predictor, output, n_tasks=2), CONFIG)
+    n_before = len(output.written())
+    done = run_again()
+    assert 0 < n_before == done.n_before == 15 - done.n_clips
+    assert dict(done.skipped) == {".txt": 1}
+    rows = [row for _, part in read_parts("s3://bucket/out") for row in part or ()]
+    assert len({row["clip"] for row in rows}) == len(rows) == 15
+    for row in rows:
+        assert row["clip"].startswith("s3://bucket/in/")
+        probabilities = [row[label] for label in predictor.labels]
+        name = Path(row["clip"].split("::")[-1]).name
+        np.testing.assert_allclose(probabilities, expected[name], atol=1e-5)
+    bucket.put(str(clips / "b" / "5.wav"), "bucket/in/a/2.wav")
+    replaced = run_again()
+    assert (replaced.n_before, replaced.n_clips, len(output.written())) == (14, 1, 15)
+    assert not [name for name in bucket.ls("bucket/out") if "_unfinished" in name]
+    assert len(list(list_clips("s3://bucket/in/*/[0-9].wav", Counter()))) == 6
+    with pytest.raises(ScoreError, match="s3://nowhere/in does not exist"):
+        list(list_clips("s3://nowhere/in", Counter()))
+
+
+def test_an_s3_store_that_cannot_be_reached_is_an_error_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ScoreError, match=r"s3://bucket/in cannot be listed: .* credentials"):
+        list(list_clips("s3://bucket/in", Counter()))
+    with pytest.raises(ScoreError, match=r"s3://bucket/out cannot be written: .* credentials"):
+        check_address("s3://bucket/out")
 
 
 def test_a_package_that_segments_need_ends_the_job_in_a_sentence(

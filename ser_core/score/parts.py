@@ -18,6 +18,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import parquet
 
+from ser_core.errors import SerError
 from ser_core.labels import column_of
 from ser_core.model.manifest import Manifest
 from ser_core.paths import writing
@@ -266,18 +267,25 @@ def check_address(address: str) -> None:
         OutputError: It cannot be written.
     """
     system, folder = reach(address)
-    with writing(address):
-        if system.isfile(folder):
-            raise ScoreError(f"{address} is a file. Name a folder for the parts.")
-        names = _entries(system, folder)
-        if not _read_settings(system, folder) and any(not _is_ours(name) for name in names):
-            raise ScoreError(
-                f"{address} contains files that this command did not write. Use another folder."
-            )
-        system.makedirs(f"{folder}/{FINISHED}", exist_ok=True)
-        probe = f"{folder}/{UNFINISHED}{uuid.uuid4().hex}"
-        system.pipe_file(probe, b"probe")
-        system.rm_file(probe)
+    try:
+        with writing(address):
+            if system.isfile(folder):
+                raise ScoreError(f"{address} is a file. Name a folder for the parts.")
+            names = _entries(system, folder)
+            if not _read_settings(system, folder) and any(not _is_ours(name) for name in names):
+                raise ScoreError(
+                    f"{address} contains files that this command did not write. Use another folder."
+                )
+            system.makedirs(f"{folder}/{FINISHED}", exist_ok=True)
+            probe = f"{folder}/{UNFINISHED}{uuid.uuid4().hex}"
+            system.pipe_file(probe, b"probe")
+            system.rm_file(probe)
+    except SerError:
+        raise
+    except Exception as error:  # each store raises its own errors
+        raise ScoreError(
+            f"{address} cannot be written: {error}. Check the address and the credentials."
+        ) from error
 
 
 def read_parts(address: str) -> Iterator[tuple[str, list[Row] | None]]:

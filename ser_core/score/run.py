@@ -48,7 +48,8 @@ class Summary:
         n_retryable: Clips and shards that could not be fetched, and folders that could not be
             listed; another run tries them again.
         n_deaths: Tasks whose worker died.
-        audio_s: Total duration of the analysed clips in seconds.
+        audio_s: Total duration of the analysed clips in seconds; a worker that died between
+            writing a part and its result is not counted.
         n_refused: Clips among `n_before` whose row is an error, which stands: neither their bytes
             nor this program's version changed.
         skipped: Files and members that were passed by, by reason.

@@ -232,8 +232,13 @@ def list_clips(
             else:
                 is_empty = False
                 yield _full_address(system, name, address)
-    except OSError as error:
-        raise ScoreError(f"{address} cannot be listed: {error}. Check the address.") from error
+    except ScoreError:
+        raise
+    except Exception as error:  # each file system raises its own errors
+        raise ScoreError(
+            f"{address} cannot be listed: {error}. Check the address, and for a store the "
+            "credentials."
+        ) from error
     if is_empty:
         raise ScoreError(
             f"{address} contains nothing to analyse: no {', '.join(sorted(AUDIO_SUFFIXES))} or "
@@ -360,11 +365,14 @@ def _walk(system: Any, root: str, depth: int | None, skipped: Counter[str]) -> I
         folder, level = folders.pop()
         try:
             for info in _list_folder(system, folder):
+                name = info["name"]
+                if name.rstrip("/") == folder.rstrip("/"):
+                    continue  # S3 lists a folder in itself where there is a marker for it
                 if info["type"] != "directory":
-                    yield info["name"], info
-                elif (depth is None or level < depth) and not _is_same(info["name"], folder):
-                    folders.append((info["name"], level + 1))
-        except OSError:
+                    yield name, info
+                elif depth is None or level < depth:
+                    folders.append((name, level + 1))
+        except Exception:  # each file system raises its own errors
             skipped[UNREADABLE_FOLDERS] += 1
 
 
@@ -378,11 +386,6 @@ def _list_folder(system: Any, folder: str) -> Iterator[Mapping[str, Any]]:
         for entry in entries:
             with suppress(FileNotFoundError):  # removed since
                 yield system.info(entry)
-
-
-def _is_same(path: str, folder: str) -> bool:
-    """Return whether a store lists a folder in itself, as S3 does where a marker was written."""
-    return path.rstrip("/") == folder.rstrip("/")
 
 
 def _full_address(system: Any, path: str, address: str) -> str:
