@@ -49,7 +49,7 @@ def find_parts(analysis: Analysis, model: EmotionModel) -> tuple[Window, ...]:
     if len(edges_s) == 2:
         return (Window(start_s, end_s, prediction.probabilities),)
     clips = list(_cut(analysis.features, edges_s, model))
-    answers = in_batches(model, clips, n_labels=len(prediction.labels), at_once=AT_ONCE)
+    answers = in_batches(model, clips, n_outputs=len(prediction.labels), at_once=AT_ONCE)
     scores = np.log(np.maximum(answers, np.finfo(np.float32).tiny)) * prediction.temperature
     scores -= np.logaddexp.reduce(scores, axis=1, keepdims=True)  # before calibration
     return tuple(_join(best_path(scores, PENALTY), edges_s, answers, start_s))

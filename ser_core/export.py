@@ -33,7 +33,10 @@ OPSET = 17
 EXPORT_FORMAT = 1
 """Raise it where the same model gives another export."""
 PARITY = 1e-5
-"""Largest difference of a probability from that of the Keras network."""
+"""Largest difference of an output from that of the Keras network."""
+_INTENSITY = (
+    "| output | `intensity` | float32 | (n_clips,): probability that it is spoken strongly |\n"
+)
 _TEMPLATE = Path(__file__).with_name("export.md")
 
 
@@ -47,7 +50,7 @@ def export(model: EmotionModel, folder: Path, *, to: Format = "onnx") -> float:
         to: The runtime.
 
     Returns:
-        Largest difference of a probability from the Keras network, on a synthetic input.
+        Largest difference of an output from the Keras network, on a synthetic input.
 
     Raises:
         ModelError: The model is an export itself, cannot be converted, or gives other answers
@@ -112,11 +115,8 @@ def _export_folder(path: Path, folder: Path) -> None:
 def _distance(served: Signature, original: Signature, manifest: Manifest) -> float:
     probe = manifest.probe or Probe(seed=0, n_frames=PROBE_FRAMES, probabilities=())
     features, n_frames = probe.batch(len(manifest.columns))
-    answers = [
-        np.asarray(serve(features=features, n_frames=n_frames)["probabilities"])
-        for serve in (served, original)
-    ]
-    return float(np.abs(answers[0] - answers[1]).max())
+    found, expected = (serve(features=features, n_frames=n_frames) for serve in (served, original))
+    return max(float(np.abs(found[key] - np.asarray(expected[key])).max()) for key in expected)
 
 
 def _card(manifest: Manifest, file: Path, distance: float) -> str:
@@ -129,6 +129,7 @@ def _card(manifest: Manifest, file: Path, distance: float) -> str:
         n_columns=len(manifest.columns),
         n_labels=len(manifest.labels),
         labels=", ".join(manifest.labels),
+        intensity=_INTENSITY if manifest.has_intensity else "",
         groups=", ".join(manifest.pipeline.features.groups),
         distance=distance,
         encoder=""
@@ -236,6 +237,7 @@ def _write_tflite(servable: Any, path: Path, _: Manifest) -> None:
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    names = sorted(servable.serve.get_concrete_function().structured_outputs)
     features, n_frames = servable.serve.input_signature
     one_clip = [
         tf.TensorSpec((1, *features.shape[1:]), features.dtype, name=features.name),
@@ -247,7 +249,7 @@ def _write_tflite(servable: Any, path: Path, _: Manifest) -> None:
     )  # its loops cannot read variables
 
     def serve(features: Any, n_frames: Any) -> dict[str, Any]:
-        return {"probabilities": frozen(features, n_frames)[0]}
+        return dict(zip(names, frozen(features, n_frames), strict=True))
 
     module = tf.Module()
     module.serve = tf.function(serve, input_signature=one_clip)
@@ -262,10 +264,10 @@ def _load_tflite(path: Path, *, n_labels: int) -> Signature:  # noqa: ARG001
 
     def serve_each(*, features: Any, n_frames: Any) -> dict[str, Any]:
         rows = [
-            serve(features=clip[None, :n], n_frames=np.array([n], np.int32))["probabilities"]
+            serve(features=clip[None, :n], n_frames=np.array([n], np.int32))
             for clip, n in zip(features, n_frames, strict=True)
         ]
-        return {"probabilities": np.concatenate(rows)}
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return serve_each
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ser_core.errors import NoSpeechError
 from ser_core.labels import column_of
-from ser_core.prediction import Prediction
+from ser_core.prediction import Prediction, mean_intensity
 from ser_core.predictor import PredictorLike
 from ser_core.preprocess import dbfs
 from ser_core.reference import Reference
@@ -114,7 +114,7 @@ class LiveSession:
     settled: str | None = None
     _rate_hz: int = 0
     _window: Chunk | None = None
-    _smoothed: npt.NDArray[np.float64] | None = None
+    _smoothed: Prediction | None = None
     _leads: npt.NDArray[np.float64] | None = None
     _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
     _not_adapted: list[npt.NDArray[np.float64]] = field(default_factory=list)
@@ -218,6 +218,7 @@ class LiveSession:
                 "settled": answer.settled,
                 "emotion": p.emotion,
                 "confidence": p.confidence,
+                "intensity": p.intensity,
             }
             | dict(zip(map(column_of, p.labels), p.probabilities, strict=True))
             for answer in self.answers
@@ -240,6 +241,7 @@ class LiveSession:
             speech_start_s=0.0,
             speech_end_s=round(end_s - start_s, 3),
             timings_ms={},
+            intensity=mean_intensity([prediction.intensity for _, _, prediction in windows]),
         )
         return Segment(round(start_s, 3), round(end_s, 3), prediction=prediction)
 
@@ -280,12 +282,20 @@ class LiveSession:
         last_s = start_s + prediction.speech_end_s
         if first_s < last_s:
             self._utterance.append((first_s, last_s, prediction))
-        probabilities, keep = np.array(prediction.probabilities), self.config.smoothing
         self._settle(prediction.labels, prediction.uncalibrated)
-        if self._smoothed is None or len(self._smoothed) != len(probabilities):
-            self._smoothed = probabilities
-        self._smoothed = keep * self._smoothed + (1.0 - keep) * probabilities
-        return prediction.with_probabilities(self._smoothed)
+        self._smoothed = self._smooth(prediction)
+        return self._smoothed
+
+    def _smooth(self, prediction: Prediction) -> Prediction:
+        last, keep = self._smoothed, self.config.smoothing
+        if last is None or len(last.labels) != len(prediction.labels):
+            return prediction
+        pairs = zip(last.probabilities, prediction.probabilities, strict=True)
+        mean = [keep * old + (1.0 - keep) * new for old, new in pairs]
+        intensity = prediction.intensity
+        if intensity is not None and last.intensity is not None:
+            intensity = keep * last.intensity + (1.0 - keep) * intensity
+        return replace(prediction.with_probabilities(mean), intensity=intensity)
 
     def _adapt(self, prediction: Prediction) -> Prediction:
         """Adapt a prediction to the utterances before, and keep it for those after."""

@@ -30,6 +30,8 @@ class Prediction:
         weights: SHA-256 of the model's weights, see `Manifest.weights_sha256`.
         certain_from: Least confidence of a certain answer.
         temperature: By which the logits were divided to calibrate the probabilities.
+        intensity: Probability, calibrated on acted speech, that the emotion is acted strongly
+            rather than normally: 0 to 1, whichever the emotion; None where the model has none.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +45,7 @@ class Prediction:
     weights: str = ""
     certain_from: float = 0.0
     temperature: float = 1.0
+    intensity: float | None = None
 
     def __post_init__(self) -> None:
         n_probabilities, n_labels = len(self.probabilities), len(self.labels)
@@ -88,8 +91,12 @@ class Prediction:
     @property
     def certain(self) -> bool:
         """Whether the confidence reaches `certain_from`, in what is clearly speech."""
-        doubtful = any(warning.code == DOUBTFUL_SPEECH for warning in self.warnings)
-        return self.confidence >= self.certain_from and not doubtful
+        return self.confidence >= self.certain_from and self.is_clear_speech
+
+    @property
+    def is_clear_speech(self) -> bool:
+        """Whether the recording is clearly speech."""
+        return all(warning.code != DOUBTFUL_SPEECH for warning in self.warnings)
 
     @property
     def uncalibrated(self) -> npt.NDArray[np.float64]:
@@ -115,6 +122,7 @@ class Prediction:
             "emotion": self.emotion,
             "confidence": self.confidence,
             "certain": self.certain,
+            "intensity": self.intensity,
             "probabilities": dict(zip(self.labels, self.probabilities, strict=True)),
             "duration_s": self.duration_s,
             "speech_start_s": self.speech_start_s,
@@ -133,6 +141,12 @@ def _heat(
     return np.asarray(raised / raised.sum())
 
 
+def mean_intensity(intensities: Sequence[float | None]) -> float | None:
+    """Return the mean of `Prediction.intensity` over windows; None where one of them has none."""
+    known = [intensity for intensity in intensities if intensity is not None]
+    return sum(known) / len(known) if known and len(known) == len(intensities) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Emotions of one window of a recording.
@@ -141,11 +155,13 @@ class Window:
         start_s: Start in the recording.
         end_s: End in the recording.
         probabilities: One a label, in the model's order.
+        intensity: As in `Prediction`.
     """
 
     start_s: float
     end_s: float
     probabilities: tuple[float, ...]
+    intensity: float | None = None
 
     def emotion(self, labels: Sequence[str]) -> str:
         """Return the most probable of the model's labels."""
@@ -179,4 +195,5 @@ class Analysis:
             "start_s": [window.start_s for window in self.windows],
             "end_s": [window.end_s for window in self.windows],
             "probabilities": dict(zip(self.prediction.labels, map(list, columns), strict=True)),
+            "intensity": [window.intensity for window in self.windows],
         }

@@ -14,10 +14,10 @@ from ser_core.audio.load import AudioSource, load_audio
 from ser_core.config import PipelineConfig, with_limits
 from ser_core.errors import ModelError, NoSpeechError, SerError
 from ser_core.features import Features, FeatureWindow, cut_windows, extract_features
-from ser_core.model.emotion_model import EmotionModel, Probabilities, in_batches, load_model
+from ser_core.model.emotion_model import EmotionModel, Outputs, in_batches, load_model
 from ser_core.model.manifest import Manifest
 from ser_core.paths import provide_caches
-from ser_core.prediction import Analysis, Prediction, Window
+from ser_core.prediction import Analysis, Prediction, Window, mean_intensity
 from ser_core.preprocess import Speech, Waveform, preprocess, preprocess_stages
 from ser_core.quality import QualityWarning, assess_quality
 from ser_core.speech_detector import check_speech
@@ -122,12 +122,12 @@ class Predictor:
         """
         try:
             clip = self.prepare(source, denoise=denoise)
-            answers = np.empty((0, len(self.labels)), np.float32)
+            answers = np.empty((0, self.manifest.n_outputs), np.float32)
             for start in range(0, len(clip.windows), at_once):
                 batch = clip.windows[start : start + at_once]
                 with _timed(clip.timings_ms, "model"):
                     newest = self.infer([window.features for window in batch])
-                answers = np.concatenate([answers, newest])  # (n_windows so far, n_emotions)
+                answers = np.concatenate([answers, newest])  # (n_windows so far, n_outputs)
                 analysis = self.postprocess(clip, answers)
                 yield analysis
         except Exception as error:
@@ -152,7 +152,7 @@ class Predictor:
         windows = tuple(cut_windows(features, config))
         return PreparedClip(waveform, speech, warnings, features, windows, timings_ms)
 
-    def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Probabilities:
+    def infer(self, windows: Sequence[Features], *, at_once: int = AT_ONCE) -> Outputs:
         """Run the model over windows, those of similar length together.
 
         Args:
@@ -160,25 +160,29 @@ class Predictor:
             at_once: Windows in a batch, which bounds the memory.
 
         Returns:
-            (n_windows, n_emotions) in the order given.
+            (n_windows, n_outputs) in the order given, see `EmotionModel.infer`.
         """
-        return in_batches(self.model, windows, n_labels=len(self.labels), at_once=at_once)
+        n_outputs = self.manifest.n_outputs
+        return in_batches(self.model.infer, windows, n_outputs=n_outputs, at_once=at_once)
 
-    def postprocess(self, clip: "PreparedClip", answers: Probabilities) -> Analysis:
+    def postprocess(self, clip: "PreparedClip", answers: Outputs) -> Analysis:
         """Do all of `analyse` after the model.
 
         Args:
             clip: The recording.
-            answers: (n_windows, n_emotions) from `infer` for its windows, or for the first ones.
+            answers: (n_windows, n_outputs) from `infer` for its windows, or for the first ones.
         """
         speech, manifest = clip.speech, self.manifest
+        n_labels = len(self.labels)
+        probabilities = answers[:, :n_labels]
+        intensities = [float(row[n_labels]) if manifest.has_intensity else None for row in answers]
         is_whole, end_s = len(answers) == len(clip.windows), speech.end_s
         if not is_whole:
             end_s = min(speech.start_s + clip.windows[len(answers) - 1].end_s, end_s)
         rate_hz = self.config.audio.sample_rate_hz
         total_ms = round(sum(clip.timings_ms.values()), 3)
         prediction = Prediction.from_probabilities(
-            answers.mean(axis=0),
+            probabilities.mean(axis=0),
             self.labels,
             duration_s=len(clip.waveform) / rate_hz,
             speech_start_s=speech.start_s,
@@ -189,14 +193,18 @@ class Predictor:
             weights=manifest.weights_sha256,
             certain_from=manifest.certainty.confidence if manifest.certainty else 0.0,
             temperature=manifest.temperature,
+            intensity=mean_intensity(intensities),
         )
         windows = tuple(
             Window(
                 round(max(speech.start_s + window.start_s, speech.start_s), 3),
                 round(min(speech.start_s + window.end_s, speech.end_s), 3),
                 tuple(map(float, row)),
+                intensity,
             )
-            for window, row in zip(clip.windows, answers, strict=False)
+            for window, row, intensity in zip(
+                clip.windows, probabilities, intensities, strict=False
+            )
         )
         return Analysis(clip.waveform, rate_hz, clip.features, windows, prediction, is_whole)
 

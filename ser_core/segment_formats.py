@@ -3,8 +3,8 @@
 `read_segments` reads times and, where the file has them, speakers, channels and text;
 `write_segments` writes these and the emotions. Subtitles and labels of one line read
 `[speaker]: text [angry 85%]`. In TextGrid and ELAN each speaker has a tier of text, and beside it
-tiers `speaker/emotion` and `speaker/confidence`, which are not read. All of a `Segment` is only in
-JSON.
+tiers `speaker/emotion`, `speaker/confidence` and, where it is known, `speaker/intensity`, which are
+not read. All of a `Segment` is only in JSON.
 """
 
 import csv
@@ -30,7 +30,7 @@ from ser_core.segments import PLAIN, Segment
 
 UNNAMED = "speech"
 """Label of a segment without text, and tier of segments without speaker."""
-EMOTION, CONFIDENCE = "/emotion", "/confidence"
+EMOTION, CONFIDENCE, INTENSITY = "/emotion", "/confidence", "/intensity"
 """Ends of the names of the tiers beside a speaker's."""
 RECORDING = "recording"
 """Name in RTTM of a recording whose name is not known."""
@@ -450,6 +450,8 @@ def _tiers_of(segments: Sequence[Segment]) -> dict[str, tuple[str, list[Interval
         if segment.prediction:
             labels[tier + EMOTION] = segment.prediction.emotion
             labels[tier + CONFIDENCE] = f"{segment.prediction.confidence:.3f}"
+            if segment.prediction.intensity is not None:
+                labels[tier + INTENSITY] = f"{segment.prediction.intensity:.3f}"
         for name, label in labels.items():
             tiers.setdefault(name, (speaker, []))[1].append((start, end, label))
     return tiers
@@ -467,9 +469,8 @@ def _from_tier(tier: str, label: str, *, speaker: str | None = None) -> dict[str
 
 def _is_result(tier: str, tiers: Iterable[str]) -> bool:
     """Return whether a tier has what an earlier run found about another one."""
-    return any(
-        tier.endswith(end) and tier.removesuffix(end) in tiers for end in (EMOTION, CONFIDENCE)
-    )
+    ends = (EMOTION, CONFIDENCE, INTENSITY)
+    return any(tier.endswith(end) and tier.removesuffix(end) in tiers for end in ends)
 
 
 class _PraatText:

@@ -101,7 +101,7 @@ class Segment:
     def to_row(self, labels: Sequence[str]) -> dict[str, Any]:
         """Return one flat row of a table, with a column for the probability of each label."""
         row = {name: getattr(self, name) for name in PLAIN}
-        for name in ("emotion", "confidence", "certain"):
+        for name in ("emotion", "confidence", "certain", "intensity"):
             row[name] = self.prediction and getattr(self.prediction, name)
         probabilities = dict(self.prediction.ranked()) if self.prediction else {}
         row |= {column_of(label): probabilities.get(label) for label in labels}

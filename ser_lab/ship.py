@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -20,10 +21,17 @@ from ser_core.paths import check_output, replacing
 from ser_core.predictor import Predictor
 from ser_lab.data.feature_store import Clips
 from ser_lab.data.protocols import Fold, Run
-from ser_lab.data.splits import COLUMNS, tabulate_clips
+from ser_lab.data.splits import COLUMNS, is_table, tabulate_clips
 from ser_lab.data.tables import why_unreadable
+from ser_lab.evaluate.intensity import IntensityError, fit_intensity
 from ser_lab.evaluate.records import write_text
-from ser_lab.evaluate.shipped import describe_test, evaluate_test, neutral_reference, time_answers
+from ser_lab.evaluate.shipped import (
+    describe_test,
+    evaluate_test,
+    neutral_reference,
+    reproduce_command,
+    time_answers,
+)
 from ser_lab.evaluate.strangers import calibrated_for_strangers
 from ser_lab.metrics import Scores, calibration_bins
 from ser_lab.report.model_card import (
@@ -40,7 +48,13 @@ from ser_lab.report.plots import (
     plot_curves,
     write_summary,
 )
-from ser_lab.train.export import Lineage, current_commit, export_model
+from ser_lab.train.export import (
+    Lineage,
+    count_parameters,
+    current_commit,
+    export_model,
+    write_network,
+)
 from ser_lab.train.loop import speech_rows
 from ser_lab.train.recipes.base import Recipe
 
@@ -125,14 +139,57 @@ def train_and_export(
         )
         replace(manifest, metrics=metrics).write(draft)
         (draft / FIGURES).mkdir()
-        draw_network(best.network, draft / FIGURES / "network.png")
-        write_summary(best.network, draft / FIGURES / SUMMARY_TEXT)
+        _draw_network(best.network, draft)
+        if recipe.start is None and not is_table(data):
+            try:
+                _add_intensity(draft, folder, data)
+            except IntensityError as error:
+                logger.info("%s", error)
         if best.history is not None:
             plot_curves(best.history, draft / FIGURES / "curves.png")
         if len(fold.development):
             scores = best.evaluate(table, copies[0], fold.development)
             _plot("development", scores, draft, recipe.labels)
         return _test_and_describe(draft, folder, data, seed_uars, runs)
+
+
+def add_intensity(folder: Path, data: Path) -> Manifest:
+    """Add an estimate of intensity to a shipped model; its emotions stay as they are.
+
+    Args:
+        folder: The model folder, whose manifest, network, pictures and card are updated.
+        data: Folder that holds a folder for each corpus.
+
+    Raises:
+        IntensityError: The model cannot have one, see `fit_intensity`.
+        CorpusError: A corpus is missing.
+        OutputError: The folder cannot be written, or contains something else.
+    """
+    check_output(folder, is_model_folder)
+    with replacing(folder, is_model_folder) as draft:
+        shutil.copytree(folder, draft)
+        _add_intensity(draft, folder, data)
+        write_card(draft)
+        return Manifest.read(draft)
+
+
+def _add_intensity(draft: Path, folder: Path, data: Path) -> None:
+    manifest = Manifest.read(draft)
+    network, figures = fit_intensity(draft, manifest, data)
+    command = reproduce_command(manifest, folder, data, protocol="intensity")
+    replace(
+        manifest,
+        has_intensity=True,
+        n_parameters=count_parameters(network),
+        files=manifest.files | write_network(network, draft, manifest),
+        metrics=manifest.metrics | {"intensity": figures | {"command": f"{command} --record"}},
+    ).write(draft)
+    _draw_network(network, draft)
+
+
+def _draw_network(network: keras.Model, folder: Path) -> None:
+    draw_network(network, folder / FIGURES / "network.png")
+    write_summary(network, folder / FIGURES / SUMMARY_TEXT)
 
 
 def retest(folder: Path, data: Path) -> Manifest:

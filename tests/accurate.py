@@ -73,7 +73,7 @@ def write_weights(
     return path
 
 
-def build_random_head() -> keras.Model:
+def build_random_head(*, n_outputs: int = len(LABELS)) -> keras.Model:
     """A small BiLSTM with the inputs and the output that every head has."""
     vectors = keras.Input((None, len(BLOCKS) * WIDTH), name="vectors")
     n_vectors = keras.Input((), dtype="int32", name="n_vectors")
@@ -81,7 +81,7 @@ def build_random_head() -> keras.Model:
     lstm = keras.layers.LSTM(16, return_sequences=True, use_cudnn=False)
     hidden = keras.layers.Bidirectional(lstm)(vectors, mask=mask)
     pooled = keras.layers.GlobalAveragePooling1D()(hidden, mask=mask)
-    return keras.Model([vectors, n_vectors], keras.layers.Dense(len(LABELS))(pooled))
+    return keras.Model([vectors, n_vectors], keras.layers.Dense(n_outputs)(pooled))
 
 
 def write_accurate(
@@ -96,7 +96,8 @@ def write_accurate(
     """Write a model folder as training does: a random head, its manifest and a probe."""
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
-    (head or build_random_head()).save(folder / HEAD)
+    head = head or build_random_head()
+    head.save(folder / HEAD)
     if deltas is not None:
         np.savez(folder / DELTAS, **deltas)
     files = [HEAD] if deltas is None else [HEAD, DELTAS]
@@ -113,6 +114,7 @@ def write_accurate(
             deltas=None if deltas is None else DELTAS,
             tensors_sha256=tensors_sha256(tensors),
         ),
+        has_intensity=head.output.shape[-1] > len(LABELS),
     )
     manifest = replace(manifest, probe=record_probe(folder, manifest, weights))
     manifest.write(folder)

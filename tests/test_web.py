@@ -619,6 +619,29 @@ class SlowModels(FakeModels):
             yield replace(whole, windows=whole.windows[:n], prediction=part, is_whole=n == 4)
 
 
+def test_a_step_tells_the_time_that_is_left_once_it_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = iter([0.0, 10.0, 20.0, 110.0, 120.0, 130.0])
+    monkeypatch.setattr(listen.time, "monotonic", lambda: next(now_s))
+    clock = listen._Clock()
+    assert clock.left_s(0.1) is None
+    assert clock.left_s(0.2) == pytest.approx(80.0)
+    assert clock.left_s(1.0) == 0.0
+    assert clock.left_s(0.01) is None  # the next step
+    assert clock.left_s(0.51) == pytest.approx(10.0 * 0.49 / 0.5)
+    told = text_of(listen.draw_growing(long_analysis(), left_s=80.0)).replace(NBSP, " ")
+    assert "About 1:20 min left." in told
+
+
+def test_the_axis_of_an_hour_has_few_labels_that_stay_within_it() -> None:
+    labels = parse(timeline._axis(3_600.0)).findall(".//span")
+    assert [label.text.replace(NBSP, " ") for label in labels] == [
+        "0 s", "20:00 min", "40:00 min", "60:00 min"
+    ]  # fmt: skip
+    assert ["mm-last" in label.get("class") for label in labels] == [False, False, False, True]
+
+
 def test_the_result_of_a_long_clip_grows_with_the_progress(
     clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -653,7 +676,7 @@ def test_the_answer_can_be_taken_home() -> None:
     assert answer["timeline"]["start_s"] == [1.0, 3.0, 5.0, 6.0]
     assert answer["moments"][0] == [1.0, 1.5, 0.12]
     header, *rows = files["moodmirror.csv"].splitlines()
-    assert header == "start_s,end_s," + ",".join(LABELS)
+    assert header == "start_s,end_s,intensity," + ",".join(LABELS)
     assert len(rows) == 4
 
 

@@ -188,7 +188,12 @@ def evaluate(
     seeds: SeedsOption = 3,
     data: CustomDataOption = DATA,
     runs: RunsOption = RUNS,
-    record: Annotated[bool, typer.Option(help="With test: update the model card.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="With test: update the model card. With intensity: add an estimate to --model."
+        ),
+    ] = False,
     pairs: Annotated[
         list[str] | None,
         typer.Option(
@@ -217,14 +222,17 @@ def evaluate(
         ("table", "--map", pairs),
         ("table", "--by", by),
         ("table", "--predictions", predictions),
-        ("test", "--record", record),
     ):
         if value and protocol != needed:
             raise SerError(f"'{name}' goes with: evaluate {needed}.")
+    if record and protocol not in ("test", "intensity"):
+        raise SerError("'--record' goes with: evaluate test, or evaluate intensity.")
     if protocol == "table" and recipe is None:
         _evaluate_table(model, data, pairs or (), by, predictions)
     elif protocol == "test" and recipe is None:
         _evaluate_test(model, data, record=record)
+    elif protocol == "intensity" and recipe is None and record:
+        _add_intensity(model, data)
     elif protocol == "intensity" and recipe is None:
         _evaluate_intensity(data, runs)
     else:
@@ -246,6 +254,23 @@ def _evaluate_intensity(data: Path, runs: Path) -> None:
             f"{corpus}: AUC {found['auc']:.3f} (95% interval {low:.3f} to {high:.3f}) on unseen "
             f"speakers, {found['corpus_unseen']:.3f} with the corpus unseen"
         )
+
+
+def _add_intensity(model: str, data: Path) -> None:
+    """Add an estimate of intensity to a model, and print its figures on the test speakers."""
+    from ser_core.registry import resolve
+
+    with quiet_native_code():
+        from ser_lab.ship import add_intensity
+    manifest = add_intensity(resolve(model).model.folder, data)
+    figures = manifest.metrics["intensity"]
+    for corpus, found in figures["by_corpus"].items():
+        low, high = found["interval"]
+        show(
+            f"{corpus}: AUC {found['auc']:.3f} (95% interval {low:.3f} to {high:.3f}) on "
+            f"{found['n_clips']} clips of {found['n_speakers']} test speakers"
+        )
+    show(f"{manifest.name} has an intensity, with a calibration error of {figures['ece']:.3f}.")
 
 
 def _evaluate_test(model: str, data: Path, *, record: bool) -> None:

@@ -41,13 +41,14 @@ def print_tasks(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
 def print_csv(answers: Iterable[tuple[Path, "Prediction"]], labels: tuple[str, ...]) -> None:
     """Print one CSV row per recording, below a header."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = ["file", "emotion", "confidence", "certain", *map(column_of, labels)]
+    header = ["file", "emotion", "confidence", "certain", "intensity", *map(column_of, labels)]
     writer.writerow([*header, "duration_s", "warnings"])
     for file, prediction in answers:
         probabilities = [f"{p:.4f}" for p in prediction.probabilities]
         codes = " ".join(warning.code for warning in prediction.warnings)
-        certain = str(prediction.certain).lower()
-        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain, *probabilities]
+        certain, intensity = str(prediction.certain).lower(), prediction.intensity
+        answer = [prediction.emotion, f"{prediction.confidence:.4f}", certain]
+        answer += ["" if intensity is None else f"{intensity:.4f}", *probabilities]
         writer.writerow(
             [escape_formula(printable(file)), *answer, f"{prediction.duration_s:.2f}", codes]
         )
@@ -60,12 +61,26 @@ def percent(probability: float) -> str:
     return ">99%" if 0.99 < probability < 1.0 else f"{probability:.0%}"
 
 
+def _intensity_column(predictions: "Iterable[Prediction | None]") -> list[str]:
+    """Return the head of the column of intensities; none where no prediction has one."""
+    known = [p for p in predictions if p and p.intensity is not None]
+    return ["intensity"] if known else []
+
+
+def _intensity(prediction: "Prediction | None") -> str:
+    if prediction is None or prediction.intensity is None:
+        return ""
+    return percent(prediction.intensity)
+
+
 def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
     """Print a table for the terminal, and the models that made it."""
     models: dict[str, None] = {}
+    answers = list(answers)
+    intensity = _intensity_column(prediction for _, prediction in answers)
     table = Table(
-        Column("file", overflow="fold"), "emotion", "confidence", "next", "length", "warnings",
-        box=None, pad_edge=False,
+        Column("file", overflow="fold"), "emotion", "confidence", "next", *intensity, "length",
+        "warnings", box=None, pad_edge=False,
     )  # fmt: skip
     for file, prediction in answers:
         following = ", ".join(f"{label} {percent(p)}" for label, p in prediction.ranked()[1:3])
@@ -75,6 +90,7 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
             f"{find_emotion(prediction.emotion).sign} {prediction.emotion}",
             percent(prediction.confidence) + ("" if prediction.certain else ", uncertain"),
             following,
+            *(_intensity(prediction) for _ in intensity),
             f"{prediction.duration_s:.1f} s",
             ", ".join(warning.code for warning in prediction.warnings),
         )
@@ -85,8 +101,10 @@ def print_table(answers: Iterable[tuple[Path, "Prediction"]]) -> None:
 
 def print_segments(segments: "Iterable[Segment]") -> None:
     """Print a table of segments for the terminal."""
+    segments = list(segments)
+    intensity = _intensity_column(segment.prediction for segment in segments)
     table = Table(
-        "start", "end", "speaker", "emotion", "confidence", "next",
+        "start", "end", "speaker", "emotion", "confidence", "next", *intensity,
         Column("text", overflow="fold"), "warnings", box=None, pad_edge=False,
     )  # fmt: skip
     for segment in segments:
@@ -102,6 +120,7 @@ def print_segments(segments: "Iterable[Segment]") -> None:
             answer,
             share,
             following,
+            *(_intensity(segment.prediction) for _ in intensity),
             Text(printable(segment.text or "")),
             ", ".join(warning.code for warning in segment.warnings),
         )

@@ -121,7 +121,8 @@ def check_probe(serve: Signature, manifest: Manifest) -> None:
     features, n_frames = manifest.probe.batch(len(manifest.columns))
     expected = np.array(manifest.probe.probabilities)
     try:
-        answer = np.asarray(serve(features=features, n_frames=n_frames)["probabilities"])
+        outputs = serve(features=features, n_frames=n_frames)
+        answer = np.asarray(outputs["probabilities"])
         distance = np.abs(answer - expected).max()
     # TensorFlow raises errors of any type where a graph does not fit its input.
     except Exception as error:
@@ -132,6 +133,11 @@ def check_probe(serve: Signature, manifest: Manifest) -> None:
         raise ModelError(
             f"The model misses its probe by {distance:.2g}; at most {PROBE_TOLERANCE} "
             "is allowed. Use the versions of requirements.txt, or export the model again."
+        )
+    if manifest.has_intensity != ("intensity" in outputs):
+        raise ModelError(
+            "The manifest and the network disagree on whether there is an intensity. Export the "
+            "model again."
         )
 
 
@@ -201,13 +207,18 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     head, n_columns = load_keras(folder / HEAD), len(manifest.columns)
     width = len(config.blocks) * WIDTH
     inputs = {"vectors": (None, None, width), "n_vectors": (None,)}
-    check_ends(head, inputs, len(manifest.labels))
+    check_ends(head, inputs, manifest.n_outputs)
     features = keras.Input((None, n_columns), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")
     vectors, n_vectors = encode(encoder, features, n_frames, blocks=config.blocks, pool=config.pool)
     head = fuse_lstms(head) if fuse else unfuse_lstms(head)
     network = keras.Model([features, n_frames], head([vectors, n_vectors]))
-    return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
+    return make_servable(
+        network,
+        n_columns=n_columns,
+        n_labels=len(manifest.labels),
+        temperature=manifest.temperature,
+    )
 
 
 def _read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) -> Tensors:

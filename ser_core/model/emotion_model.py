@@ -25,6 +25,8 @@ from ser_core.model.saved_model import (
 from ser_core.whisper.weights import fetch_encoder, find_encoder
 
 Probabilities = npt.NDArray[np.float32]
+Outputs = npt.NDArray[np.float32]
+"""(n_clips, n_emotions) probabilities, and a last column, the intensity, where the model has it."""
 
 KERAS = ".keras"
 """Suffix of a Keras network, which needs the manifest in its folder."""
@@ -75,6 +77,10 @@ class EmotionModel:
             OfflineError: The encoder is not on this machine and the Hub cannot be reached.
             ModelError: The features have another shape, or the model cannot be loaded.
         """
+        return self.infer(features, n_frames)[:, : len(self.labels)]
+
+    def infer(self, features: Features, n_frames: npt.NDArray[np.int32] | None = None) -> Outputs:
+        """Return all outputs for a batch of clips; arguments and errors are as in `__call__`."""
         n_columns = len(self.manifest.columns)
         if features.ndim != 3 or features.shape[2] != n_columns:
             raise ModelError(
@@ -86,7 +92,10 @@ class EmotionModel:
         with self._lock:
             self._serve = self._serve or self._load()
         answer = self._serve(features=features, n_frames=n_frames)
-        return np.asarray(answer["probabilities"], dtype=np.float32)
+        outputs = np.asarray(answer["probabilities"], dtype=np.float32)
+        if not self.manifest.has_intensity:
+            return outputs
+        return np.column_stack([outputs, np.asarray(answer["intensity"], dtype=np.float32)])
 
     @property
     def is_local(self) -> bool:
@@ -150,9 +159,14 @@ def build_servable(model: EmotionModel, *, fuse: bool = True) -> Any:
 
     network, n_columns = load_keras(model.folder / name), len(manifest.columns)
     inputs = {"features": (None, None, n_columns), "n_frames": (None,)}
-    check_ends(network, inputs, len(manifest.labels))
+    check_ends(network, inputs, manifest.n_outputs)
     network = fuse_lstms(network) if fuse else unfuse_lstms(network)
-    return make_servable(network, n_columns=n_columns, temperature=manifest.temperature)
+    return make_servable(
+        network,
+        n_columns=n_columns,
+        n_labels=len(manifest.labels),
+        temperature=manifest.temperature,
+    )
 
 
 def load_model(path: str | Path, *, trust: bool = False) -> EmotionModel:
@@ -217,22 +231,22 @@ def in_batches(
     network: Callable[[Features, npt.NDArray[np.int32]], npt.NDArray[np.float32]],
     clips: Sequence[Features],
     *,
-    n_labels: int,
+    n_outputs: int,
     at_once: int,
 ) -> npt.NDArray[np.float32]:
     """Run a network over many clips, those of similar length together.
 
     Args:
         network: From (n_clips, n_frames, n_features) and (n_clips,) true lengths to
-            (n_clips, n_labels).
+            (n_clips, n_outputs).
         clips: (n_frames, n_features) each.
-        n_labels: Columns of the result.
+        n_outputs: Columns of the result.
         at_once: Clips in a batch, which bounds the memory; the result does not depend on it.
 
     Returns:
-        (n_clips, n_labels) in the order given.
+        (n_clips, n_outputs) in the order given.
     """
-    answers = np.empty((len(clips), n_labels), np.float32)
+    answers = np.empty((len(clips), n_outputs), np.float32)
     by_length = np.argsort([len(clip) for clip in clips], kind="stable")
     for start in range(0, len(clips), at_once):
         rows = by_length[start : start + at_once]

@@ -195,19 +195,19 @@ def load_keras(path: Path) -> keras.Model:
 
 
 def check_ends(
-    network: keras.Model, inputs: Mapping[str, tuple[int | None, ...]], n_labels: int
+    network: keras.Model, inputs: Mapping[str, tuple[int | None, ...]], n_outputs: int
 ) -> None:
-    """Check that a network takes inputs of these names and shapes and gives `n_labels` logits.
+    """Check that a network takes inputs of these names and shapes and gives `n_outputs` logits.
 
     Raises:
         ModelError: It takes or gives others.
     """
     found = {i.name: tuple(i.shape) for i in network.inputs}
     outputs = [tuple(o.shape) for o in network.outputs]
-    if found != inputs or outputs != [(None, n_labels)]:
+    if found != inputs or outputs != [(None, n_outputs)]:
         raise ModelError(
             f"The network leads from {found} to {outputs}, but the manifest expects {inputs} and "
-            f"{n_labels} emotions. Export the model again."
+            f"{n_outputs} columns. Export the model again."
         )
 
 

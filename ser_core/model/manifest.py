@@ -201,6 +201,7 @@ class Manifest:
         certainty: Threshold of certain answers; None where it was not measured.
         neutral_reference: Mean logarithm of the probabilities of neutral speech of development
             speakers, one a label; empty where it was not measured. See `ser_core.speaker`.
+        has_intensity: Whether the network's last column is the logit of `Prediction.intensity`.
         digest: SHA-256 of all else in the file that was read; empty before.
     """
 
@@ -223,18 +224,27 @@ class Manifest:
     probe: Probe | None = None
     certainty: Certainty | None = None
     neutral_reference: tuple[float, ...] = ()
+    has_intensity: bool = False
     digest: str = field(default="", compare=False)
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of the network's output."""
+        return len(self.labels) + self.has_intensity
 
     @property
     def signature(self) -> dict[str, Any]:
         """Inputs and outputs of the SavedModel's `serving_default`; None is any size."""
+        outputs = {"probabilities": {"dtype": "float32", "shape": [None, len(self.labels)]}}
+        if self.has_intensity:
+            outputs["intensity"] = {"dtype": "float32", "shape": [None]}
         return {
             "name": "serving_default",
             "inputs": {
                 "features": {"dtype": "float32", "shape": [None, None, len(self.columns)]},
                 "n_frames": {"dtype": "int32", "shape": [None]},
             },
-            "outputs": {"probabilities": {"dtype": "float32", "shape": [None, len(self.labels)]}},
+            "outputs": outputs,
         }
 
     @property
@@ -307,6 +317,7 @@ class Manifest:
             )
         digest, names = digest_of(stored), set(cls.__dataclass_fields__)
         values = {RENAMED.get(key, key): value for key, value in stored.items()}
+        values.setdefault("has_intensity", False)  # manifests from before it
         if found in EARLIER_FORMATS:
             values.setdefault("digest", digest)
         if missing := names - set(values):

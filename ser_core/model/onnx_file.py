@@ -21,7 +21,7 @@ def load_onnx(path: Path, *, n_labels: int) -> Signature:
         n_labels: Expected number of emotions.
 
     Returns:
-        A function of `features` and `n_frames`; what it returns holds `probabilities`.
+        A function of `features` and `n_frames`, which returns what `make_servable` says.
 
     Raises:
         ModelError: ONNX Runtime is not installed; or the file cannot be loaded, or has another
@@ -41,20 +41,21 @@ def load_onnx(path: Path, *, n_labels: int) -> Signature:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        (output,) = session.get_outputs()
+        outputs = {output.name: output for output in session.get_outputs()}
+        width = outputs["probabilities"].shape[-1]
     # ONNX Runtime raises errors of any type for files that it does not understand.
     except Exception as error:
         raise ModelError(
             f"{path.name} cannot be loaded: {first_line(error)}. Export the model again."
         ) from error
-    if output.shape[-1] != n_labels:
+    if width != n_labels:
         raise ModelError(
-            f"{path.name} gives {output.shape[-1]} columns, but the manifest names {n_labels} "
+            f"{path.name} gives {width} columns, but the manifest names {n_labels} "
             "emotions. Export the model again."
         )
 
     def serve(*, features: Any, n_frames: Any) -> dict[str, Any]:
-        (probabilities,) = session.run(None, {"features": features, "n_frames": n_frames})
-        return {"probabilities": probabilities}
+        found = session.run([*outputs], {"features": features, "n_frames": n_frames})
+        return dict(zip(outputs, found, strict=True))
 
     return serve

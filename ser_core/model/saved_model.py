@@ -42,29 +42,34 @@ def import_tensorflow() -> Any:
     return tensorflow
 
 
-def make_servable(network: Any, *, n_columns: int, temperature: float) -> Any:
+def make_servable(network: Any, *, n_columns: int, n_labels: int, temperature: float) -> Any:
     """Return a `tf.Module` that holds a network and whose `serve` gives probabilities.
 
     Args:
         network: Keras model from `features` (n_clips, n_frames, n_columns) and `n_frames`
-            (n_clips,) to logits (n_clips, n_labels).
+            (n_clips,) to logits: (n_clips, n_labels) of the emotions, and one more column where
+            it has an intensity.
         n_columns: Features of a frame.
-        temperature: Divisor of the logits before the softmax.
+        n_labels: Number of emotions.
+        temperature: Divisor of the emotions' logits before the softmax.
 
     Returns:
-        The module; `serve` is a `tf.function` for any number of clips and frames, and what it
-        returns holds `probabilities`.
+        The module; `serve` is a `tf.function` for any number of clips and frames. What it returns
+        holds `probabilities` (n_clips, n_labels), and `intensity` (n_clips,) if there is one.
     """
     tf = import_tensorflow()
     module = tf.Module()
     module.network = network
 
-    def probabilities(features: Any, n_frames: Any) -> dict[str, Any]:
+    def serve(features: Any, n_frames: Any) -> dict[str, Any]:
         logits = network({"features": features, "n_frames": n_frames}, training=False)
-        return {"probabilities": tf.nn.softmax(logits / temperature)}
+        outputs = {"probabilities": tf.nn.softmax(logits[:, :n_labels] / temperature)}
+        if logits.shape[-1] > n_labels:
+            outputs["intensity"] = tf.sigmoid(logits[:, n_labels])
+        return outputs
 
     module.serve = tf.function(
-        probabilities,
+        serve,
         input_signature=[
             tf.TensorSpec((None, None, n_columns), tf.float32, name="features"),
             tf.TensorSpec((None,), tf.int32, name="n_frames"),
@@ -94,7 +99,7 @@ def load_signature(folder: Path, *, n_labels: int) -> Signature:
         n_labels: Expected number of emotions.
 
     Returns:
-        A function of `features` and `n_frames`; what it returns holds `probabilities`.
+        A function of `features` and `n_frames`, which returns what `make_servable` says.
 
     Raises:
         ModelError: It cannot be loaded, or has another number of emotions.

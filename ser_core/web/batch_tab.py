@@ -164,6 +164,8 @@ def draw_table(rows: Sequence[BatchRow], paths: Sequence[str] = ()) -> str:
         ("batch_label", _choice),
         ("batch_speaker", _speaker),
     ]
+    if any(row.prediction and row.prediction.intensity is not None for row in rows):
+        columns.append(("batch_intensity", _intensity))
     if any(row.actual for row in rows):
         columns.append(("batch_actual", _actual))
     if any(row.error for row in rows):
@@ -247,6 +249,12 @@ def _share(prediction: Prediction | None, label: str) -> str:
         return _cell("", "")
     share = prediction.probabilities[prediction.labels.index(label)]
     return _cell(f"{share:.4f}", words.percent(share))
+
+
+def _intensity(row: BatchRow) -> str:
+    if row.prediction is None or row.prediction.intensity is None:
+        return _cell("", "")
+    return _cell(f"{row.prediction.intensity:.4f}", words.percent(row.prediction.intensity))
 
 
 def to_columns(row: BatchRow) -> dict[str, Any]:

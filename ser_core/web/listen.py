@@ -60,6 +60,8 @@ WINDOWS_AT_ONCE = 4
 """Windows in a batch: the fewer, the more often the page can show them, or stop."""
 SHOWN_EVERY_S, SHOWN_SHARE = 0.5, 0.03
 """Least time between two states of a result that grows, alone and as a share of the time so far."""
+LEFT_FROM = 0.02
+"""Share of a step from which the time left is told."""
 
 
 def build_listen(
@@ -191,14 +193,15 @@ def describe(
         predictors = models.get_each() if model == BOTH else (models.get(model),)
         stopped = stopped or Event()
         explained: list[Explained] = []
-        is_due = _Clock()
+        clock = _Clock()
         for predictor in predictors:
             steps = predictor.analyse_stepwise(path, denoise=denoise, at_once=WINDOWS_AT_ONCE)
             for analysis in steps:
                 if stopped.is_set():
                     break
-                if not analysis.is_whole and is_due():
-                    yield draw_growing(analysis), None
+                if not analysis.is_whole and clock.is_due():
+                    share = analysis.prediction.speech_end_s / analysis.prediction.duration_s
+                    yield draw_growing(analysis, left_s=clock.left_s(share)), None
             network = predictor.model
             explained.append((analysis, explain(analysis, network), find_parts(analysis, network)))
             if stopped.is_set():
@@ -215,8 +218,8 @@ def describe(
                 Path(path), predictor, options, denoise=denoise, stopped=stopped,
                 every_s=SHOWN_EVERY_S,
             ):  # fmt: skip
-                if not found.is_whole and is_due():
-                    yield draw_growing(analysis, found), None
+                if not found.is_whole and clock.is_due():
+                    yield draw_growing(analysis, found, left_s=clock.left_s(found.share)), None
         drawn = draw_result(
             *explained[0], voice, meant=meant, segments=found.segments, kind=options.kind,
             recording=Path(path),
@@ -227,18 +230,33 @@ def describe(
 
 
 class _Clock:
-    """Says when a result that grows is shown again: ever more seldom, as each state is longer."""
+    """Says when a result that grows is shown again, and how much time the rest of a step takes."""
 
     def __init__(self) -> None:
         self._start_s = self._shown_s = time.monotonic()
+        self._first = self._last = (self._start_s, 0.0)
 
-    def __call__(self) -> bool:
+    def is_due(self) -> bool:
+        """Return whether the time between two states is over; it grows, as the states do."""
         now_s = time.monotonic()
         interval_s = max(SHOWN_EVERY_S, SHOWN_SHARE * (now_s - self._start_s))
         if now_s - self._shown_s < interval_s:
             return False
         self._shown_s = now_s
         return True
+
+    def left_s(self, share: float) -> float | None:
+        """Return the time that the rest of a step takes; None where it is not known yet.
+
+        Args:
+            share: Share of the step that is done; less than before at the start of the next one.
+        """
+        now_s = time.monotonic()
+        if share < self._last[1] or not self._last[1]:
+            self._first = now_s, share
+        self._last = now_s, share
+        done = share - self._first[1]
+        return (now_s - self._first[0]) * (1.0 - share) / done if done >= LEFT_FROM else None
 
 
 def _outdated(model: str, denoise: bool, options: SegmentOptions) -> str:
@@ -296,22 +314,26 @@ def draw_result(
     )
 
 
-def draw_growing(analysis: Analysis, found: Found | None = None) -> str:
+def draw_growing(
+    analysis: Analysis, found: Found | None = None, *, left_s: float | None = None
+) -> str:
     """Return the result so far of a recording that is being analysed, and how far that is.
 
     Args:
         analysis: Of the whole recording, or of the part that has been analysed.
         found: Its segments so far; None before they are looked for.
+        left_s: Time that the rest takes, where it is known.
     """
+    left = "" if left_s is None else f" {translate('time_left', duration=words.seconds(left_s))}"
     prediction = analysis.prediction
     if found is None:
         done_s, all_s = prediction.speech_end_s, prediction.duration_s
         text = translate("growing", done=words.seconds(done_s), all=words.seconds(all_s))
-        bar = drawing.progress(text, round(done_s, 1), round(all_s, 1))
+        bar = drawing.progress(text + left, round(done_s, 1), round(all_s, 1))
     else:
         key = "growing_speakers" if found.step == "speakers" else "growing_segments"
         text = translate(key, n=words.number(len(found.segments)))
-        bar = drawing.progress(text, round(found.share, 3), 1.0)
+        bar = drawing.progress(text + left, round(found.share, 3), 1.0)
     return (
         f'<section{_attributes(prediction)} aria-busy="true">'
         f'<h2 class="mm-sentence">{translate("growing_heading")}</h2>{bar}'
@@ -352,10 +374,16 @@ def _answer(analysis: Analysis, parts: Sequence[Window], voice: SpeakerProfile |
         headline, overall = _mixed(prediction.labels, parts), words.sentence(shown)
         note = drawing.small(translate("mixed_overall", sentence=overall)) + note
     return (
-        f"{headline}"
+        f"{headline}{_intensity(prediction)}"
         f"{drawing.warning_list(prediction.warnings)}"
         f"{drawing.bars(shown, compared=compared, played=played)}{note}"
     )
+
+
+def _intensity(prediction: Prediction) -> str:
+    """Return a line on how strongly the clip is spoken; nothing where it is not known."""
+    text = words.intensity(prediction)
+    return drawing.small(text) if text else ""
 
 
 def _mixed(labels: Sequence[str], parts: Sequence[Window]) -> str:
@@ -390,7 +418,7 @@ def _downloads(explained: Sequence[Explained]) -> str:
     is_single = len(results) == 1
     rows = [
         ({} if is_single else {"model": analysis.prediction.model})
-        | {"start_s": window.start_s, "end_s": window.end_s}
+        | {"start_s": window.start_s, "end_s": window.end_s, "intensity": window.intensity}
         | dict(zip(map(column_of, analysis.prediction.labels), window.probabilities, strict=True))
         for analysis, *_ in explained
         for window in analysis.windows
@@ -406,6 +434,7 @@ def draw_comparison(explained: Sequence[Explained], *, meant: str | None = None)
     predictions = [analysis.prediction for analysis, *_ in explained]
     columns = "".join(
         f"<section>{drawing.headline(escape(words.model(p.model)), words.sentence(p), p.emotion)}"
+        f"{_intensity(p)}"
         f"{drawing.small(words.mixed(p.labels, parts)) if len(parts) > 1 else ''}"
         f"{drawing.bars(p, played=timeline.clearest_by_label(analysis))}{_stopped(analysis)}"
         f"{timeline.lane(moments, p)}{drawing.analysed_by(p)}</section>"

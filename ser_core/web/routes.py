@@ -57,6 +57,7 @@ class PredictionSchema(BaseModel):
     emotion: str
     confidence: float
     certain: bool
+    intensity: float | None
     probabilities: dict[str, float]
     duration_s: float
     speech_start_s: float

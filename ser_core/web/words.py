@@ -25,6 +25,8 @@ ERRORS = {
     if key.startswith("error_")
 }
 """Patterns of the messages of errors, which the catalogues translate."""
+STRONG_FROM, LOW_BELOW = 2 / 3, 1 / 3
+"""Intensities from which one is called strong, and below which it is called low."""
 _COUNTED = re.compile(r"(speaker|channel) (\d+)")
 """Names that `ser_core.diarization` gives."""
 _NUMBER = re.compile(r"(-?)([\d,]+)\.?(\d*)")
@@ -155,6 +157,15 @@ def sentence(prediction: Prediction) -> str:
     if p_first >= MOSTLY_FROM:
         adverb = "clearly" if p_first >= CLEAR_FROM else "mostly"
     return _leader_and_trace(f"sentence_{adverb}", leader, second, p_second)
+
+
+def intensity(prediction: Prediction) -> str:
+    """Return how strongly a recording is spoken, as a sentence; empty where it is not known."""
+    if prediction.intensity is None or not prediction.is_clear_speech:
+        return ""
+    if prediction.intensity >= STRONG_FROM:
+        return translate("intensity_strong")
+    return translate("intensity_low" if prediction.intensity < LOW_BELOW else "intensity_medium")
 
 
 def live_sentence(settled: str) -> str:

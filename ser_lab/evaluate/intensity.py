@@ -1,33 +1,45 @@
-"""How well the intensity of acted speech can be told from encoder vectors, on unseen speakers."""
+"""The intensity of acted speech: a model's estimate of it, and how well it can be told at all."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ser_lab.data.feature_store import Clips
+from ser_core.errors import ModelError
+from ser_core.model.manifest import Manifest
+from ser_lab.data.feature_store import Clips, Frames
 from ser_lab.data.splits import list_clips
 from ser_lab.evaluate.records import FORMAT
-from ser_lab.metrics import N_BOOTSTRAP, interval
+from ser_lab.metrics import N_BOOTSTRAP, calibration_bins, calibration_gap, interval
 from ser_lab.train.recipes.accurate import AccurateRecipe
+from ser_lab.train.recipes.finetune import FineTuneRecipe, LastLayer
 
 CORPORA = ("ravdess", "crema-d")
 """Corpora whose clips state an intensity."""
 LEVELS = {"normal": 0, "strong": 2, "low": 0, "medium": 1, "high": 2}
 N_FOLDS = 6
 REGULARISATION = 0.001
-"""C of the logistic regression: strong, as there are more columns than clips."""
+"""C of the logistic regression: strong, as there are about as many columns as clips."""
+LEAST_AUC = 0.8
+"""Least AUC on the test speakers of each corpus with which a model gets an estimate."""
 
-Columns = npt.NDArray[np.float32]
+Columns = npt.NDArray[np.floating[Any]]
+Rows = npt.NDArray[np.intp]
+
+
+class IntensityError(ModelError):
+    """A model that cannot have an estimate of intensity."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +47,7 @@ class GradedClips:
     """Clips of a stated intensity.
 
     Attributes:
-        columns: (n_clips, n_columns) as from `summarise`.
+        columns: (n_clips, n_columns) that describe each clip.
         table: Their rows, with `level`: 0 weak, 1 medium, 2 strong.
     """
 
@@ -47,21 +59,119 @@ class GradedClips:
         """(n_clips,) whether a clip is weak or strong, not medium."""
         return np.asarray(self.table["level"] != 1)
 
-    def fit(self, rows: npt.NDArray[np.intp]) -> Pipeline:
+    @property
+    def is_strong(self) -> npt.NDArray[np.bool_]:
+        """(n_clips,) whether a clip is strong."""
+        return np.asarray(self.table["level"] == 2)
+
+    def fit(self, rows: Rows) -> Pipeline:
         """Fit a logistic regression to weak and strong clips, each corpus of the same weight."""
         rows = rows[self.is_extreme[rows]]
-        corpora = self.table["corpus"].iloc[rows]
-        weights = 1.0 / corpora.map(corpora.value_counts())
         regression = LogisticRegression(C=REGULARISATION, max_iter=1_000)
         return make_pipeline(StandardScaler(), regression).fit(
             self.columns[rows],
-            self.table["level"].iloc[rows] == 2,
-            logisticregression__sample_weight=len(rows) * weights / weights.sum(),
+            self.is_strong[rows],
+            logisticregression__sample_weight=self._weights(rows),
         )
 
-    def folds(self) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        """Yield training and test rows of `N_FOLDS` folds of speakers."""
-        yield from GroupKFold(N_FOLDS).split(self.columns, groups=self.table["speaker"])
+    def score_unseen(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return (n_rows,) decision values of regressions without a row's speaker, in folds."""
+        scores = np.empty(len(rows))
+        folds = GroupKFold(N_FOLDS).split(rows, groups=self.table["speaker"].iloc[rows])
+        for train, test in folds:
+            scores[test] = self.fit(rows[train]).decision_function(self.columns[rows[test]])
+        return scores
+
+    def fit_calibrated(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Fit a regression whose probabilities are calibrated on speakers left out in turn.
+
+        Returns:
+            (n_columns + 1,) weights of its logit, bias last.
+
+        Source: Platt 1999, Probabilistic outputs for support vector machines.
+        """
+        rows = rows[self.is_extreme[rows]]
+        scaler, regression = (step for _, step in self.fit(rows).steps)
+        scores, weights = self.score_unseen(rows)[:, None], self._weights(rows)
+        platt = LogisticRegression(C=np.inf).fit(scores, self.is_strong[rows], weights)
+        slope = platt.coef_[0, 0] * regression.coef_[0] / scaler.scale_
+        bias = platt.coef_[0, 0] * regression.intercept_ + platt.intercept_
+        return np.append(slope, bias - slope @ scaler.mean_)
+
+    def _weights(self, rows: Rows) -> npt.NDArray[np.float64]:
+        corpora = self.table["corpus"].iloc[rows]
+        weights = 1.0 / corpora.map(corpora.value_counts())
+        return np.asarray(len(rows) * weights / weights.sum())
+
+
+def fit_intensity(
+    folder: Path, manifest: Manifest, data: Path
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Fit an estimate of intensity to a model, as one more column of its last layer.
+
+    The columns of the emotions stay as they are.
+
+    Args:
+        folder: The model folder.
+        manifest: Its manifest.
+        data: Folder with one folder per corpus.
+
+    Returns:
+        The network with the column, and its figures on the test speakers.
+
+    Raises:
+        IntensityError: The model was trained on no corpus that states intensities, or its AUC is
+            below `LEAST_AUC` on one.
+        CorpusError: A corpus is missing.
+    """
+    trained = {corpus["name"] for corpus in manifest.corpora}
+    corpora = [corpus for corpus in CORPORA if corpus in trained]
+    if not corpora:
+        raise IntensityError(
+            f"{manifest.name} was trained on neither {' nor '.join(CORPORA)}, whose clips state an "
+            "intensity, so it gets none."
+        )
+    recipe, table = FineTuneRecipe(folder, manifest), list_clips(data, corpora)
+    table, clips = grade(table, recipe.load(table, data)[0])
+    layer = LastLayer.of(recipe.load_start(), manifest.labels)
+    graded = GradedClips(layer.hidden(clips), table)
+    is_test = table["speaker"].isin(manifest.split["test"]).to_numpy()
+    tested = table[is_test & graded.is_extreme].groupby("corpus")["level"].nunique()
+    if table["speaker"][~is_test].nunique() < N_FOLDS or [*tested] != [2] * len(corpora):
+        raise IntensityError(
+            f"{manifest.name} gets no intensity: that takes weak and strong clips of test speakers "
+            f"in {' and '.join(corpora)}, and of {N_FOLDS} others."
+        )
+    weights = graded.fit_calibrated(np.flatnonzero(~is_test))
+    figures = _test_figures(graded, weights, np.flatnonzero(is_test & graded.is_extreme))
+    for corpus, found in figures["by_corpus"].items():
+        if found["auc"] < LEAST_AUC:
+            raise IntensityError(
+                f"{manifest.name} tells strong from normal intensity on test speakers of {corpus} "
+                f"with an AUC of {found['auc']:.2f}; at least {LEAST_AUC} is needed, so it gets "
+                "none."
+            )
+    unchanged = np.zeros((len(weights), len(manifest.labels)))
+    return layer.with_intensity(weights).network(unchanged), figures
+
+
+def _test_figures(
+    graded: GradedClips, weights: npt.NDArray[np.float64], rows: Rows
+) -> dict[str, Any]:
+    """Return AUC by corpus and calibration error of an estimate on weak and strong test clips."""
+    scores = graded.columns[rows] @ weights[:-1] + weights[-1]
+    table = graded.table.iloc[rows].assign(score=scores, is_strong=graded.is_strong[rows])
+    by_corpus = {
+        str(corpus): {
+            "n_clips": len(part),
+            "n_speakers": int(part["speaker"].nunique()),
+            "auc": _auc(part["is_strong"], part["score"].to_numpy()),
+            "interval": _auc_interval(part["is_strong"], part["score"].to_numpy()),
+        }
+        for corpus, part in table.groupby("corpus", sort=False)
+    }
+    bins = calibration_bins(expit(scores), graded.is_strong[rows])
+    return {"by_corpus": by_corpus, "ece": round(calibration_gap(bins), 4)}
 
 
 def load_graded(data: Path) -> GradedClips:
@@ -71,15 +181,19 @@ def load_graded(data: Path) -> GradedClips:
         data: Folder with one folder per corpus.
     """
     table = list_clips(data, CORPORA)
-    (vectors,) = replace(AccurateRecipe(), copies=()).load(table, data)
-    table["level"] = table["intensity"].map(LEVELS).where(table["emotion"] != "neutral")
-    rows = [i for i, level in enumerate(table["level"]) if level >= 0 and vectors[i] is not None]
-    return GradedClips(
-        summarise([vectors[i] for i in rows]), table.iloc[rows].reset_index(drop=True)
-    )
+    table, clips = grade(table, replace(AccurateRecipe(), copies=()).load(table, data)[0])
+    return GradedClips(summarise(clips), table)
 
 
-def summarise(clips: Clips) -> Columns:
+def grade(table: pd.DataFrame, clips: Clips) -> tuple[pd.DataFrame, list[Frames]]:
+    """Return the rows that have a `level` as in `GradedClips`, and their clips with speech."""
+    level = table["intensity"].map(LEVELS).where(table["emotion"] != "neutral")
+    graded = {i: clip for i, clip in enumerate(clips) if level[i] >= 0 and clip is not None}
+    rows = table.assign(level=level).iloc[[*graded]].reset_index(drop=True)
+    return rows, [*graded.values()]
+
+
+def summarise(clips: Sequence[Frames]) -> Columns:
     """Return mean and standard deviation over time of each clip's vectors, (n_clips, 2 n)."""
     vectors = [np.asarray(clip, np.float32) for clip in clips]
     return np.array([np.concatenate([v.mean(axis=0), v.std(axis=0)]) for v in vectors])
@@ -92,10 +206,8 @@ def measure_intensity(clips: GradedClips) -> dict[str, Any]:
         A record: by corpus the AUC on unseen speakers with its 95% interval, by emotion, between
         neighbouring intensities, and where the whole corpus is unseen.
     """
-    scores, table = np.empty(len(clips.table)), clips.table
-    for train, test in clips.folds():
-        scores[test] = clips.fit(train).decision_function(clips.columns[test])
-    corpora = {}
+    table, corpora = clips.table, {}
+    scores = clips.score_unseen(np.arange(len(table)))
     for corpus, rows in table.groupby("corpus", sort=False):
         own = rows.index.to_numpy()
         unseen = clips.fit(np.flatnonzero(table["corpus"] != corpus))

@@ -247,8 +247,10 @@ def time_answers(predictor: Predictor, paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def reproduce_command(manifest: Manifest, folder: Path, data: Path) -> str:
-    """Return the command that reproduces a model's test figures.
+def reproduce_command(
+    manifest: Manifest, folder: Path, data: Path, *, protocol: str = "test"
+) -> str:
+    """Return the command that reproduces figures of a model.
 
     A bundled model is given by its name, any other by its folder, and a custom table with it.
 
@@ -256,11 +258,12 @@ def reproduce_command(manifest: Manifest, folder: Path, data: Path) -> str:
         manifest: Manifest of the model.
         folder: The model folder.
         data: Folder of corpora, or a table, that it was tested on.
+        protocol: What was evaluated.
     """
     is_bundled = (bundled("model") / manifest.name).is_dir() and not is_table(data)
     model = manifest.name if is_bundled else quote(str(folder))
     table = f" --data {quote(str(data))}" if is_table(data) else ""
-    return f"python -m ser_core evaluate test --model {model}{table}"
+    return f"python -m ser_core evaluate {protocol} --model {model}{table}"
 
 
 def describe_test(

@@ -1,6 +1,7 @@
 """A trained network as a model folder."""
 
 import math
+import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -73,17 +74,6 @@ def export_model(
         ModelError: Whisper's weights can neither be found nor downloaded.
     """
     folder.mkdir(parents=True)
-    if encoder is None:
-        servable = make_servable(
-            fuse_lstms(network),
-            n_columns=len(pipeline.features.columns),
-            temperature=calibration.temperature,
-        )
-        save_servable(servable, folder / SAVED_MODEL)
-    bare = keras.Model.from_config(network.get_config())  # without its optimiser
-    bare.set_weights(network.get_weights())
-    bare.save(folder / (NETWORK if encoder is None else HEAD))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = Manifest(
         name=lineage.name,
         version=ser_core.__version__,
@@ -91,7 +81,7 @@ def export_model(
         columns=pipeline.features.columns,
         pipeline=pipeline,
         architecture=architecture,
-        n_parameters=int(sum(math.prod(w.shape) for w in network.trainable_weights)),
+        n_parameters=count_parameters(network),
         temperature=calibration.temperature,
         corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage.table)),
         licence=_licence(lineage),
@@ -99,12 +89,48 @@ def export_model(
         seed=lineage.seed,
         commit=lineage.commit,
         metrics={},
-        files={path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        files={},
         encoder=encoder,
         certainty=calibration.certainty,
+        has_intensity=network.output.shape[-1] > len(lineage.labels),
     )
+    manifest = replace(manifest, files=write_network(network, folder, manifest))
     weights = None if encoder is None else fetch_encoder(encoder)
     return replace(manifest, probe=record_probe(folder, manifest, weights))
+
+
+def count_parameters(network: keras.Model) -> int:
+    """Return the number of trainable weights."""
+    return int(sum(math.prod(w.shape) for w in network.trainable_weights))
+
+
+def write_network(network: keras.Model, folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Write a network into a model folder, and its SavedModel where no encoder precedes it.
+
+    Args:
+        network: As in `export_model`.
+        folder: The model folder.
+        manifest: Its manifest; the files in it are not read.
+
+    Returns:
+        SHA-256 of each file that was written, by relative path.
+    """
+    name = NETWORK if manifest.encoder is None else HEAD
+    bare = keras.Model.from_config(network.get_config())  # without its optimiser
+    bare.set_weights(network.get_weights())
+    bare.save(folder / name)
+    files = [folder / name]
+    if manifest.encoder is None:
+        servable = make_servable(
+            fuse_lstms(network),
+            n_columns=len(manifest.columns),
+            n_labels=len(manifest.labels),
+            temperature=manifest.temperature,
+        )
+        shutil.rmtree(folder / SAVED_MODEL, ignore_errors=True)
+        save_servable(servable, folder / SAVED_MODEL)
+        files += sorted(path for path in (folder / SAVED_MODEL).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 def _licence(lineage: Lineage) -> str:

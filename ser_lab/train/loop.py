@@ -287,7 +287,8 @@ def predict_logits(
     """Return the logits of many clips.
 
     Args:
-        network: From frames and their counts to logits, as `architectures` builds it.
+        network: From frames and their counts to logits, as `architectures` builds it; further
+            columns, such as that of the intensity, are left out.
         clips: One (n_frames, n_features) array a clip.
         n_labels: Number of emotions.
 
@@ -296,9 +297,10 @@ def predict_logits(
     """
 
     def infer(*batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        return np.asarray(ops.convert_to_numpy(network([*batch], training=False)))
+        logits = network([*batch], training=False)
+        return np.asarray(ops.convert_to_numpy(logits))[:, :n_labels]
 
-    return in_batches(infer, clips, n_labels=n_labels, at_once=PREDICT_BATCH)
+    return in_batches(infer, clips, n_outputs=n_labels, at_once=PREDICT_BATCH)
 
 
 def speech_rows(clips: Clips, rows: Rows) -> Rows:

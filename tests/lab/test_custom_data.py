@@ -174,7 +174,7 @@ def test_labels_named_like_columns_do_not_replace_them(tmp_path: Path) -> None:
         app, ["predict", f"{tmp_path}/Bo/0-0.wav", "--csv", "--model", f"{tmp_path}/model"]
     )
     header = table.output.splitlines()[0].split(",")
-    assert header[3:7] == ["certain", "p_confidence", "p_error", "p_statement"]
+    assert header[3:8] == ["certain", "intensity", "p_confidence", "p_error", "p_statement"]
 
 
 @pytest.mark.parametrize("name", ["shop.tsv", "shop.xlsx", "shop"])

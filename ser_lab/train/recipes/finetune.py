@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from ser_core.model.saved_model import NETWORK
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder, read_tensors
 from ser_lab.data.encoder_store import load_vectors
-from ser_lab.data.feature_store import Clips, load_features
+from ser_lab.data.feature_store import Clips, load_by_corpus, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
 from ser_lab.data.splits import SpeakerSplit
 from ser_lab.metrics import Calibration, Floats, calibrate, unweighted_recall
@@ -103,11 +104,11 @@ class FineTuneRecipe(Recipe):
 
     def load(self, table: pd.DataFrame, data: Path) -> list[Clips]:  # noqa: ARG002
         """See `Recipe`; there are no changed copies."""
-        paths = [Path(path) for path in table["path"]]
         if self.encoder is None:
-            return [load_features(paths, self.pipeline)]
+            return [load_by_corpus(table, partial(load_features, config=self.pipeline))]
         tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)
-        return [load_vectors(paths, self.pipeline, self.encoder, tensors)]
+        load = partial(load_vectors, pipeline=self.pipeline, config=self.encoder, tensors=tensors)
+        return [load_by_corpus(table, load)]
 
     def load_start(self) -> TrainedModel:
         """Return the model that it starts from.
@@ -163,7 +164,7 @@ def fine_tune(
     """
     rows = speech_rows(clips, rows)
     truth, known = encode_labels(table, rows, labels), known_labels(table, rows, labels)
-    layer = _LastLayer.of(start, labels)
+    layer = LastLayer.of(start, labels)
     hidden = layer.hidden(speech_clips(clips, rows))
     unseen = np.empty((len(rows), len(labels)))
     for fitted, tested in _folds(table["speaker"].iloc[rows].to_numpy()):
@@ -197,26 +198,33 @@ def _calibrate_near(start: Calibration, logits: Floats, truth: npt.NDArray[Any])
 
 
 @dataclass(frozen=True, slots=True)
-class _LastLayer:
+class LastLayer:
     """Last layers of an ensemble as one, from what enters them to the mean of their logits.
+
+    The column of the intensity, if there is one, is kept apart: it is no emotion.
 
     Attributes:
         members: Networks up to their last layer.
         kernels: Kernel of each last layer, (n_units, n_labels).
         biases: Bias of each, (n_labels,).
         temperature: Divisor of the logits in the loss.
+        intensities: Weights of the column of intensity of each, (n_units + 1,), bias last; empty
+            where there is none.
     """
 
     members: tuple[keras.Model, ...]
     kernels: tuple[Floats, ...]
     biases: tuple[Floats, ...]
     temperature: float
+    intensities: tuple[Floats, ...] = ()
 
     @classmethod
     def of(cls, start: TrainedModel, labels: tuple[str, ...]) -> Self:
         """Return the last layers of a model, with a column for each of some labels."""
         members = _members(start.network)
         weights = [_last_layer(member).get_weights() for member in members]
+        n_labels = len(start.labels)
+        columns = [np.append(kernel, bias[None], axis=0)[:, n_labels:] for kernel, bias in weights]
         places = [start.labels.index(label) if label in start.labels else -1 for label in labels]
         padded = [
             [np.append(w, np.zeros_like(w[..., :1]), axis=-1) for w in pair] for pair in weights
@@ -226,7 +234,16 @@ class _LastLayer:
             tuple(kernel[:, places] for kernel, _ in padded),
             tuple(bias[places] for _, bias in padded),
             start.calibration.temperature,
+            tuple(column[:, 0] for column in columns if column.size),
         )
+
+    def with_intensity(self, weights: Floats) -> Self:
+        """Return the layers with a column of intensity, whose logit is its weights' alone.
+
+        Args:
+            weights: (n_units + 1,) for the result of `hidden`, bias last.
+        """
+        return replace(self, intensities=self._split(weights))
 
     def hidden(self, clips: Sequence[npt.NDArray[np.floating[Any]]]) -> Floats:
         """Return (n_clips, n_units) of all members side by side, whose logits are averaged."""
@@ -271,16 +288,21 @@ class _LastLayer:
 
     def network(self, change: Floats) -> keras.Model:
         """Return the ensemble with the change."""
-        ends = np.cumsum([len(kernel) for kernel in self.kernels])
-        changes = np.split(change[:-1], ends[:-1])
         networks = []
-        for member, kernel, bias, part in zip(
-            self.members, self.kernels, self.biases, changes, strict=True
-        ):
-            layer = keras.layers.Dense(len(bias), name=LOGITS)
+        for i, (member, part) in enumerate(zip(self.members, self._split(change), strict=True)):
+            weights = np.append(self.kernels[i], self.biases[i][None], axis=0) + part
+            if self.intensities:
+                weights = np.column_stack([weights, self.intensities[i]])
+            layer = keras.layers.Dense(weights.shape[1], name=LOGITS)
             networks.append(keras.Model(member.inputs, layer(member.output)))
-            layer.set_weights([kernel + part, bias + change[-1]])
+            layer.set_weights([weights[:-1], weights[-1]])
         return join_ensemble(networks)
+
+    def _split(self, weights: Floats) -> tuple[Floats, ...]:
+        """Return weights for the result of `hidden` as those of each member, bias last."""
+        ends = np.cumsum([len(kernel) for kernel in self.kernels])
+        parts = np.split(weights[:-1], ends[:-1])
+        return tuple(np.append(part, weights[-1:], axis=0) for part in parts)
 
 
 def _members(network: keras.Model) -> list[keras.Model]:
