@@ -158,9 +158,9 @@ def test_the_list_has_a_row_for_each_segment_that_one_key_reaches() -> None:
 
 def test_each_of_several_speakers_has_a_summary() -> None:
     told = text_of(segments.draw_segments(CALL, "utterances")).replace("\xa0", " ")
-    assert "channel 1: angry (71%), 2 × in 1.5 s" in told
-    assert "channel 2: calm (60%), 1 × in 2 s" in told
-    assert "in 1.5 s" not in text_of(segments.draw_segments(CALL[:1], "own"))
+    assert "channel 1: angry (71%). Segments: 2, 1.5 s." in told
+    assert "channel 2: calm (60%). Segments: 1, 2 s." in told
+    assert "Segments:" not in text_of(segments.draw_segments(CALL[:1], "own"))
 
 
 def lanes(found: tuple[Segment, ...]) -> dict[str, int]:

@@ -223,6 +223,7 @@ def from_windows(analysis: Analysis) -> list[Segment]:
             speech_end_s=length_s,
             timings_ms={},
             warnings=(),
+            intensity=window.intensity,
         )
         segments.append(Segment(window.start_s, window.end_s, prediction=prediction))
     return segments
@@ -264,12 +265,13 @@ def _result(one: Segment) -> str:
         f'tabindex="-1" aria-label="{translate("play", what=shown)}"></button>'
     )
     if (p := one.prediction) is None:
-        return f"<td>{button}–</td>"
+        return f'<td><div class="mm-row">{button}<span>–</span></div></td>'
     text = (
         f"{find_emotion(p.emotion).sign} {words.emotion(p.emotion)} {words.percent(p.confidence)}"
     )
     unsure = "" if p.certain else f" <small>{translate('batch_uncertain')}</small>"
-    return f"<td>{button}{escape(text)}{unsure}</td>"
+    told = f"<span>{escape(text)}{unsure}</span>"
+    return f'<td><div class="mm-row">{button}{told}</div></td>'
 
 
 def _notes(one: Segment) -> str:

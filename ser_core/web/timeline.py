@@ -21,7 +21,12 @@ from ser_core.web.language import translate
 N_COLUMNS = 90
 """Strokes of a waveform: more would run together on a phone."""
 MAX_TICKS = 6
-TICK_STEPS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+TICK_STEPS_S = (
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0),
+    *(120.0, 300.0, 600.0, 1_200.0, 3_600.0, 7_200.0),
+)
+NEAR_END = 0.95
+"""Share of an axis from which a label ends at its time, to stay within the page."""
 N_PASSAGES = 3
 MAX_CELLS = 300
 """Most cells of an emotion: in an hour, each has the mean of four windows."""
@@ -105,8 +110,10 @@ def _axis(duration_s: float, zooms: Sequence[int] = (1,), *, start_s: float = 0.
     for i, zoom in enumerate(zooms):
         for tick_s in ticks(duration_s, MAX_TICKS * zoom, start_s=start_s):
             level.setdefault(tick_s, i)
+    end_s = start_s + NEAR_END * duration_s
     labels = "".join(
-        f'<span class="mm-fine-{i}" style="--from:{tick_s:g}">{words.seconds(tick_s)}</span>'
+        f'<span class="mm-fine-{i}{" mm-last" if tick_s > end_s else ""}" '
+        f'style="--from:{tick_s:g}">{words.seconds(tick_s)}</span>'
         for tick_s, i in sorted(level.items())
     )
     return f'<div class="mm-axis" aria-hidden="true">{labels}</div>'

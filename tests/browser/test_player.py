@@ -186,7 +186,7 @@ def test_segments_from_a_file_are_analysed_and_a_bad_file_is_a_sentence(
     field.set_input_files(bad)
     expect(page.locator("#own-segments")).to_contain_text("bad", **WAIT)
     page.get_by_role("button", name="Upload file").click()
-    page.get_by_test_id("file-upload").set_input_files(turns)
+    page.locator("#clip").get_by_test_id("file-upload").set_input_files(turns)
     expect(page.locator("#result [role=alert]")).to_contain_text("bad.srt", **WAIT)
     page.locator("#own-segments").get_by_role("button").first.click()
     field.set_input_files(own)
