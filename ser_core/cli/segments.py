@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ser_core.segments import Segment
 
 
-@command(extra="segments")
+@command()
 def segment(
     file: FileArgument,
     to: Annotated[

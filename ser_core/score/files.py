@@ -28,7 +28,7 @@ def check_format(name: str) -> None:
     except ModuleNotFoundError as error:
         raise ScoreError(
             f"{error.name} is not installed, and {FORMATS[name].title} needs it. Install it with: "
-            "pip install '.[segments]'"
+            "pip install pympi-ling srt webvtt-py"
         ) from error
 
 

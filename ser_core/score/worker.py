@@ -210,7 +210,7 @@ class Worker:
         except ModuleNotFoundError as error:
             raise ScoreError(
                 f"{error.name} is not installed, and files of segments need it. Install it with: "
-                "pip install '.[segments]'"
+                "pip install pympi-ling srt webvtt-py"
             ) from error
         except Exception as error:
             # A clip that triggers a bug must not stop the work on a million others.
