@@ -25,6 +25,9 @@ from ser_core.prediction import Prediction, mean_intensity
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.quality import DOUBTFUL_SPEECH, QualityWarning
+from ser_core.score import ScoreConfig
+from ser_core.score.files import segments_of
+from ser_core.score.parts import open_output, read_parts, rows_of, rows_of_segments
 from ser_core.segment_formats import read_segments, write_segments
 from ser_core.segments import Segment
 from ser_core.web import words
@@ -192,6 +195,30 @@ def test_files_of_segments_hold_it_and_read_as_before(suffix: str, tmp_path: Pat
     if suffix == ".json":
         assert read[0].prediction is not None
         assert read[0].prediction.intensity == 0.875
+
+
+def test_rows_of_an_archive_hold_it() -> None:
+    clip = analysis(STRONG)
+    clip = replace(clip, windows=(replace(clip.windows[0], intensity=0.25),))
+    assert rows_of("a.wav", clip, "clips")[0]["intensity"] == 0.875
+    assert rows_of("a.wav", clip, "windows")[0]["intensity"] == 0.25
+
+
+def test_rows_of_segments_come_back_with_it_and_those_from_before_without(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    config = ScoreConfig(rows="utterances")
+    output = open_output(str(tmp_path / "out"), predictor.manifest, config)
+    output.write(rows_of_segments("a.wav", [Segment(0.0, 1.0, prediction=STRONG)]))
+    ((_, rows),) = read_parts(output.address)
+    assert rows is not None
+    (one,) = segments_of(rows, predictor.manifest)
+    assert one.prediction is not None
+    assert one.prediction.intensity == 0.875
+    del rows[0]["intensity"]
+    (one,) = segments_of(rows, predictor.manifest)
+    assert one.prediction is not None
+    assert one.prediction.intensity is None
 
 
 class Rising:

@@ -87,6 +87,7 @@ def segments_of(rows: Iterable[Row], manifest: Manifest) -> Iterator[Segment]:
                 weights=manifest.weights_sha256,
                 certain_from=certain_from,
                 temperature=manifest.temperature,
+                intensity=row.get("intensity"),  # earlier parts have none
             )
         known = {key: row[key] for key in PLAIN}
         yield Segment(**known, prediction=prediction, warnings=warnings)

@@ -238,7 +238,7 @@ class Output:
 
     def _schema(self) -> pa.Schema:
         number, text = pa.float32(), pa.string()
-        answer = [("emotion", text), ("confidence", number)]
+        answer = [("emotion", text), ("confidence", number), ("intensity", number)]
         answer += [(column_of(label), number) for label in self.labels]
         tail = [("model", text), ("error", text), (SOURCE, text)]
         span = [("start_s", number), ("end_s", number)]
@@ -346,12 +346,12 @@ def rows_of(name: str, analysis: Analysis, rows: Rows) -> list[Row]:
         return [
             row
             | {"start_s": window.start_s, "end_s": window.end_s}
-            | _answer(prediction.labels, window.probabilities)
+            | _answer(prediction.labels, window.probabilities, window.intensity)
             for window in analysis.windows
         ]
     return [
         row
-        | _answer(prediction.labels, prediction.probabilities)
+        | _answer(prediction.labels, prediction.probabilities, prediction.intensity)
         | {
             "duration_s": prediction.duration_s,
             "speech_start_s": prediction.speech_start_s,
@@ -369,7 +369,8 @@ def rows_of_segments(name: str, segments: Sequence[Segment]) -> list[Row]:
         row: Row = {CLIP: name} | {key: getattr(segment, key) for key in PLAIN}
         row["warnings"] = [warning.code for warning in segment.warnings]
         if (p := segment.prediction) is not None:
-            row |= _answer(p.labels, p.probabilities) | {"certain": p.certain, "model": p.model}
+            row |= _answer(p.labels, p.probabilities, p.intensity)
+            row |= {"certain": p.certain, "model": p.model}
         rows.append(row)
     return rows
 
@@ -379,11 +380,12 @@ def error_row(name: str, reason: str) -> Row:
     return {CLIP: name, "error": reason}
 
 
-def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:
+def _answer(labels: Sequence[str], probabilities: Sequence[float], intensity: float | None) -> Row:
     by_label = dict(zip(labels, probabilities, strict=True))
     emotion = max(by_label, key=by_label.__getitem__)
     columns = {column_of(label): share for label, share in by_label.items()}
-    return {"emotion": emotion, "confidence": by_label[emotion]} | columns
+    answer = {"emotion": emotion, "confidence": by_label[emotion], "intensity": intensity}
+    return answer | columns
 
 
 def _check_settings(address: str, found: Row, expected: Row) -> None:

@@ -241,5 +241,5 @@ def _auc_interval(is_strong: "pd.Series[bool]", scores: npt.NDArray[np.float64])
     """Return the 95% bootstrap interval over clips."""
     truth, random = is_strong.to_numpy(), np.random.default_rng(0)
     draws = [random.integers(len(truth), size=len(truth)) for _ in range(N_BOOTSTRAP)]
-    resampled = np.array([roc_auc_score(truth[d], scores[d]) for d in draws])
+    resampled = np.array([roc_auc_score(truth[d], scores[d]) for d in draws if truth[d].std()])
     return [round(end, 4) for end in interval(resampled)]

@@ -34,6 +34,7 @@ DEVELOPMENT = "the development speakers"
 CUSTOM = "It was trained on the recordings of one table only, and on the people who speak in them."
 """Limit of a model that was trained on a custom table."""
 _TEMPLATE = Path(__file__).with_name("card.md")
+_INTENSITY = Path(__file__).with_name("card_intensity.md")
 
 
 def write_card(folder: Path, *, runs: Path = RUNS) -> None:
@@ -89,6 +90,7 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "frame_ms": ms_per_sample * features.frame_length,
         "hop_ms": ms_per_sample * features.hop_length,
         "certainty": _certainty(manifest.certainty, people),
+        "intensity": _intensity(manifest.metrics.get("intensity")),
         "encoder_size": "" if manifest.encoder is None else ", plus the encoder's 33 MB in float32",
         "corpora": "\n".join(
             f"- {c['title']} (`{c['name']}`), {c['n_training_clips']:,} clips, {c['licence']}"
@@ -183,6 +185,19 @@ def _certainty(certainty: Certainty | None, people: str) -> str:
         f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers about {people}, "
         f"{certainty.precision:.0%} of them correct"
     )
+
+
+def _intensity(figures: dict[str, Any] | None) -> str:
+    """Return the section on the intensity; nothing for a model without."""
+    if figures is None:
+        return ""
+    lines = [
+        f"| {corpus} | {part['n_clips']:,} | {part['n_speakers']} | {part['auc']:.2f} "
+        f"| {part['interval'][0]:.2f} to {part['interval'][1]:.2f} |"
+        for corpus, part in figures["by_corpus"].items()
+    ]
+    template = _INTENSITY.read_text(encoding="utf-8")
+    return template.format(table="\n".join(lines), **figures)
 
 
 def _figures(test: dict[str, Any]) -> dict[str, Any]:
