@@ -646,6 +646,7 @@ def test_the_result_of_a_long_clip_grows_with_the_progress(
     clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listen, "SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(listen, "SHOWN_SHARE", 0.0)
     *growing, last = (html for html, _ in listen.describe(SlowModels(), clip))
     cells = [parse(html).findall(".//span[@class='mm-heat']/span") for html in growing]
     assert [len(row) for row in cells] == [n * len(LABELS) for n in (1, 2, 3)]

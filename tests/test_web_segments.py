@@ -231,3 +231,13 @@ def test_a_single_utterance_is_the_clip_itself_and_windows_are_rows_on_demand() 
     assert [one.prediction.probabilities for one in found] == [
         window.probabilities for window in whole.windows
     ]
+
+
+def test_a_list_that_was_stopped_says_how_far_it_goes() -> None:
+    whole, part = (
+        text_of(listen.draw_result(long_analysis(), segments=CALL[:2], is_whole=is_whole))
+        for is_whole in (True, False)
+    )
+    told = translate("stopped", done="4 s", all="12 s")
+    assert told in part.replace("\N{NO-BREAK SPACE}", " ")
+    assert told not in whole.replace("\N{NO-BREAK SPACE}", " ")

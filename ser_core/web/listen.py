@@ -222,7 +222,7 @@ def describe(
                     yield draw_growing(analysis, found, left_s=clock.left_s(found.share)), None
         drawn = draw_result(
             *explained[0], voice, meant=meant, segments=found.segments, kind=options.kind,
-            recording=Path(path),
+            recording=Path(path), is_whole=not stopped.is_set(),
         )  # fmt: skip
         yield note + drawn, analysis.prediction
     except Exception as error:
@@ -280,6 +280,7 @@ def draw_result(
     segments: Sequence[Segment] = (),
     kind: str = _BY_UTTERANCE.kind,
     recording: Path | None = None,
+    is_whole: bool = True,
 ) -> str:
     """Return everything about one analysed clip as HTML.
 
@@ -292,13 +293,15 @@ def draw_result(
         segments: Its segments; one that was found is the clip itself, and not shown.
         kind: What they are, as in `SegmentOptions`.
         recording: The clip, whose name files of segments contain.
+        is_whole: Whether these are all segments.
     """
     prediction = analysis.prediction
     if len(segments) < 2 and kind != "own":
         segments = ()
     lanes, explained = () if kind == WINDOWS else segments, (analysis, moments, parts)
-    files = _downloads([explained])
+    files, note = _downloads([explained]), ""
     if segments:
+        note = "" if is_whole else _stopped_at(segments[-1].end_s, prediction)
         files = draw_files(_to_dict(*explained), segments, recording)
     course = words.course(prediction.labels, parts if len(parts) > 1 else analysis.windows)
     return (
@@ -307,7 +310,7 @@ def draw_result(
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis, lanes, text=course)}"
-        f"{draw_segments(segments, kind) if segments else ''}"
+        f"{draw_segments(segments, kind, note=note) if segments else ''}"
         f"{timeline.passages(analysis, parts)}"
         f"{files}"
         f"{drawing.analysed_by(prediction)}</section>"
@@ -353,9 +356,12 @@ def _stopped(analysis: Analysis) -> str:
     """Return a note on a result that the visitor stopped; nothing for a whole one."""
     if analysis.is_whole:
         return ""
-    done, whole = analysis.prediction.speech_end_s, analysis.prediction.duration_s
-    text = translate("stopped", done=words.seconds(done), all=words.seconds(whole))
-    return f'<p class="mm-stopped">{escape(text)}</p>'
+    return _stopped_at(analysis.prediction.speech_end_s, analysis.prediction)
+
+
+def _stopped_at(done_s: float, prediction: Prediction) -> str:
+    done, whole = words.seconds(done_s), words.seconds(prediction.duration_s)
+    return f'<p class="mm-stopped">{escape(translate("stopped", done=done, all=whole))}</p>'
 
 
 def _answer(analysis: Analysis, parts: Sequence[Window], voice: SpeakerProfile | None) -> str:

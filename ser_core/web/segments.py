@@ -229,12 +229,13 @@ def from_windows(analysis: Analysis) -> list[Segment]:
     return segments
 
 
-def draw_segments(segments: Sequence[Segment], kind: str) -> str:
+def draw_segments(segments: Sequence[Segment], kind: str, *, note: str = "") -> str:
     """Return a summary of each speaker, and a row for each segment, which a button plays.
 
     Args:
         segments: In the order of their starts.
         kind: As `SegmentOptions.kind`.
+        note: HTML below the heading.
     """
     heading = translate(f"segments_{kind}")
     columns = [("batch_result", _result)]
@@ -251,7 +252,7 @@ def draw_segments(segments: Sequence[Segment], kind: str) -> str:
     ]
     # The list is one stop of the Tab key; the arrow keys move in it (player.js).
     table = drawing.table("mm-segments", heading, heads, rows).replace(' tabindex="-1"', "", 1)
-    return f"<section><h3>{heading}</h3>{_summaries(segments)}{table}</section>"
+    return f"<section><h3>{heading}</h3>{note}{_summaries(segments)}{table}</section>"
 
 
 def _cell(text: str | None) -> str:
