@@ -40,7 +40,7 @@ NOTHING = "<NA>"
 _CAPTION = re.compile(
     r"(?:\[(?P<speaker>[^\[\]]+)\]: ?)?(?P<text>.*?) ?(?:\[[^\[\]]+ \d{1,3}%\])?", re.DOTALL
 )
-_FORMATTING = re.compile(r"</?(?:b|i|u|s|font)(?:\s[^>]*)?>|\{\\[^}]*\}", re.IGNORECASE)
+_FORMATTING = re.compile(r"</?(?:b|i|u|s|font)(?:\s[^<>]*)?>|\{\\[^{}]*\}", re.IGNORECASE)
 """Formatting in SRT, which has no escapes."""
 _ARROW = re.compile(r"\d\s*-+>")
 _SRT_TIME, _VTT_TIME = r"\d+:\d{1,2}:\d{2}[.,]\d{3}", r"(?:\d+:)?\d{1,2}:\d{2}\.\d{3}"
@@ -136,6 +136,8 @@ def read_segments(path: Path, *, recording: Path | None = None) -> list[Segment]
     except _FaultError as fault:
         where = f"{path}, line {fault.line}" if fault.line else str(path)
         raise SegmentFileError(f"{where}: {fault}.") from fault
+    except OverflowError as error:
+        raise SegmentFileError(f"{path} has a number that is too large for a time.") from error
     except OSError as error:
         raise SegmentFileError(f"{path} cannot be read: {error.strerror}.") from error
     segments = [entry.segment for entry in _of_recording(entries, path, recording)]
@@ -671,9 +673,12 @@ def _read_csv(content: bytes) -> Iterator[_Entry]:
     header = lines.readline()
     lines.seek(0)
     rows = csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
-    for row in rows:
-        cells = {key: cell for key, cell in row.items() if key and isinstance(cell, str)}
-        yield _from_row(cells, rows.line_num)
+    try:
+        for row in rows:
+            cells = {key: cell for key, cell in row.items() if key and isinstance(cell, str)}
+            yield _from_row(cells, rows.line_num)
+    except csv.Error as error:
+        raise _FaultError(rows.line_num, f"no table, {error}") from error
 
 
 def _from_row(row: dict[str, Any], line: int | None) -> _Entry:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -255,6 +256,10 @@ BAD = {
     "a.eaf": (ELAN[: len(ELAN) // 2], r"line \d+: no XML"),
     "b.eaf": ("<html></html>", "line 1: no file of ELAN"),
     "c.eaf": (ELAN.replace('TIME_SLOT_REF1="ts2"', 'TIME_SLOT_REF1="ts99"'), r"line \d+: 'ts99'"),
+    "e.csv": ('start_s,end_s\n"' + "x" * 200_000, "line 1: no table, field larger than"),
+    "d.srt": ("1\n" + "9" * 12 + ":00:00,000 --> 00:00:02,000\nHi\n", "has a number that is too"),
+    "e.TextGrid": (GRID.replace("size = ", "size = 1e999 ", 1), "has a number that is too large"),
+    "d.eaf": (ELAN.replace('TIME_VALUE="', 'TIME_VALUE="' + "9" * 400), "has a number that is too"),
     "a.docx": ("", "is no file of segments; expected a name in .srt, .vtt"),
 }  # fmt: skip
 
@@ -268,6 +273,16 @@ def test_a_bad_file_gets_one_sentence_with_the_line(name: str, tmp_path: Path) -
         read_segments(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("mark", ["<b ", "{\\", "[", "[a 1"])
+def test_marks_that_never_end_are_read_in_time(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.srt"
+    path.write_text("1\n00:00:00,000 --> 00:00:01,000\n" + mark * 30_000)
+    start_s = time.process_time()
+    (found,) = read_segments(path)
+    assert found.text
+    assert time.process_time() - start_s < 2.0
 
 
 def test_a_missing_file_and_another_encoding_are_named(tmp_path: Path) -> None:
