@@ -87,7 +87,7 @@ def test_what_is_found_before_a_stop_is_kept(talk: Path, predictor: Predictor) -
         talk, predictor, SegmentOptions(), stopped=stopped, every_s=WAIT_S
     )
     assert found.segments == []
-    assert found.is_whole
+    assert not found.is_whole
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_bad_file_of_segments_is_explained_in_the_panel(
 
 
 def test_the_list_has_a_row_for_each_segment_that_one_key_reaches() -> None:
-    root = parse(segments.draw_segments(CALL, "utterances"))
+    root = parse(segments.draw_segments(Found([*CALL])))
     rows = root.findall(".//tbody/tr")
     told = [" ".join(" ".join(row.itertext()).split()).replace("\xa0", " ") for row in rows]
     assert told == [
@@ -157,10 +157,10 @@ def test_the_list_has_a_row_for_each_segment_that_one_key_reaches() -> None:
 
 
 def test_each_of_several_speakers_has_a_summary() -> None:
-    told = text_of(segments.draw_segments(CALL, "utterances")).replace("\xa0", " ")
+    told = text_of(segments.draw_segments(Found([*CALL]))).replace("\xa0", " ")
     assert "channel 1: angry (71%). Segments: 2, 1.5 s." in told
     assert "channel 2: calm (60%). Segments: 1, 2 s." in told
-    assert "Segments:" not in text_of(segments.draw_segments(CALL[:1], "own"))
+    assert "Segments:" not in text_of(segments.draw_segments(Found([*CALL[:1]], "own")))
 
 
 def lanes(found: tuple[Segment, ...]) -> dict[str, int]:
@@ -198,7 +198,9 @@ def parse_shades(analysis: object) -> list[str]:
 
 
 def test_one_control_offers_the_segments_in_every_format(tmp_path: Path) -> None:
-    html = listen.draw_result(long_analysis(), MOMENTS, segments=CALL, recording=Path("a call.wav"))
+    html = listen.draw_result(
+        long_analysis(), MOMENTS, found=Found([*CALL], is_whole=True), recording=Path("a call.wav")
+    )
     root = parse(html)
     (choice,) = root.findall(".//select")
     (link,) = root.findall(".//a")
@@ -220,22 +222,22 @@ def test_one_control_offers_the_segments_in_every_format(tmp_path: Path) -> None
 
 def test_a_single_utterance_is_the_clip_itself_and_windows_are_rows_on_demand() -> None:
     whole = long_analysis()
-    alone = listen.draw_result(whole, segments=CALL[:1])
+    alone = listen.draw_result(whole, found=Found([*CALL[:1]], is_whole=True))
     assert "mm-segments" not in alone
     assert "moodmirror.csv" in text_of(alone)
     found = segments.from_windows(whole)
-    html = listen.draw_result(whole, segments=found, kind="windows")
+    html = listen.draw_result(whole, found=found)
     rows = parse(html).findall(".//table[@class='mm-segments']/tbody/tr")
     assert len(rows) == len(whole.windows)
     assert "mm-speaker-lane" not in html
-    assert [one.prediction.probabilities for one in found] == [
+    assert [one.prediction.probabilities for one in found.segments] == [
         window.probabilities for window in whole.windows
     ]
 
 
 def test_a_list_that_was_stopped_says_how_far_it_goes() -> None:
     whole, part = (
-        text_of(listen.draw_result(long_analysis(), segments=CALL[:2], is_whole=is_whole))
+        text_of(listen.draw_result(long_analysis(), found=Found([*CALL[:2]], is_whole=is_whole)))
         for is_whole in (True, False)
     )
     told = translate("stopped", done="4 s", all="12 s")

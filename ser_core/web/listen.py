@@ -16,7 +16,6 @@ from ser_core.explain import Moment, explain
 from ser_core.labels import LABELS, column_of, find_emotion
 from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.registry import ACCURATE, AUTO, COMPACT
-from ser_core.segments import Segment
 from ser_core.speaker import SpeakerProfile
 from ser_core.switch import ModelSwitch
 from ser_core.web import drawing, timeline, words
@@ -36,6 +35,9 @@ from ser_core.web.components import (
 from ser_core.web.inspect import BOTH, build_inspect
 from ser_core.web.language import label, translate
 from ser_core.web.segments import (
+    CUTS,
+    OWN,
+    SPEAKERS,
     WINDOWS,
     Found,
     SegmentOptions,
@@ -54,7 +56,7 @@ Shown = tuple[str, Prediction | None]
 """The panel of the result as HTML, and the prediction of a single model."""
 
 MODELS = (AUTO, ACCURATE, COMPACT, BOTH)
-_BY_UTTERANCE = SegmentOptions()
+_BY_UTTERANCE, _NOTHING = SegmentOptions(), Found()
 EXAMPLE_SUFFIXES = (".flac", ".wav")
 WINDOWS_AT_ONCE = 4
 """Windows in a batch: the fewer, the more often the page can show them, or stop."""
@@ -95,15 +97,16 @@ def build_listen(
         path: str | None,
         model: str,
         denoise: bool,
-        cut: str,
-        speakers: str,
+        cut: str | None,
+        speakers: str | None,
         own: str | None,
         voice: SpeakerProfile | None,
         request: gr.Request,
     ) -> Iterator[Shown]:
         session, stopped = request.session_hash or "", Event()
         running[session] = stopped
-        meant, options = example_emotion(path, examples), SegmentOptions(cut, speakers, own)
+        meant = example_emotion(path, examples)
+        options = SegmentOptions(cut or CUTS[0], speakers or SPEAKERS[0], own)
         steps = describe(
             models, path, model=model, denoise=denoise, options=options, voice=voice, meant=meant,
             stopped=stopped,
@@ -121,8 +124,8 @@ def build_listen(
         path: str | None,
         model: str,
         denoise: bool,
-        cut: str,
-        speakers: str,
+        cut: str | None,
+        speakers: str | None,
         own: str | None,
         voice: SpeakerProfile | None,
         request: gr.Request,
@@ -212,18 +215,15 @@ def describe(
             return
         found = Found()
         if analysis.is_whole and options.kind == WINDOWS:
-            found.segments = from_windows(analysis)
+            found = from_windows(analysis)
         elif analysis.is_whole:
             for found in find_segments(
                 Path(path), predictor, options, denoise=denoise, stopped=stopped,
                 every_s=SHOWN_EVERY_S,
             ):  # fmt: skip
-                if not found.is_whole and clock.is_due():
+                if not found.is_whole and not stopped.is_set() and clock.is_due():
                     yield draw_growing(analysis, found, left_s=clock.left_s(found.share)), None
-        drawn = draw_result(
-            *explained[0], voice, meant=meant, segments=found.segments, kind=options.kind,
-            recording=Path(path), is_whole=not stopped.is_set(),
-        )  # fmt: skip
+        drawn = draw_result(*explained[0], voice, meant=meant, found=found, recording=Path(path))
         yield note + drawn, analysis.prediction
     except Exception as error:
         yield drawing.failure(error_message(error)), None
@@ -277,10 +277,8 @@ def draw_result(
     voice: SpeakerProfile | None = None,
     *,
     meant: str | None = None,
-    segments: Sequence[Segment] = (),
-    kind: str = _BY_UTTERANCE.kind,
+    found: Found = _NOTHING,
     recording: Path | None = None,
-    is_whole: bool = True,
 ) -> str:
     """Return everything about one analysed clip as HTML.
 
@@ -290,19 +288,16 @@ def draw_result(
         parts: Its parts of different emotions; fewer than two for a clip of one.
         voice: The visitor's profile; the prediction relative to it is compared with the other.
         meant: Emotion that an example aims for.
-        segments: Its segments; one that was found is the clip itself, and not shown.
-        kind: What they are, as in `SegmentOptions`.
+        found: Its segments; a single utterance is the clip itself, and not shown.
         recording: The clip, whose name files of segments contain.
-        is_whole: Whether these are all segments.
     """
-    prediction = analysis.prediction
-    if len(segments) < 2 and kind != "own":
-        segments = ()
-    lanes, explained = () if kind == WINDOWS else segments, (analysis, moments, parts)
-    files, note = _downloads([explained]), ""
-    if segments:
-        note = "" if is_whole else _stopped_at(segments[-1].end_s, prediction)
-        files = draw_files(_to_dict(*explained), segments, recording)
+    prediction, segments = analysis.prediction, found.segments
+    listed, files = "", ""
+    if len(segments) > 1 or (segments and found.kind == OWN):
+        note = "" if found.is_whole else _stopped_at(segments[-1].end_s, prediction)
+        listed = draw_segments(found, note=note)
+        files = draw_files(_to_dict(analysis, moments, parts), segments, recording)
+    lanes = segments if found.kind != WINDOWS else ()
     course = words.course(prediction.labels, parts if len(parts) > 1 else analysis.windows)
     return (
         f"<section{_attributes(prediction)}>"
@@ -310,9 +305,8 @@ def draw_result(
         f"{timeline.waveform(analysis)}"
         f"{timeline.lane(moments, prediction)}"
         f"{timeline.timeline(analysis, lanes, text=course)}"
-        f"{draw_segments(segments, kind, note=note) if segments else ''}"
-        f"{timeline.passages(analysis, parts)}"
-        f"{files}"
+        f"{listed}{timeline.passages(analysis, parts)}"
+        f"{files or _downloads([(analysis, moments, parts)])}"
         f"{drawing.analysed_by(prediction)}</section>"
     )
 

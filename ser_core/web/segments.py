@@ -22,11 +22,12 @@ from ser_core.web import drawing, words
 from ser_core.web.components import Localized, uploads_only
 from ser_core.web.language import label, translate
 
-UTTERANCES, WINDOWS = "utterances", "windows"
+UTTERANCES, WINDOWS, OWN = "utterances", "windows", "own"
+"""What segments are."""
 CUTS = (UTTERANCES, WINDOWS)
 SPEAKERS = ("auto", "none", "channels", "find", "2", "3", "4")
 """Choices of `segment_speakers` on the page."""
-OWN = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv")
+OWN_FORMATS = ("srt", "vtt", "textgrid", "rttm", "eaf", "audacity", "csv")
 """Formats of a visitor's segments: Parquet unpacks to any size, and JSON has results, too."""
 MAX_OWN_BYTES, MAX_OWN = 2_000_000, 5_000
 MAX_OWN_SHARE = 2.0
@@ -75,21 +76,23 @@ class SegmentOptions:
     @property
     def kind(self) -> str:
         """What the segments are: `utterances`, `windows` or `own`."""
-        return "own" if self.own else self.cut
+        return OWN if self.own else self.cut
 
 
 @dataclass(slots=True)
 class Found:
-    """Segments while they are found.
+    """Segments, perhaps while they are found.
 
     Attributes:
         segments: Those so far.
+        kind: As `SegmentOptions.kind`.
         step: `speakers` or `emotions`.
         share: Share of the step that is done.
-        is_whole: Whether nothing more is to come.
+        is_whole: Whether these are all segments of the recording.
     """
 
     segments: list[Segment] = field(default_factory=list)
+    kind: str = UTTERANCES
     step: str = ""
     share: float = 0.0
     is_whole: bool = False
@@ -135,7 +138,7 @@ def read_own(own: str, recording: Path, *, longest_s: float) -> list[Segment]:
         SegmentFileError: The file is gone, is of another format, cannot be read or breaks a limit.
     """
     path = Path(own)
-    suffixes = [FORMATS[name].suffix for name in OWN]
+    suffixes = [FORMATS[name].suffix for name in OWN_FORMATS]
     if path.suffix.lower() not in map(str.lower, suffixes):
         raise SegmentFileError(translate("own_format", suffixes=", ".join(suffixes)))
     if not path.exists():
@@ -174,14 +177,14 @@ def find_segments(
         denoise: As in `Predictor.analyse`.
 
     Yields:
-        What is found, while it grows; the last one is complete.
+        What is found, while it grows.
 
     Raises:
         SerError: As `segment_speakers` and `read_own`.
     """
     longest_s = predictor.config.audio.max_duration_s
     given = read_own(options.own, recording, longest_s=longest_s) if options.own else None
-    found, left = Found(), Event()
+    found, left = Found(kind=options.kind), Event()
 
     def progress(step: str) -> Any:
         def update(share: float) -> None:
@@ -208,10 +211,10 @@ def find_segments(
         finally:
             left.set()
         task.result()
-    yield replace(found, is_whole=True)
+    yield replace(found, is_whole=not stopped.is_set())
 
 
-def from_windows(analysis: Analysis) -> list[Segment]:
+def from_windows(analysis: Analysis) -> Found:
     """Return the windows of an analysis as segments."""
     segments = []
     for window in analysis.windows:
@@ -226,18 +229,17 @@ def from_windows(analysis: Analysis) -> list[Segment]:
             intensity=window.intensity,
         )
         segments.append(Segment(window.start_s, window.end_s, prediction=prediction))
-    return segments
+    return Found(segments, WINDOWS, is_whole=True)
 
 
-def draw_segments(segments: Sequence[Segment], kind: str, *, note: str = "") -> str:
+def draw_segments(found: Found, *, note: str = "") -> str:
     """Return a summary of each speaker, and a row for each segment, which a button plays.
 
     Args:
-        segments: In the order of their starts.
-        kind: As `SegmentOptions.kind`.
+        found: The segments, in the order of their starts.
         note: HTML below the heading.
     """
-    heading = translate(f"segments_{kind}")
+    heading, segments = translate(f"segments_{found.kind}"), found.segments
     columns = [("batch_result", _result)]
     if any(one.speaker for one in segments):
         columns.append(("batch_speaker", lambda one: _cell(words.speaker(one.speaker))))
