@@ -169,7 +169,7 @@ def test_a_worker_that_dies_idle_is_replaced_in_the_next_round(
     ) as pool:
         (first,) = pool.run(tasks[:1])
         psutil.Process(first.process).kill()
-        (idle,) = pool._processes
+        (idle,) = pool._workers
         idle.process.join(TIMEOUT_S)
         assert [result.number for result in pool.run(tasks[1:])] == [2]  # it died over 1
 

@@ -248,7 +248,7 @@ def score(
         int | None, typer.Option(min=1, help="Workers, each with a model; default: one per core.")
     ] = None,
     use_ray: Annotated[
-        bool, typer.Option("--ray", help="Use Ray Data, on the cluster at RAY_ADDRESS.")
+        bool, typer.Option("--ray", help="Use Ray, on the cluster at RAY_ADDRESS.")
     ] = False,
     rows: Annotated[
         Literal["clips", "windows", "utterances"],
