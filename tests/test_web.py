@@ -657,6 +657,18 @@ def test_the_result_of_a_long_clip_grows_with_the_progress(
     assert translate("stop") not in text_of(last)
 
 
+def test_the_list_of_a_long_clip_grows_and_a_short_one_comes_at_once(
+    clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = [Found(step="emotions", share=0.5), Found(is_whole=True)]
+    monkeypatch.setattr(listen, "find_segments", lambda *_, **__: iter(states))
+    monkeypatch.setattr(listen, "SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(listen, "SHOWN_SHARE", 0.0)
+    told = translate("growing_segments", n=0)
+    assert sum(told in text_of(html) for html, _ in listen.describe(SlowModels(), clip)) == 1
+    assert len(list(listen.describe(FakeModels(), clip))) == 1
+
+
 def test_an_analysis_that_is_stopped_keeps_what_is_done(clip: str) -> None:
     models = SlowModels(stop_at=2)
     ((html, kept),) = listen.describe(models, clip, stopped=models.stopped)

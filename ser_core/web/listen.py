@@ -221,7 +221,8 @@ def describe(
                 Path(path), predictor, options, denoise=denoise, stopped=stopped,
                 every_s=SHOWN_EVERY_S,
             ):  # fmt: skip
-                if not found.is_whole and not stopped.is_set() and clock.is_due():
+                is_growing = not found.is_whole and not stopped.is_set()
+                if is_growing and len(analysis.windows) > 1 and clock.is_due():
                     yield draw_growing(analysis, found, left_s=clock.left_s(found.share)), None
         drawn = draw_result(*explained[0], voice, meant=meant, found=found, recording=Path(path))
         yield note + drawn, analysis.prediction
