@@ -112,7 +112,7 @@ def build_segment_options() -> tuple[list[gr.Radio | gr.File], list[Localized]]:
         info=label("speakers_hint"),
         elem_id="speakers",
     )
-    own = uploads_only(gr.File(label=label("own_segments"), elem_id="own-segments", height=120))
+    own = uploads_only(gr.File(label=label("own_segments"), elem_id="own-segments", height=156))
     return [cut, speakers, own], [
         (cut, lambda: gr.Radio(choices=_choices("cut", CUTS))),
         (speakers, lambda: gr.Radio(choices=_choices("speakers", SPEAKERS))),
