@@ -331,6 +331,9 @@ def test_warnings_appear_as_their_sentences_and_only_where_there_are_any() -> No
 def test_an_answer_names_the_model_and_its_time() -> None:
     said = text_of(listen.draw_result(analysis(prediction(sad=0.6))))
     assert translate("answered_in", model="lstm 1.2.3", ms=42) in said
+    slow = replace(prediction(sad=0.6), timings_ms={"total": 221_430.0})
+    said = drawing.analysed_by(slow).replace(NBSP, " ")
+    assert "Analysed by lstm 1.2.3 in 3:41 min." in said
 
 
 def test_a_failure_is_announced_and_its_message_is_never_markup() -> None:

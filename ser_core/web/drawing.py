@@ -20,6 +20,8 @@ from ser_core.web import words
 from ser_core.web.language import translate, translate_all
 
 Table = Sequence[Sequence[Any]]
+SECONDS_FROM_MS = 10_000
+"""Time of an analysis from which it is told in seconds."""
 Stretch = tuple[float, float]
 """Start and end in a recording, in seconds."""
 
@@ -150,11 +152,13 @@ def warning_list(warnings: Sequence[QualityWarning]) -> str:
 
 
 def analysed_by(prediction: Prediction) -> str:
-    """Return which model made the prediction, and in how many milliseconds where it is known."""
+    """Return which model made the prediction, and how fast where it is known."""
     model = words.model(prediction.model)
     text = translate("answered_by", model=model)
     if total_ms := prediction.timings_ms.get("total"):
         text = translate("answered_in", model=model, ms=f"{total_ms:.0f}")
+        if total_ms >= SECONDS_FROM_MS:
+            text = translate("answered_after", model=model, duration=words.seconds(total_ms / 1e3))
     return f'<p class="mm-model">{escape(text)}</p>'
 
 
