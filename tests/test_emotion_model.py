@@ -116,7 +116,8 @@ def write_savedmodel_that_writes(folder: Path, mark: Path, *, network: bool) -> 
     def probabilities(features: tf.Tensor, n_frames: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.control_dependencies([tf.io.write_file(str(mark), "was here")]):
             n_clips = tf.shape(n_frames)[0] + 0 * tf.shape(features)[0]
-            return {"probabilities": tf.fill([n_clips, len(LABELS)], 1 / len(LABELS))}
+            answer = {"probabilities": tf.fill([n_clips, len(LABELS)], 1 / len(LABELS))}
+            return answer | ({"intensity": tf.zeros([n_clips])} if compact.has_intensity else {})
 
     module.serve = tf.function(
         probabilities,

@@ -90,19 +90,18 @@ def test_a_clip_longer_than_the_window_is_judged_whole(predictor: Predictor) -> 
 def test_windows_are_judged_a_few_at_a_time_in_any_order_of_length(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    random, sizes, model = np.random.default_rng(0), [], predictor.model
+    random, sizes, run = np.random.default_rng(0), [], predictor.model.infer
     width = len(predictor.manifest.columns)
     windows = [random.normal(size=(n, width)).astype(np.float32) for n in (90, 30, 60, 31, 90)]
 
     def counted(features: np.ndarray, n_frames: np.ndarray) -> np.ndarray:
         sizes.append(len(features))
-        return model(features, n_frames)
+        return run(features, n_frames)
 
-    monkeypatch.setattr(predictor, "model", counted)
-    monkeypatch.setattr(type(predictor), "labels", LABELS)
+    monkeypatch.setattr(predictor.model, "infer", counted)
     answers = predictor.infer(windows, at_once=2)
     assert sizes == [2, 2, 1]
-    alone = np.concatenate([model(window[np.newaxis]) for window in windows])
+    alone = np.concatenate([run(window[np.newaxis]) for window in windows])
     np.testing.assert_allclose(answers, alone, atol=1e-4)
 
 

@@ -1,7 +1,7 @@
 """The compact SavedModel, asked as TensorFlow Serving asks it: JSON into its signature.
 
 TensorFlow Serving's REST interface makes of each input a tensor of the signature's type and
-answers with the signature's output, without its name where it is the only one.
+answers with the signature's outputs by name, or with the only one without it.
 """
 
 import json
@@ -31,17 +31,30 @@ class Served:
         """Answer a request in the column or the row format."""
         request = json.loads(body)
         if "inputs" in request:
-            return {"outputs": self._run(request["inputs"])}
+            outputs = self._run(request["inputs"])
+            return {"outputs": outputs if len(outputs) > 1 else outputs["probabilities"]}
         names = request["instances"][0]
         columns = {name: [row[name] for row in request["instances"]] for name in names}
-        return {"predictions": self._run(columns)}
+        outputs = self._run(columns)
+        if len(outputs) == 1:
+            return {"predictions": outputs["probabilities"]}
+        rows = zip(*outputs.values(), strict=True)
+        return {"predictions": [dict(zip(outputs, row, strict=True)) for row in rows]}
 
-    def _run(self, inputs: dict[str, Any]) -> list[Any]:
+    def _run(self, inputs: dict[str, Any]) -> dict[str, list[Any]]:
         specs = self._signature.structured_input_signature[1]
         assert set(inputs) == set(specs)
         tensors = {name: tf.constant(inputs[name], dtype=specs[name].dtype) for name in specs}
-        (output,) = self._signature(**tensors).values()
-        return output.numpy().tolist()
+        outputs = self._signature(**tensors)
+        return {name: output.numpy().tolist() for name, output in outputs.items()}
+
+
+def probabilities_in(answer: dict[str, Any]) -> np.ndarray:
+    """The probabilities of each window in an answer of either format."""
+    found = answer.get("outputs", answer.get("predictions"))
+    if isinstance(found, dict):
+        found = found["probabilities"]
+    return np.array([row["probabilities"] if isinstance(row, dict) else row for row in found])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +81,7 @@ def test_the_documented_request_gets_the_apps_answer(
 ) -> None:
     answer = json.loads(json.dumps(served.answer(documented_request(examples / clip))))
     expected = Predictor.from_folder(bundled_model).predict(examples / clip)
-    mean = np.mean(answer["outputs"], axis=0)
+    mean = probabilities_in(answer).mean(axis=0)
     np.testing.assert_allclose(mean, expected.probabilities, atol=1e-5)
 
 
@@ -80,5 +93,5 @@ def test_rows_and_columns_get_the_same_answer(served: Served, examples: Path) ->
         for features, n_frames in zip(inputs["features"], inputs["n_frames"], strict=True)
     ]
     assert len(rows) > 1
-    by_rows = served.answer(json.dumps({"instances": rows}))["predictions"]
-    np.testing.assert_allclose(by_rows, served.answer(request)["outputs"], atol=1e-6)
+    by_rows = probabilities_in(served.answer(json.dumps({"instances": rows})))
+    np.testing.assert_allclose(by_rows, probabilities_in(served.answer(request)), atol=1e-6)

@@ -92,6 +92,11 @@ class EmotionModel:
         with self._lock:
             self._serve = self._serve or self._load()
         answer = self._serve(features=features, n_frames=n_frames)
+        if self.manifest.has_intensity != ("intensity" in answer):
+            raise ModelError(
+                "The manifest and the network disagree on whether there is an intensity. Export "
+                "the model again."
+            )
         outputs = np.asarray(answer["probabilities"], dtype=np.float32)
         if not self.manifest.has_intensity:
             return outputs
