@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 MOODMIRROR_DATA=$(DATA) $(BIN)/python -m pytest \
 KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=33554432 \
 	MALLOC_TRIM_THRESHOLD_=2147483648 MALLOC_TOP_PAD_=134217728
 
-.PHONY: run test test-all bench load stream-bench score-bench adaptation-bench speech-bench fuzz lint audit format train evaluate report \
+.PHONY: run test test-all bench load stream-bench score-bench archive-bench adaptation-bench speech-bench fuzz lint audit format train evaluate report \
         release docs pictures examples clean
 
 run: $(VENV)/.serve  ## Serve the page on http://127.0.0.1:7860
@@ -34,6 +34,9 @@ stream-bench: $(VENV)/.dev  ## Send 32 live streams to a running app, by its API
 
 score-bench: $(VENV)/.dev  ## Measure how whole archives are scored, and write docs/scale.md
 	$(BIN)/python -m benchmarks.scoring
+
+archive-bench: $(VENV)/.dev  ## Score 20 hours of joined recordings of the corpora, and add to docs/scale.md
+	$(BIN)/python -m benchmarks.archive --data $(DATA)
 
 adaptation-bench: $(VENV)/.dev  ## Measure what few recordings of an unseen corpus bring, and write docs/adaptation.md
 	$(KEEP_MEMORY) $(BIN)/python -m benchmarks.adaptation --data $(DATA)

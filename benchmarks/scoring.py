@@ -66,11 +66,28 @@ def document(figures: dict[str, Any]) -> str:
         ))  # fmt: skip
     one, two = _rates(figures, "one worker"), _rates(figures, "two workers")
     is_busy = figures["load_before"] >= BUSY_LOAD
+    archive = figures["archive"]
+    pools = [
+        (
+            name, f"{run['seconds']:.0f} s", f"{3_600 * archive['hours'] / run['seconds']:.0f}",
+            f"{run['rows']:,}", f"{run['same']:,}",
+        )
+        for name, run in archive["runs"].items()
+    ]  # fmt: skip
+    files = [
+        (
+            name, f"{written['files']:,}", f"{written['segments']:,}",
+            f"{written['megabytes']:.1f} MB", f"{written['seconds']:.0f} s",
+        )
+        for name, written in archive["files"].items()
+    ]  # fmt: skip
     return render(
         "scale",
         figures,
         clip_s=clip_s,
         runs=table(rows),
+        pools=table(pools),
+        files=table(files),
         ratio=two[0] / one[0],
         core_ratio=two[1] / one[1],
         shared=", so other work shared its cores" if is_busy else "",
@@ -151,7 +168,7 @@ def workers_of(driver: int) -> list[psutil.Process]:
         for process in psutil.Process(driver).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 command = " ".join(process.cmdline())
-                if "spawn_main" in command or "ray::MapWorker" in command:
+                if "spawn_main" in command or "ray::RayWorker" in command:
                     workers.append(process)
     return workers
 
@@ -287,14 +304,16 @@ def plan_names(n_names: int) -> None:
     print(json.dumps({"n": n_names, "peak_mb": peak_mb, "read_back_s": read_back_s / n_written}))
 
 
+def publish(measured: dict[str, Any]) -> None:
+    """Replace these figures in docs/scale.json, and write docs/scale.md from all."""
+    stored = json.loads((ROOT / "docs" / "scale.json").read_text(encoding="utf-8"))
+    figures = stored | measured
+    write("scale", figures, document(figures))
+
+
 def main(clips: int = 20_000, part: int = 200, only_names: bool = False) -> None:
     """Measure, and write both documents; with `only_names`, keep the other figures."""
-    if only_names:
-        figures = json.loads((ROOT / "docs" / "scale.json").read_text(encoding="utf-8"))
-        figures["names"] = measure_names()
-    else:
-        figures = measure(clips, part)
-    write("scale", figures, document(figures))
+    publish({"names": measure_names()} if only_names else measure(clips, part))
 
 
 if __name__ == "__main__":
