@@ -287,11 +287,12 @@ def score(
         _verify(output)
         return
     check_address(output)
-    if to or files:
-        if not (to and files and rows == "utterances"):
-            fail("Name --rows utterances, --to and --files together.")
+    if to is not None:
         check_format(to)
+    if files:
         check_output(files, lambda _: True)
+    if (to or files) and not (to and files and rows == "utterances"):
+        fail("Name '--rows utterances', '--to' and '--files' together.")
     with quiet_native_code():
         resolved = resolve(model, trust=trust, runtime=runtime)
     resolved.model.download_weights()
