@@ -25,7 +25,7 @@ ERRORS = {
     if key.startswith("error_")
 }
 """Patterns of the messages of errors, which the catalogues translate."""
-STRONG_FROM, LOW_BELOW = 2 / 3, 1 / 3
+STRONG_FROM, MEDIUM_FROM = 2 / 3, 1 / 3
 """Intensities from which one is called strong, and below which it is called low."""
 _COUNTED = re.compile(r"(speaker|channel) (\d+)")
 """Names that `ser_core.diarization` gives."""
@@ -160,12 +160,14 @@ def sentence(prediction: Prediction) -> str:
 
 
 def intensity(prediction: Prediction) -> str:
-    """Return how strongly a recording is spoken, as a sentence; empty where it is not known."""
-    if prediction.intensity is None or not prediction.is_clear_speech:
+    """Return how strongly a recording is spoken, as a sentence; empty where it is not known.
+
+    A low estimate says little: voices unlike those that it was fitted to have one, too.
+    """
+    p = prediction.intensity
+    if p is None or p < MEDIUM_FROM or not prediction.is_clear_speech:
         return ""
-    if prediction.intensity >= STRONG_FROM:
-        return translate("intensity_strong")
-    return translate("intensity_low" if prediction.intensity < LOW_BELOW else "intensity_medium")
+    return translate("intensity_strong" if p >= STRONG_FROM else "intensity_medium")
 
 
 def live_sentence(settled: str) -> str:

@@ -16,17 +16,20 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ser_core.corpora import CORPORA as KNOWN
 from ser_core.errors import ModelError
 from ser_core.model.manifest import Manifest
 from ser_lab.data.feature_store import Clips, Frames
 from ser_lab.data.splits import list_clips
 from ser_lab.evaluate.records import FORMAT
 from ser_lab.metrics import N_BOOTSTRAP, calibration_bins, calibration_gap, interval
-from ser_lab.train.recipes.accurate import AccurateRecipe
+from ser_lab.train.recipes.accurate import SHARES, AccurateRecipe
 from ser_lab.train.recipes.finetune import FineTuneRecipe, LastLayer
 
 CORPORA = ("ravdess", "crema-d")
 """Corpora whose clips state an intensity."""
+PLAIN = ("neutral", "calm")
+"""Emotions whose clips are weak where no intensity is stated."""
 LEVELS = {"normal": 0, "strong": 2, "low": 0, "medium": 1, "high": 2}
 N_FOLDS = 6
 REGULARISATION = 0.001
@@ -48,11 +51,16 @@ class GradedClips:
 
     Attributes:
         columns: (n_clips, n_columns) that describe each clip.
-        table: Their rows, with `level`: 0 weak, 1 medium, 2 strong.
+        table: Their rows, with `level`: 0 weak, 1 medium, 2 strong, and `is_plain`, see `grade`.
     """
 
     columns: Columns
     table: pd.DataFrame
+
+    @property
+    def is_plain(self) -> npt.NDArray[np.bool_]:
+        """(n_clips,) whether a clip states no intensity, and is weak for its emotion."""
+        return np.asarray(self.table["is_plain"])
 
     @property
     def is_extreme(self) -> npt.NDArray[np.bool_]:
@@ -65,7 +73,10 @@ class GradedClips:
         return np.asarray(self.table["level"] == 2)
 
     def fit(self, rows: Rows) -> Pipeline:
-        """Fit a logistic regression to weak and strong clips, each corpus of the same weight."""
+        """Fit a logistic regression to weak and strong clips.
+
+        Corpora are of the same weight, and all plain clips together of that of one.
+        """
         rows = rows[self.is_extreme[rows]]
         regression = LogisticRegression(C=REGULARISATION, max_iter=1_000)
         return make_pipeline(StandardScaler(), regression).fit(
@@ -85,6 +96,8 @@ class GradedClips:
     def fit_calibrated(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Fit a regression whose probabilities are calibrated on speakers left out in turn.
 
+        Plain clips take part in the fit, not in the calibration.
+
         Returns:
             (n_columns + 1,) weights of its logit, bias last.
 
@@ -92,15 +105,24 @@ class GradedClips:
         """
         rows = rows[self.is_extreme[rows]]
         scaler, regression = (step for _, step in self.fit(rows).steps)
-        scores, weights = self.score_unseen(rows)[:, None], self._weights(rows)
-        platt = LogisticRegression(C=np.inf).fit(scores, self.is_strong[rows], weights)
+        scores, stated = self.score_unseen(rows)[:, None], ~self.is_plain[rows]
+        platt = LogisticRegression(C=np.inf).fit(
+            scores[stated], self.is_strong[rows][stated], self._weights(rows[stated])
+        )
         slope = platt.coef_[0, 0] * regression.coef_[0] / scaler.scale_
         bias = platt.coef_[0, 0] * regression.intercept_ + platt.intercept_
         return np.append(slope, bias - slope @ scaler.mean_)
 
     def _weights(self, rows: Rows) -> npt.NDArray[np.float64]:
-        corpora = self.table["corpus"].iloc[rows]
-        weights = 1.0 / corpora.map(corpora.value_counts())
+        corpora, is_plain = self.table["corpus"].iloc[rows], self.is_plain[rows]
+        weights = np.empty(len(rows))
+        for part in (is_plain, ~is_plain):
+            names, places, counts = np.unique(
+                corpora[part], return_inverse=True, return_counts=True
+            )
+            weights[part] = 1.0 / counts[places]
+            if part is is_plain:
+                weights[part] /= max(1, len(names))
         return np.asarray(len(rows) * weights / weights.sum())
 
 
@@ -109,7 +131,8 @@ def fit_intensity(
 ) -> tuple[keras.Model, dict[str, Any]]:
     """Fit an estimate of intensity to a model, as one more column of its last layer.
 
-    The columns of the emotions stay as they are.
+    Neutral and calm clips of all corpora that are here take part as weak ones, so that voices and
+    rooms of other corpora are not taken for strength. The columns of the emotions stay as they are.
 
     Args:
         folder: The model folder.
@@ -131,19 +154,23 @@ def fit_intensity(
             f"{manifest.name} was trained on neither {' nor '.join(CORPORA)}, whose clips state an "
             "intensity, so it gets none."
         )
-    recipe, table = FineTuneRecipe(folder, manifest), list_clips(data, corpora)
-    table, clips = grade(table, recipe.load(table, data)[0])
+    others = [name for name in SHARES if name not in corpora and KNOWN[name].is_present(data)]
+    recipe, table = FineTuneRecipe(folder, manifest), list_clips(data, [*corpora, *others])
+    table, clips = grade(table, recipe.load(table, data)[0], with_plain=True)
     layer = LastLayer.of(recipe.load_start(), manifest.labels)
     graded = GradedClips(layer.hidden(clips), table)
     is_test = table["speaker"].isin(manifest.split["test"]).to_numpy()
-    tested = table[is_test & graded.is_extreme].groupby("corpus")["level"].nunique()
-    if table["speaker"][~is_test].nunique() < N_FOLDS or [*tested] != [2] * len(corpora):
+    tests = np.flatnonzero(is_test & graded.is_extreme & ~graded.is_plain)
+    n_levels = table.iloc[tests].groupby("corpus")["level"].nunique()
+    n_trained = table["speaker"][~is_test & ~graded.is_plain].nunique()
+    if n_trained < N_FOLDS or [*n_levels] != [2] * len(corpora):
         raise IntensityError(
             f"{manifest.name} gets no intensity: that takes weak and strong clips of test speakers "
             f"in {' and '.join(corpora)}, and of {N_FOLDS} others."
         )
     weights = graded.fit_calibrated(np.flatnonzero(~is_test))
-    figures = _test_figures(graded, weights, np.flatnonzero(is_test & graded.is_extreme))
+    plain = table["corpus"][graded.is_plain].unique()
+    figures = {"plain": [*map(str, plain)]} | _test_figures(graded, weights, tests)
     for corpus, found in figures["by_corpus"].items():
         if found["auc"] < LEAST_AUC:
             raise IntensityError(
@@ -175,7 +202,7 @@ def _test_figures(
 
 
 def load_graded(data: Path) -> GradedClips:
-    """Load the clips of `CORPORA` that have an intensity; neutral has none.
+    """Load the clips of `CORPORA` that state an intensity.
 
     Args:
         data: Folder with one folder per corpus.
@@ -185,12 +212,23 @@ def load_graded(data: Path) -> GradedClips:
     return GradedClips(summarise(clips), table)
 
 
-def grade(table: pd.DataFrame, clips: Clips) -> tuple[pd.DataFrame, list[Frames]]:
-    """Return the rows that have a `level` as in `GradedClips`, and their clips with speech."""
-    level = table["intensity"].map(LEVELS).where(table["emotion"] != "neutral")
-    graded = {i: clip for i, clip in enumerate(clips) if level[i] >= 0 and clip is not None}
-    rows = table.assign(level=level).iloc[[*graded]].reset_index(drop=True)
-    return rows, [*graded.values()]
+def grade(
+    table: pd.DataFrame, clips: Clips, *, with_plain: bool = False
+) -> tuple[pd.DataFrame, list[Frames]]:
+    """Return the rows of `GradedClips`, and their clips with speech.
+
+    Args:
+        table: Clips of any corpora. Those of `CORPORA` state an intensity, but for neutral ones.
+        clips: One a row, None without speech.
+        with_plain: Whether clips of `PLAIN` that state none are weak ones.
+    """
+    is_stated = table["corpus"].isin(CORPORA) & (table["emotion"] != "neutral")
+    level = table["intensity"].map(LEVELS).where(is_stated)
+    is_plain = level.isna() & table["emotion"].isin(PLAIN)
+    table = table.assign(level=level.mask(is_plain, 0 if with_plain else np.nan), is_plain=is_plain)
+    is_graded = table["level"].notna().to_numpy()
+    graded = {i: clip for i, clip in enumerate(clips) if is_graded[i] and clip is not None}
+    return table.iloc[[*graded]].reset_index(drop=True), [*graded.values()]
 
 
 def summarise(clips: Sequence[Frames]) -> Columns:

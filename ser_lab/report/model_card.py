@@ -197,7 +197,10 @@ def _intensity(figures: dict[str, Any] | None) -> str:
         for corpus, part in figures["by_corpus"].items()
     ]
     template = _INTENSITY.read_text(encoding="utf-8")
-    return template.format(table="\n".join(lines), **figures)
+    return template.format(
+        table="\n".join(lines), plain=", ".join(figures["plain"]), ece=figures["ece"],
+        command=figures["command"],
+    )  # fmt: skip
 
 
 def _figures(test: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def graded(*, told: bool) -> GradedClips:
     columns = random.normal(size=(len(table), 4))
     if told:
         columns[:, 0] += 20.0 * table["level"]
-    return GradedClips(columns.astype(np.float32), table)
+    return GradedClips(columns.astype(np.float32), table.assign(is_plain=False))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,14 +114,35 @@ def test_a_record_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
 def test_neutral_clips_and_those_without_speech_or_level_are_no_graded_ones() -> None:
     table = pd.DataFrame(
         {
-            "intensity": ["normal", "strong", "normal", "", "high"],
-            "emotion": ["sad", "sad", "neutral", "sad", "sad"],
+            "corpus": [*["ravdess"] * 5, "tess", "tess"],
+            "intensity": ["normal", "strong", "normal", "", "strong", "", ""],
+            "emotion": ["sad", "sad", "neutral", "sad", "sad", "calm", "sad"],
         }
     )
     clip = np.ones((2, 3), np.float16)
-    rows, clips = grade(table, [clip, clip, clip, clip, None])
+    rows, clips = grade(table, [clip, clip, clip, clip, None, clip, clip])
     assert list(rows["level"]) == [0, 2]
     assert len(clips) == 2
+    rows, _ = grade(table, [clip, clip, clip, clip, None, clip, clip], with_plain=True)
+    assert list(rows["level"]) == [0, 2, 0, 0]
+    assert list(rows["is_plain"]) == [False, False, True, True]
+
+
+def test_a_room_of_plain_clips_is_not_taken_for_strength() -> None:
+    clips = graded(told=True)
+    n = len(clips.table)
+    clips.columns[:, 1] += 0.2 * clips.table["level"]  # as the level, by chance
+    room = np.random.default_rng(1).normal(size=(40, 4)).astype(np.float32)
+    room[:, 1] += 100.0
+    plain = pd.DataFrame({"corpus": "tess", "level": 0, "is_plain": True}, index=range(40))
+    plain["speaker"] = [f"tess/{i % 8}" for i in range(40)]
+    both = GradedClips(
+        np.concatenate([clips.columns, room]), pd.concat([clips.table, plain], ignore_index=True)
+    )
+    alone = clips.fit_calibrated(np.arange(n))
+    together = both.fit_calibrated(np.arange(n + 40))
+    assert (room @ alone[:-1] + alone[-1] > 0).mean() > 0.9
+    assert (room @ together[:-1] + together[-1] > 0).mean() < 0.1
 
 
 def test_the_estimate_is_calibrated_where_the_regression_alone_is_not() -> None:
