@@ -42,7 +42,10 @@ def start_app() -> tuple[dict[str, int], tuple[str, int]]:
     """
     model = EmotionModel(MODEL, Manifest.parse(MODEL))
     row = np.full(len(model.labels), 1 / len(model.labels))
-    model._serve = lambda features, **_: {"probabilities": np.tile(row, (len(features), 1))}
+    model._serve = lambda features, **_: {
+        "probabilities": np.tile(row, (len(features), 1)),
+        "intensity": np.zeros(len(features), np.float32),
+    }
     with redirect_stdout(LOG), redirect_stderr(LOG):
         page = start(ModelSwitch(Predictor(model)), Path(mkdtemp()))
     address = urlsplit(page.local_url)

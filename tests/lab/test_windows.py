@@ -37,7 +37,11 @@ class MarkerModel:
         manifest = Manifest.read(ROOT / "model" / "compact")
         self.labels = ("sad", "happy")
         self.manifest = replace(
-            manifest, pipeline=config, columns=config.features.columns, labels=self.labels
+            manifest,
+            pipeline=config,
+            columns=config.features.columns,
+            labels=self.labels,
+            has_intensity=False,
         )
         self.first_length = 0
 
@@ -45,6 +49,8 @@ class MarkerModel:
         self.first_length = features.shape[1] if n_frames is None else int(n_frames[0])
         happy = np.where((features[:, :, 0] == 1.0).any(axis=1), 0.9, 0.2)
         return np.stack([1.0 - happy, happy], axis=1).astype(np.float32)
+
+    infer = __call__
 
 
 @pytest.fixture(scope="module", params=CONFIGS.values(), ids=CONFIGS)
