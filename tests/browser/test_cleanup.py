@@ -1,5 +1,6 @@
 """Clips and visits that are over, taken from under an app that goes on answering."""
 
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +46,8 @@ def swept(
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """All files, while folders may go; `rglob` fails then."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 def wait_until_cleaned(folder: Path) -> None:
