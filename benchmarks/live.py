@@ -1,4 +1,4 @@
-"""How calm, how quick and how right the answers of the live view are.
+"""Stability, delay and recall of the answers of the live view.
 
     python -m benchmarks.live --data ../shared/data --model compact --model accurate
 

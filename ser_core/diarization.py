@@ -5,7 +5,6 @@ speaker. The vectors exist only while a recording is analysed; nothing here retu
 """
 
 import itertools
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from ser_core.audio.load import AudioSource, stream_audio
-from ser_core.config import AudioConfig, max_duration_s
 from ser_core.errors import SerError
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
@@ -29,8 +27,8 @@ CHOICES = ("none", "auto", "channels", "find")
 """Where the speakers of `segment_speakers` come from, if not their number."""
 MAX_SPEAKERS = 99
 TURN_DB, TURN_S, TURN_SHARE = 10.0, 0.1, 0.05
-"""How much louder than the others a channel is while its speaker speaks, for how long at least, and
-in which share of the sound."""
+"""Least level of a channel above the others while its speaker speaks, length of a frame of it, and
+least share of such frames in the sound."""
 SILENCE_DB = -60.0
 """Level below which sound is silence, relative to full scale."""
 _UTTERANCES = SegmentConfig()
@@ -150,8 +148,7 @@ def channels_differ(source: AudioSource, config: SegmentConfig = _UTTERANCES) ->
     Raises:
         AudioError: As in `segment`.
     """
-    longest_s = max_duration_s(config.max_duration_s)
-    limits = AudioConfig(sample_rate_hz=RATE_HZ, max_duration_s=longest_s, max_bytes=sys.maxsize)
+    limits = config.limits
     length, n_frames, n_turns = round(TURN_S * RATE_HZ), 0, np.zeros(limits.max_channels, np.int64)
     for block in stream_audio(source, limits, by_channel=True):  # (n_samples, n_channels)
         if block.shape[1] == 1:

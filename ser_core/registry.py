@@ -101,14 +101,7 @@ def resolve(choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow"
             model cannot be exported.
     """
     if runtime != "tensorflow":
-        resolved = resolve(choice, trust=trust)
-        try:
-            return ResolvedModel(resolved.choice, open_onnx(resolved.model))
-        except ModelError as error:
-            if runtime == "onnx":
-                raise
-            logger.info("%s runs in TensorFlow: %s", resolved.choice, error)
-            return resolved
+        return in_runtime(resolve(choice, trust=trust), runtime)
     if choice == AUTO:
         return _resolve_auto()
     if choice in PINNED:
@@ -116,6 +109,23 @@ def resolve(choice: str, *, trust: bool = False, runtime: Runtime = "tensorflow"
     if choice.startswith(SCHEME):
         return ResolvedModel(choice, fetch_model(choice, trust=trust))
     return ResolvedModel(choice, load_model(choice, trust=trust))
+
+
+def in_runtime(resolved: ResolvedModel, runtime: Runtime) -> ResolvedModel:
+    """Return a model as `runtime` of `resolve` asks for it.
+
+    Raises:
+        ModelError: It cannot be exported.
+    """
+    if runtime == "tensorflow":
+        return resolved
+    try:
+        return ResolvedModel(resolved.choice, open_onnx(resolved.model))
+    except ModelError as error:
+        if runtime == "onnx":
+            raise
+        logger.info("%s runs in TensorFlow: %s", resolved.choice, error)
+        return resolved
 
 
 def _load_bundled(name: str) -> EmotionModel:

@@ -138,6 +138,16 @@ class SegmentConfig:
     hop_s: float = 3.0
     max_duration_s: float = math.inf
 
+    @property
+    def limits(self) -> AudioConfig:
+        """Settings of the stream: no limit but the longest recording.
+
+        Raises:
+            SerError: `MOODMIRROR_MAX_DURATION_S` is no positive number.
+        """
+        longest_s = max_duration_s(self.max_duration_s)
+        return AudioConfig(sample_rate_hz=RATE_HZ, max_duration_s=longest_s, max_bytes=sys.maxsize)
+
 
 _DEFAULTS = SegmentConfig()
 
@@ -239,13 +249,11 @@ def cut(
         AudioError: As in `segment`.
         SerError: As in `segment`.
     """
-    longest_s = max_duration_s(config.max_duration_s)
-    limits = AudioConfig(sample_rate_hz=RATE_HZ, max_duration_s=longest_s, max_bytes=sys.maxsize)
     by_channel = config.by_channel or any(known.channel is not None for known in given or ())
     lanes: list[_Lane] = []
     waiting: list[tuple[float, int, Segment, Waveform]] = []
     order = count()  # a tie of starts is none of segments
-    blocks = stream_audio(source, limits, by_channel=by_channel, on_progress=on_progress)
+    blocks = stream_audio(source, config.limits, by_channel=by_channel, on_progress=on_progress)
     for block in blocks:  # (n_samples, n_channels)
         lanes = lanes or _lanes(block.shape[1], config, given)
         for lane in lanes:

@@ -277,7 +277,7 @@ def score(
 
     Clips that cannot be analysed are listed with the error, and the exit code is then 2.
     """
-    from ser_core.registry import open_predictor, resolve
+    from ser_core.registry import in_runtime, open_predictor, resolve
     from ser_core.score import ProcessPool, RayPool, ScoreConfig, check_address, open_output
     from ser_core.score import score as score_archive
     from ser_core.score.files import check_format, write_files
@@ -294,11 +294,11 @@ def score(
     if (to or files) and not (to and files and rows == "utterances"):
         fail("Name '--rows utterances', '--to' and '--files' together.")
     with quiet_native_code():
-        resolved = resolve(model, trust=trust, runtime=runtime)
+        named = resolve(model, trust=trust)
+        resolved = in_runtime(named, runtime)
     resolved.model.download_weights()
     config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
     # Runtimes answer alike: a run that one of them began is resumed by the other.
-    named = resolve(model, trust=trust)
     folder = open_output(output, named.model.manifest, config)
     pool_of = RayPool if use_ray else ProcessPool
     with (

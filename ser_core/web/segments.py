@@ -23,7 +23,7 @@ from ser_core.web.components import Localized, uploads_only
 from ser_core.web.language import label, translate
 
 UTTERANCES, WINDOWS, OWN = "utterances", "windows", "own"
-"""What segments are."""
+"""Kinds of segments."""
 CUTS = (UTTERANCES, WINDOWS)
 SPEAKERS = ("auto", "none", "channels", "find", "2", "3", "4")
 """Choices of `segment_speakers` on the page."""
@@ -61,7 +61,7 @@ CHOOSE = (
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """How a recording is cut.
+    """Choices for cutting a recording.
 
     Attributes:
         cut: One of `CUTS`, which only counts without `own`.
@@ -75,7 +75,7 @@ class SegmentOptions:
 
     @property
     def kind(self) -> str:
-        """What the segments are: `utterances`, `windows` or `own`."""
+        """Kind of the segments: `utterances`, `windows` or `own`."""
         return OWN if self.own else self.cut
 
 

@@ -242,8 +242,8 @@ def _row(sign: str, name: str, cells: str, *, kind: str = "") -> str:
 
 def _joined(windows: Sequence[Window]) -> list[Window]:
     """Return at most `MAX_CELLS` windows, each the mean of equally many in a row."""
-    n = math.ceil(len(windows) / MAX_CELLS)
-    groups = [windows[i : i + n] for i in range(0, len(windows), n)] if n > 1 else []
+    n = max(1, math.ceil(len(windows) / MAX_CELLS))
+    groups = [windows[i : i + n] for i in range(0, len(windows), n)]
     return [
         Window(
             group[0].start_s,
@@ -251,7 +251,7 @@ def _joined(windows: Sequence[Window]) -> list[Window]:
             tuple(map(float, np.mean([window.probabilities for window in group], axis=0))),
         )
         for group in groups
-    ] or [*windows]
+    ]
 
 
 def _shade(label: str, probability: float) -> str:

@@ -26,7 +26,7 @@ ERRORS = {
 }
 """Patterns of the messages of errors, which the catalogues translate."""
 STRONG_FROM, MEDIUM_FROM = 2 / 3, 1 / 3
-"""Intensities from which one is called strong, and below which it is called low."""
+"""Intensities from which a recording is called strong, and medium."""
 _COUNTED = re.compile(r"(speaker|channel) (\d+)")
 """Names that `ser_core.diarization` gives."""
 _NUMBER = re.compile(r"(-?)([\d,]+)\.?(\d*)")

@@ -115,14 +115,9 @@ class GradedClips:
 
     def _weights(self, rows: Rows) -> npt.NDArray[np.float64]:
         corpora, is_plain = self.table["corpus"].iloc[rows], self.is_plain[rows]
-        weights = np.empty(len(rows))
-        for part in (is_plain, ~is_plain):
-            names, places, counts = np.unique(
-                corpora[part], return_inverse=True, return_counts=True
-            )
-            weights[part] = 1.0 / counts[places]
-            if part is is_plain:
-                weights[part] /= max(1, len(names))
+        parts = corpora.where(~is_plain, "plain " + corpora)
+        n_each = np.where(is_plain, max(1, corpora[is_plain].nunique()), 1)
+        weights = 1.0 / (n_each * parts.map(parts.value_counts()).to_numpy())
         return np.asarray(len(rows) * weights / weights.sum())
 
 

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 RATE_HZ = 16_000
 N_REQUESTS = 100
 HANGS_S = 20.0
-"""What takes this long waits for something, however busy the machine is."""
+"""Longest wait on a busy machine; a longer one hangs."""
 GREEDY = "127.0.0.2"
 """An address that is no proxy's."""
 
