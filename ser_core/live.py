@@ -235,14 +235,8 @@ class LiveSession:
         end_s = self._utterance_end_s = max(end_s for _, end_s, _ in windows)
         newest = windows[-1][-1]
         mean = np.mean([prediction.probabilities for _, _, prediction in windows], axis=0)
-        prediction = replace(
-            newest.with_probabilities(mean),
-            duration_s=round(end_s - start_s, 3),
-            speech_start_s=0.0,
-            speech_end_s=round(end_s - start_s, 3),
-            timings_ms={},
-            intensity=mean_intensity([prediction.intensity for _, _, prediction in windows]),
-        )
+        intensity = mean_intensity([prediction.intensity for _, _, prediction in windows])
+        prediction = newest.of_part(mean, length_s=end_s - start_s, intensity=intensity)
         return Segment(round(start_s, 3), round(end_s, 3), prediction=prediction)
 
     @property

@@ -111,6 +111,30 @@ class Prediction:
         """Return the same prediction with other probabilities, in the order of `labels`."""
         return replace(self, probabilities=tuple(map(float, probabilities)))
 
+    def of_part(
+        self,
+        probabilities: Sequence[float] | npt.NDArray[Any],
+        *,
+        length_s: float,
+        intensity: float | None,
+    ) -> Self:
+        """Return the prediction of a part of the recording that is speech as a whole.
+
+        Args:
+            probabilities: As in `with_probabilities`.
+            length_s: Length of the part.
+            intensity: Its intensity.
+        """
+        length_s = round(length_s, 3)
+        return replace(
+            self.with_probabilities(probabilities),
+            duration_s=length_s,
+            speech_start_s=0.0,
+            speech_end_s=length_s,
+            timings_ms={},
+            intensity=intensity,
+        )
+
     def ranked(self) -> tuple[tuple[str, float], ...]:
         """Return pairs of label and probability, the most probable first."""
         pairs = zip(self.labels, self.probabilities, strict=True)

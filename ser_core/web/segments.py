@@ -216,17 +216,11 @@ def find_segments(
 
 def from_windows(analysis: Analysis) -> Found:
     """Return the windows of an analysis as segments."""
-    segments = []
+    segments, whole = [], replace(analysis.prediction, warnings=())
     for window in analysis.windows:
-        length_s = round(window.end_s - window.start_s, 3)
-        prediction = replace(
-            analysis.prediction.with_probabilities(window.probabilities),
-            duration_s=length_s,
-            speech_start_s=0.0,
-            speech_end_s=length_s,
-            timings_ms={},
-            warnings=(),
-            intensity=window.intensity,
+        length_s = window.end_s - window.start_s
+        prediction = whole.of_part(
+            window.probabilities, length_s=length_s, intensity=window.intensity
         )
         segments.append(Segment(window.start_s, window.end_s, prediction=prediction))
     return Found(segments, WINDOWS, is_whole=True)
