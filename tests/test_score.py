@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from pyarrow import dataset
 
+from ser_core.diarization import adapt_speakers, segment_speakers
 from ser_core.predictor import Predictor
 from ser_core.score import (
     Output,
@@ -205,6 +206,26 @@ def test_utterances_are_rows_and_files_beside_recordings_say_who_speaks(
     (silent,) = by_clip["silent.wav"]
     assert silent["error"] == "There is no speech in it."
     assert run(folder, tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))[1] == rows
+
+
+def test_utterances_have_their_speakers_and_answers_relative_to_them(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    first, second = (make_babble(seed=seed, duration_s=4.0) for seed in (1, 2))
+    silence = np.zeros_like(first)
+    call = np.stack([np.r_[first, silence, first], np.r_[silence, second, silence]], axis=1)
+    soundfile.write(tmp_path / "call.wav", call, RATE_HZ)
+    config = replace(CONFIG, rows="utterances", speakers="auto", relative=True)
+    _, rows = run(tmp_path / "call.wav", tmp_path / "out", predictor, config)
+    expected = adapt_speakers([*segment_speakers(tmp_path / "call.wav", predictor, "auto")])
+    assert {row["speaker"] for row in rows} == {"channel 1", "channel 2"}
+    assert [row["speaker"] for row in rows] == [part.speaker for part in expected]
+    plain = [*segment_speakers(tmp_path / "call.wav", predictor, "auto")]
+    given = [part.prediction.confidence for part in expected if part.prediction]
+    np.testing.assert_allclose([row["confidence"] for row in rows], given, atol=1e-5)
+    assert given != [part.prediction.confidence for part in plain if part.prediction]
+    with pytest.raises(ScoreError, match="started with speakers 'auto', not 'none', relative True"):
+        run(tmp_path / "call.wav", tmp_path / "out", predictor, replace(CONFIG, rows="utterances"))
 
 
 def test_a_file_of_segments_is_used_and_a_changed_one_alone_gives_other_rows(

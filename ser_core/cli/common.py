@@ -60,6 +60,17 @@ TrustOption = Annotated[
         envvar="MOODMIRROR_TRUST",
     ),
 ]
+SpeakersOption = Annotated[
+    str,
+    typer.Option(
+        help="none; channels; auto, channels that take turns; find, by their voices; or their "
+        "number.",
+        autocompletion=one_of("none", "auto", "channels", "find"),
+    ),
+]
+RelativeOption = Annotated[
+    bool, typer.Option("--relative", help="Adapt the answers to each speaker's voice.")
+]
 RuntimeOption = Annotated[
     Literal["auto", "tensorflow", "onnx"],
     typer.Option(

@@ -20,7 +20,9 @@ from ser_core.cli.common import (
     FileArgument,
     ModelOption,
     ModelsOption,
+    RelativeOption,
     RuntimeOption,
+    SpeakersOption,
     TrustOption,
     command,
     complain,
@@ -256,6 +258,8 @@ def score(
             help="One row per clip, per window, or per utterance of recordings of any length."
         ),
     ] = "clips",
+    speakers: SpeakersOption = "none",
+    relative: RelativeOption = False,
     part: Annotated[int, typer.Option(min=1, help="Maximum number of clips per part.")] = 500,
     denoise: DenoiseOption = False,
     runtime: RuntimeOption = "auto",
@@ -277,6 +281,7 @@ def score(
 
     Clips that cannot be analysed are listed with the error, and the exit code is then 2.
     """
+    from ser_core.diarization import number_of_speakers
     from ser_core.registry import in_runtime, open_predictor, resolve
     from ser_core.score import ProcessPool, RayPool, ScoreConfig, check_address, open_output
     from ser_core.score import score as score_archive
@@ -293,11 +298,16 @@ def score(
         check_output(files, lambda _: True)
     if (to or files) and not (to and files and rows == "utterances"):
         fail("Name '--rows utterances', '--to' and '--files' together.")
+    number_of_speakers(speakers)
+    if (speakers != "none" or relative) and rows != "utterances":
+        fail("'--speakers' and '--relative' go with '--rows utterances'.")
     with quiet_native_code():
         named = resolve(model, trust=trust)
         resolved = in_runtime(named, runtime)
     resolved.model.download_weights()
-    config = ScoreConfig(rows=rows, denoise=denoise, clips_per_part=part)
+    config = ScoreConfig(
+        rows=rows, denoise=denoise, speakers=speakers, relative=relative, clips_per_part=part
+    )
     # Runtimes answer alike: a run that one of them began is resumed by the other.
     folder = open_output(output, named.model.manifest, config)
     pool_of = RayPool if use_ray else ProcessPool

@@ -23,6 +23,8 @@ from ser_core.cli.common import (
     DenoiseOption,
     FileArgument,
     ModelOption,
+    RelativeOption,
+    SpeakersOption,
     TrustOption,
     command,
     complain,
@@ -56,17 +58,8 @@ def segment(
     windows: Annotated[
         bool, typer.Option("--windows", help="Cut into windows of 6 s instead of utterances.")
     ] = False,
-    speakers: Annotated[
-        str,
-        typer.Option(
-            help="none; channels; auto, channels that take turns; find, by their voices; or their "
-            "number.",
-            autocompletion=one_of("none", "auto", "channels", "find"),
-        ),
-    ] = "none",
-    relative: Annotated[
-        bool, typer.Option("--relative", help="Adapt the answers to each speaker's voice.")
-    ] = False,
+    speakers: SpeakersOption = "none",
+    relative: RelativeOption = False,
     model: ModelOption = MODEL,
     trust: TrustOption = False,
     denoise: DenoiseOption = False,

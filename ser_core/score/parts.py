@@ -60,12 +60,16 @@ class ScoreConfig:
     Attributes:
         rows: One row per clip, per window, or per utterance; see `Worker`.
         denoise: Whether to reduce background noise first.
+        speakers: Who speaks, as in `segment_speakers`; for rows per utterance.
+        relative: Whether answers adapt to each speaker's voice within a recording.
         clips_per_part: Maximum number of clips per part, which a killed worker has to repeat.
         batch_windows: Windows per call of the model.
     """
 
     rows: Rows = "clips"
     denoise: bool = False
+    speakers: str = "none"
+    relative: bool = False
     clips_per_part: int = 500
     batch_windows: int = AT_ONCE
 
@@ -319,6 +323,8 @@ def open_output(address: str, manifest: Manifest, config: ScoreConfig) -> Output
         "labels": [column_of(label) for label in manifest.labels],
         "rows": config.rows,
         "denoise": config.denoise,
+        "speakers": config.speakers,
+        "relative": config.relative,
     }
     system, folder = reach(address)
     run, digest = uuid.uuid4().hex, _digest(json.dumps(settings, sort_keys=True))
@@ -389,6 +395,7 @@ def _answer(labels: Sequence[str], probabilities: Sequence[float], intensity: fl
 
 
 def _check_settings(address: str, found: Row, expected: Row) -> None:
+    found = {"speakers": "none", "relative": False} | found  # as runs of earlier versions had them
     if differing := [
         f"{key} {found.get(key)!r}, not {value!r}"
         for key, value in expected.items()

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from ser_core import __version__
+from ser_core.diarization import adapt_speakers, segment_speakers
 from ser_core.errors import SerError
 from ser_core.model.saved_model import THREADS_VARIABLE
 from ser_core.names import name_of
@@ -37,7 +38,7 @@ from ser_core.score.sources import (
     stamp_of,
 )
 from ser_core.segment_formats import read_segments
-from ser_core.segments import Segment, segment
+from ser_core.segments import Segment
 
 logger = logging.getLogger(__name__)
 
@@ -182,15 +183,18 @@ class Worker:
         return self._predictor.prepare(clip.path, denoise=self._config.denoise)
 
     def _segment(self, clip: Clip) -> ClipResult:
-        found = segment(
+        found = segment_speakers(
             clip.path,
             self._predictor,
+            self._config.speakers,
             given=_read_sidecar(clip.path),
             denoise=self._config.denoise,
         )
         segments = list(found)
         if not segments:
             return ClipResult([error_row(clip.name, "There is no speech in it.")])
+        if self._config.relative:
+            segments = adapt_speakers(segments)
         duration_s = sum(part.end_s - part.start_s for part in segments)
         return ClipResult(rows_of_segments(clip.name, segments), duration_s)
 
