@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from functools import wraps
 from html import escape
 from pathlib import Path
 from threading import Event
@@ -120,20 +121,9 @@ def build_listen(
     def show_nothing() -> Shown:
         return drawing.empty(labels), None
 
-    def show_again(
-        path: str | None,
-        model: str,
-        denoise: bool,
-        cut: str | None,
-        speakers: str | None,
-        own: str | None,
-        voice: SpeakerProfile | None,
-        request: gr.Request,
-    ) -> Iterator[Shown]:
-        if path:
-            yield from show(path, model, denoise, cut, speakers, own, voice, request)
-        else:
-            yield show_nothing()
+    @wraps(show)  # Gradio reads the signature
+    def show_again(path: str | None, *others: Any) -> Iterator[Shown]:
+        yield from show(path, *others) if path else [show_nothing()]
 
     def stop_analysis(request: gr.Request) -> None:
         if stopped := running.get(request.session_hash or ""):
