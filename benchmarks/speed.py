@@ -369,15 +369,16 @@ def network_cost(manifest: Any, n_frames: int) -> tuple[float, float]:
     from ser_core.model.manifest import HEAD
     from ser_core.model.saved_model import NETWORK
     from ser_core.registry import BUNDLED
-    from ser_core.whisper.spec import N_MELS, WIDTH
+    from ser_core.whisper.spec import N_MELS
 
     folder, total, weights, steps = BUNDLED / manifest.name, 0.0, 0, n_frames
     if manifest.encoder is not None:
         n = n_frames // 2  # vectors of the encoder: convolutions, then projections and attention
-        block = 12 * n * WIDTH * WIDTH + 2 * n * n * WIDTH
-        convolutions = 2 * n * 3 * N_MELS * WIDTH + n * 3 * WIDTH * WIDTH
-        total = 2.0 * (convolutions + manifest.encoder.n_blocks * block)
-        weights = 3 * N_MELS * WIDTH + (3 + 12 * manifest.encoder.n_blocks) * WIDTH * WIDTH
+        n_blocks, width = manifest.encoder.n_blocks, manifest.encoder.size.width
+        block = 12 * n * width * width + 2 * n * n * width
+        convolutions = 2 * n * 3 * N_MELS * width + n * 3 * width * width
+        total = 2.0 * (convolutions + n_blocks * block)
+        weights = 3 * N_MELS * width + (3 + 12 * n_blocks) * width * width
         steps = n // manifest.encoder.pool
     name = NETWORK if manifest.encoder is None else HEAD
     network = keras.models.load_model(folder / name, compile=False)

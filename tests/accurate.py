@@ -13,7 +13,7 @@ from ser_core.labels import LABELS
 from ser_core.model.assemble import record_probe
 from ser_core.model.layers import FrameMask
 from ser_core.model.manifest import HEAD, Manifest, sha256_of
-from ser_core.whisper.spec import MAX_VECTORS, N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.spec import MAX_VECTORS, N_MELS, TINY, EncoderConfig, EncoderSize
 from ser_core.whisper.weights import PREFIX, tensors_sha256
 from tests.conftest import ROOT
 
@@ -37,22 +37,22 @@ def write_parts(root: Path) -> Parts:
     return Parts(root / "accurate", weights, write_accurate(root / "accurate", weights, tensors))
 
 
-def made_up_tensors(*, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random tensors of Whisper tiny's names and shapes, float32 and exact in float16."""
-    random = np.random.default_rng(seed)
+def made_up_tensors(*, seed: int = 0, size: EncoderSize = TINY) -> dict[str, np.ndarray]:
+    """Random tensors of Whisper's names and shapes, float32 and exact in float16."""
+    random, width = np.random.default_rng(seed), size.width
     shapes = {
-        "conv1.weight": (WIDTH, N_MELS, 3),
-        "conv2.weight": (WIDTH, WIDTH, 3),
-        "embed_positions.weight": (MAX_VECTORS, WIDTH),
+        "conv1.weight": (width, N_MELS, 3),
+        "conv2.weight": (width, width, 3),
+        "embed_positions.weight": (MAX_VECTORS, width),
     }
-    for i in range(N_BLOCKS):
+    for i in range(size.n_blocks):
         layer = f"layers.{i}"
         for name in ("q", "k", "v", "out"):
-            shapes[f"{layer}.self_attn.{name}_proj.weight"] = (WIDTH, WIDTH)
-        shapes[f"{layer}.fc1.weight"] = (4 * WIDTH, WIDTH)
-        shapes[f"{layer}.fc2.weight"] = (WIDTH, 4 * WIDTH)
+            shapes[f"{layer}.self_attn.{name}_proj.weight"] = (width, width)
+        shapes[f"{layer}.fc1.weight"] = (4 * width, width)
+        shapes[f"{layer}.fc2.weight"] = (width, 4 * width)
         for name in ("self_attn_layer_norm", "final_layer_norm"):
-            shapes[f"{layer}.{name}.weight"] = (WIDTH,)
+            shapes[f"{layer}.{name}.weight"] = (width,)
     biases = {
         name.replace(".weight", ".bias"): shape[:1]
         for name, shape in shapes.items()
@@ -69,13 +69,13 @@ def write_weights(
 ) -> Path:
     """Write tensors as the Hub's file holds them, some of the decoder among them."""
     stored = {f"{PREFIX}{name}": tensor.astype(dtype) for name, tensor in tensors.items()}
-    save_file(stored | {"model.decoder.layer_norm.bias": np.ones(WIDTH, dtype)}, path)
+    save_file(stored | {"model.decoder.layer_norm.bias": np.ones(TINY.width, dtype)}, path)
     return path
 
 
 def build_random_head(*, n_outputs: int = len(LABELS)) -> keras.Model:
     """A small BiLSTM with the inputs and the output that every head has."""
-    vectors = keras.Input((None, len(BLOCKS) * WIDTH), name="vectors")
+    vectors = keras.Input((None, len(BLOCKS) * TINY.width), name="vectors")
     n_vectors = keras.Input((), dtype="int32", name="n_vectors")
     mask = FrameMask()(vectors, n_vectors)
     lstm = keras.layers.LSTM(16, return_sequences=True, use_cudnn=False)

@@ -21,7 +21,7 @@ from ser_core.model.emotion_model import load_model
 from ser_core.model.manifest import HEAD
 from ser_core.predictor import Predictor
 from ser_core.whisper.encoder import WhisperEncoder, encode
-from ser_core.whisper.spec import N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.spec import N_MELS, TINY, EncoderConfig
 from ser_core.whisper.weights import read_tensors
 from ser_lab.data.feature_store import load_features
 from ser_lab.train.architectures import HeadConfig
@@ -79,7 +79,7 @@ def random_clips(*lengths: int) -> list[np.ndarray]:
 
 def low_rank(*, seed: int = 0) -> dict[str, np.ndarray]:
     random = np.random.default_rng(seed)
-    shapes = {"layers.0.fc1.A": (WIDTH, 2), "layers.0.fc1.B": (2, 4 * WIDTH)}
+    shapes = {"layers.0.fc1.A": (TINY.width, 2), "layers.0.fc1.B": (2, 4 * TINY.width)}
     return {name: random.normal(0, 0.1, shape).astype("f4") for name, shape in shapes.items()}
 
 
@@ -113,7 +113,7 @@ def test_an_assembly_of_one_format_answers_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Golden
 ) -> None:
     plan = HeadConfig(n_blocks=len(BLOCKS), input_blocks=(0, 1), projection=8, units=4, attention=4)
-    width = len(BLOCKS) * WIDTH
+    width = len(BLOCKS) * TINY.width
     head = plan.build(mean=[0.1] * width, variance=[2.0] * width, n_labels=8)
     random = np.random.default_rng(2)
     head.set_weights([random.normal(0, 0.2, w.shape) for w in head.get_weights()])
@@ -149,7 +149,7 @@ def test_visitors_get_what_training_computes_from_the_same_files(
 def test_deltas_change_the_kernels_that_they_name_and_nothing_else() -> None:
     tensors, deltas = made_up_tensors(), low_rank()
     changed = add_deltas(tensors, deltas)
-    inputs = np.random.default_rng(0).normal(size=(5, WIDTH))
+    inputs = np.random.default_rng(0).normal(size=(5, TINY.width))
     name = "layers.0.fc1.weight"
     expected = inputs @ tensors[name].T + inputs @ deltas["layers.0.fc1.A"] @ deltas[
         "layers.0.fc1.B"

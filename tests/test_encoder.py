@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_core.whisper.encoder import PoolVectors, WhisperEncoder, encode
-from ser_core.whisper.spec import N_BLOCKS, N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.spec import N_MELS, TINY, EncoderConfig
 from ser_core.whisper.weights import read_tensors
 from tests.accurate import made_up_tensors
 
@@ -55,7 +55,9 @@ def test_a_clip_has_a_vector_for_every_second_frame(
     encoder: WhisperEncoder, clips: list[np.ndarray], n_frames: int
 ) -> None:
     outputs = alone(encoder, clips[1][:, :n_frames])
-    assert [output.shape for output in outputs] == N_BLOCKS * [((n_frames + 1) // 2, WIDTH)]
+    assert [output.shape for output in outputs] == TINY.n_blocks * [
+        ((n_frames + 1) // 2, TINY.width)
+    ]
 
 
 def test_padding_and_neighbours_change_nothing(
@@ -82,6 +84,20 @@ def test_fewer_blocks_are_the_first_ones(encoder: WhisperEncoder, clips: list[np
 def test_an_encoder_survives_its_configuration() -> None:
     again = WhisperEncoder.from_config(WhisperEncoder(n_blocks=3).get_config())
     assert len(again.blocks) == 3
+
+
+def test_a_larger_encoder_has_its_own_sizes(clips: list[np.ndarray]) -> None:
+    config = EncoderConfig(blocks=(2, 6), repo="openai/whisper-base")
+    encoder = WhisperEncoder.from_config(WhisperEncoder.of(config).get_config())
+    encoder.set_tensors(made_up_tensors(size=config.size))
+    outputs = encoder(clips[0], LENGTHS[:1])
+    assert [output.shape for output in outputs] == 6 * [(1, 31, 512)]
+    vectors, _ = encode(encoder, clips[0], LENGTHS[:1], blocks=config.blocks, pool=8)
+    assert vectors.shape == (1, 4, config.n_columns) == (1, 4, 1024)
+    with pytest.raises(ValueError, match="some of 1 to 6 are needed"):
+        EncoderConfig(blocks=(7,), repo="openai/whisper-base")
+    with pytest.raises(ValueError, match="repo is openai/whisper-x"):
+        EncoderConfig(blocks=(1,), repo="openai/whisper-x")
 
 
 @settings(max_examples=20, deadline=None)

@@ -27,7 +27,7 @@ from ser_core.model.saved_model import (
     save_servable,
 )
 from ser_core.paths import default_cache, entry_name, holds_only, remove_earlier_entries
-from ser_core.whisper.spec import WIDTH, EncoderConfig
+from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import Tensors, first_line, read_tensors
 
 FILES = "files.json"
@@ -196,11 +196,10 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     from ser_core.model.layers import check_ends, fuse_lstms, load_keras, unfuse_lstms
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
-    encoder = WhisperEncoder(config.n_blocks)
+    encoder = WhisperEncoder.of(config)
     encoder.set_tensors(_read_changed_tensors(folder, config, weights))
     head, n_columns = load_keras(folder / HEAD), len(manifest.columns)
-    width = len(config.blocks) * WIDTH
-    inputs = {"vectors": (None, None, width), "n_vectors": (None,)}
+    inputs = {"vectors": (None, None, config.n_columns), "n_vectors": (None,)}
     check_ends(head, inputs, manifest.n_outputs)
     features = keras.Input((None, n_columns), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")

@@ -1,1 +1,1 @@
-"""Whisper tiny.en: its constants, its weights and its encoder in Keras."""
+"""Whisper: its constants, its weights and its encoder in Keras."""

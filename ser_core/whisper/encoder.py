@@ -1,20 +1,20 @@
-"""The encoder of Whisper tiny.en in Keras: log-mel frames to 50 vectors a second.
+"""Whisper's encoder in Keras: log-mel frames to 50 vectors a second.
 
 It runs on every Keras backend. Padding changes nothing: after a clip's end the convolutions
 see zeros, as at the end of an unpadded clip, and attention is masked. Positions are cut to the
 length of the batch, so that short clips are cheap.
 
 Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
-tensor names as in the Hub repository `openai/whisper-tiny.en`.
+tensor names as in the Hub's repositories.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
-from ser_core.whisper.spec import MAX_VECTORS, N_BLOCKS, N_HEADS, N_MELS, WIDTH
+from ser_core.whisper.spec import MAX_VECTORS, N_MELS, TINY, EncoderConfig
 from ser_core.whisper.weights import Tensors
 
 
@@ -22,43 +22,45 @@ from ser_core.whisper.weights import Tensors
 class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
     """Pre-norm self-attention and a GELU feed-forward layer, each with a residual."""
 
-    def __init__(self, **options: Any) -> None:
-        """Create the layers; `options` are Keras's."""
+    def __init__(self, width: int, n_heads: int, **options: Any) -> None:
+        """Create the layers of `EncoderSize`; `options` are Keras's."""
         super().__init__(**options)
+        self.width, self.n_heads = width, n_heads
         dense = keras.layers.Dense
         self.norm_attention = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.query, self.value, self.out = dense(WIDTH), dense(WIDTH), dense(WIDTH)
-        self.key = dense(WIDTH, use_bias=False)
+        self.query, self.value, self.out = dense(width), dense(width), dense(width)
+        self.key = dense(width, use_bias=False)
         self.norm_feed = keras.layers.LayerNormalization(epsilon=1e-5)
-        self.widen, self.narrow = dense(4 * WIDTH), dense(WIDTH)
+        self.widen, self.narrow = dense(4 * width), dense(width)
 
     def build(self, shape: Any) -> None:
         """Create the weights; all shapes are fixed."""
         narrow = (self.norm_attention, self.query, self.key, self.value, self.out)
         for layer in (*narrow, self.norm_feed, self.widen):
-            layer.build((None, None, WIDTH))
-        self.narrow.build((None, None, 4 * WIDTH))
+            layer.build((None, None, self.width))
+        self.narrow.build((None, None, 4 * self.width))
         super().build(shape)
 
     def call(self, hidden: Any, mask: Any) -> Any:
-        """Transform (n_clips, n_vectors, 384); `mask` is (n_clips, n_vectors) bool."""
+        """Transform (n_clips, n_vectors, width); `mask` is (n_clips, n_vectors) bool."""
         hidden = hidden + self._attend(self.norm_attention(hidden), mask)
         wide = keras.activations.gelu(self.widen(self.norm_feed(hidden)), approximate=False)
         return hidden + self.narrow(wide)
 
     def _attend(self, hidden: Any, mask: Any) -> Any:
         n_clips, n_vectors, _ = ops.shape(hidden)
+        width = self.width // self.n_heads
 
-        def by_head(vectors: Any) -> Any:  # (n_clips, n_heads, n_vectors, 64)
-            heads = ops.reshape(vectors, (n_clips, n_vectors, N_HEADS, WIDTH // N_HEADS))
+        def by_head(vectors: Any) -> Any:  # (n_clips, n_heads, n_vectors, width of a head)
+            heads = ops.reshape(vectors, (n_clips, n_vectors, self.n_heads, width))
             return ops.transpose(heads, (0, 2, 1, 3))
 
-        query = by_head(self.query(hidden)) * (WIDTH // N_HEADS) ** -0.5
+        query = by_head(self.query(hidden)) * width**-0.5
         scores = ops.matmul(query, ops.transpose(by_head(self.key(hidden)), (0, 1, 3, 2)))
         scores = scores + ops.where(mask, 0.0, -1e9)[:, None, None, :]
         mixed = ops.matmul(ops.softmax(scores), by_head(self.value(hidden)))
         return self.out(
-            ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (n_clips, n_vectors, WIDTH))
+            ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (n_clips, n_vectors, self.width))
         )
 
 
@@ -66,21 +68,33 @@ class EncoderBlock(keras.layers.Layer):  # type: ignore[misc]
 class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
     """Two convolutions and the first transformer blocks."""
 
-    def __init__(self, n_blocks: int = N_BLOCKS, **options: Any) -> None:
-        """Create `n_blocks` of the four blocks; `options` are Keras's."""
+    def __init__(
+        self,
+        n_blocks: int = TINY.n_blocks,
+        width: int = TINY.width,
+        n_heads: int = TINY.n_heads,
+        **options: Any,
+    ) -> None:
+        """Create the first `n_blocks` blocks of an `EncoderSize`; `options` are Keras's."""
         super().__init__(**options)
-        self.n_blocks = n_blocks
-        self.conv1 = keras.layers.Conv1D(WIDTH, 3)
-        self.conv2 = keras.layers.Conv1D(WIDTH, 3, strides=2)
-        self.blocks = [EncoderBlock(name=f"block_{i + 1}") for i in range(n_blocks)]
+        self.n_blocks, self.width, self.n_heads = n_blocks, width, n_heads
+        self.conv1 = keras.layers.Conv1D(width, 3)
+        self.conv2 = keras.layers.Conv1D(width, 3, strides=2)
+        names = [f"block_{i + 1}" for i in range(n_blocks)]
+        self.blocks = [EncoderBlock(width, n_heads, name=name) for name in names]
+
+    @classmethod
+    def of(cls, config: EncoderConfig) -> Self:
+        """Create the blocks that a model needs."""
+        return cls(config.n_blocks, config.size.width, config.size.n_heads)
 
     def build(self, log_mel_shape: Any = None, n_frames_shape: Any = None) -> None:  # noqa: ARG002
         """Create the weights; all shapes are fixed."""
         self.conv1.build((None, None, N_MELS))
-        self.conv2.build((None, None, WIDTH))
-        self.positions = self.add_weight(shape=(MAX_VECTORS, WIDTH), name="positions")
+        self.conv2.build((None, None, self.width))
+        self.positions = self.add_weight(shape=(MAX_VECTORS, self.width), name="positions")
         for block in self.blocks:
-            block.build((None, None, WIDTH))
+            block.build((None, None, self.width))
         super().build(log_mel_shape)
 
     def call(self, log_mel: Any, n_frames: Any) -> list[Any]:
@@ -91,7 +105,7 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
             n_frames: (n_clips,) int32 true lengths.
 
         Returns:
-            The output of each block, (n_clips, (n_frames + 1) // 2, 384): the second convolution
+            The output of each block, (n_clips, (n_frames + 1) // 2, width): the second convolution
             halves the frames.
         """
         real = ops.cast(_mask(ops.shape(log_mel)[1], n_frames), log_mel.dtype)[:, :, None]
@@ -108,7 +122,8 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
-        return dict(super().get_config(), n_blocks=self.n_blocks)
+        sizes = {"n_blocks": self.n_blocks, "width": self.width, "n_heads": self.n_heads}
+        return dict(super().get_config(), **sizes)
 
     def set_tensors(self, tensors: Tensors) -> None:
         """Set the weights to those of a Whisper file, as `read_tensors` returns them."""
@@ -197,7 +212,7 @@ def encode(
         pool: Vectors that are averaged to one.
 
     Returns:
-        (n_clips, n_pooled, 384 × len(blocks)), and (n_clips,) int32 lengths.
+        (n_clips, n_pooled, width × len(blocks)), and (n_clips,) int32 lengths.
     """
     outputs = encoder(log_mel, n_frames)
     vectors = ops.concatenate([outputs[block - 1] for block in blocks], axis=-1)

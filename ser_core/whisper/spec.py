@@ -1,7 +1,7 @@
-"""Constants of Whisper tiny.en: its front end, its encoder, and where its weights are.
+"""Constants of Whisper: its front end, the sizes of its encoders, and where their weights are.
 
 Source: Radford et al. 2022, Robust speech recognition via large-scale weak supervision;
-the Hugging Face Hub's repository `openai/whisper-tiny.en`.
+the Hugging Face Hub's repositories `openai/whisper-tiny.en` and `openai/whisper-base`.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,28 @@ FRAME_LENGTH = 400
 HOP_LENGTH = 160
 N_MELS = 80
 
-WIDTH = 384
-N_HEADS = 6
-N_BLOCKS = 4
 MAX_VECTORS = 1_500
 """Longest clip after the second convolution, which halves the frames: 30 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSize:
+    """Size of an encoder.
+
+    Attributes:
+        width: Columns of its vectors.
+        n_heads: Heads of attention in a block.
+        n_blocks: Blocks.
+    """
+
+    width: int = 384
+    n_heads: int = 6
+    n_blocks: int = 4
+
+
+TINY = EncoderSize()
+SIZES = {"openai/whisper-tiny.en": TINY, "openai/whisper-base": EncoderSize(512, 8, 6)}
+"""By repository of the Hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +59,25 @@ class EncoderConfig:
     tensors_sha256: str = "fd90ee4c86bf0519d7e266dc195b66889a2c5ca8934e3ca51ebd5e025754f827"
 
     def __post_init__(self) -> None:
-        if not self.blocks or not set(self.blocks) <= set(range(1, N_BLOCKS + 1)):
-            raise ValueError(f"blocks is {self.blocks}; some of 1 to {N_BLOCKS} are needed.")
+        if self.repo not in SIZES:
+            raise ValueError(f"repo is {self.repo}; expected one of {', '.join(SIZES)}.")
+        n_blocks = self.size.n_blocks
+        if not self.blocks or not set(self.blocks) <= set(range(1, n_blocks + 1)):
+            raise ValueError(f"blocks is {self.blocks}; some of 1 to {n_blocks} are needed.")
         if self.pool < 1:
             raise ValueError(f"pool is {self.pool}; at least 1 is needed.")
+
+    @property
+    def size(self) -> EncoderSize:
+        """Size of the whole encoder."""
+        return SIZES[self.repo]
 
     @property
     def n_blocks(self) -> int:
         """Number of blocks to compute."""
         return max(self.blocks)
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the vectors that the head takes."""
+        return self.size.width * len(self.blocks)

@@ -14,7 +14,7 @@ from rich.progress import track
 from ser_core.config import PipelineConfig
 from ser_core.features import Features, pad_features
 from ser_core.whisper.encoder import WhisperEncoder, encode
-from ser_core.whisper.spec import N_MELS, WIDTH, EncoderConfig
+from ser_core.whisper.spec import N_MELS, EncoderConfig
 from ser_core.whisper.weights import Tensors
 from ser_lab.data.augment import Changes
 from ser_lab.data.feature_store import (
@@ -64,7 +64,7 @@ def load_vectors(
         run = compile_encoder(config, tensors)
         for i in track(missing, "Encoding"):
             vectors = _encode_clips(features[i * SHARD_CLIPS : (i + 1) * SHARD_CLIPS], run)
-            write_shard(files[i], vectors, n_columns=WIDTH * len(config.blocks))
+            write_shard(files[i], vectors, n_columns=config.n_columns)
     return [clip for file in files for clip in read_shard(file)]
 
 
@@ -77,7 +77,7 @@ def compile_encoder(
         config: Which blocks, and how they are pooled.
         tensors: The encoder's weights.
     """
-    encoder = WhisperEncoder(config.n_blocks)
+    encoder = WhisperEncoder.of(config)
     encoder.set_tensors(tensors)
 
     def run(log_mel: tf.Tensor, n_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

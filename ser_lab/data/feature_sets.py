@@ -30,7 +30,7 @@ from ser_core.names import escape_formula, name_of
 from ser_core.paths import check_output, replacing
 from ser_core.plots import HIGHEST_PITCH_HZ, LOWEST_PITCH_HZ
 from ser_core.preprocess import Speech, Waveform, preprocess
-from ser_core.whisper.spec import HOP_LENGTH, MAX_VECTORS, N_BLOCKS, WIDTH, EncoderConfig
+from ser_core.whisper.spec import HOP_LENGTH, MAX_VECTORS, TINY, EncoderConfig
 from ser_core.whisper.weights import fetch_encoder, read_tensors
 from ser_lab.data.tables import read_rows
 
@@ -61,7 +61,7 @@ STATISTICS: dict[str, Callable[..., npt.NDArray[np.float32]]] = {
 """Over the frames that have a value; with sets other than `functionals`, the first two."""
 FRAMES = FeatureConfig(n_mels=128, fmin_hz=0.0, fmax_hz=8_000.0)
 """Frames of 128 ms every 32 ms, and librosa's default bands: those of most papers."""
-VECTORS = EncoderConfig(blocks=(N_BLOCKS,), pool=1)
+VECTORS = EncoderConfig(blocks=(TINY.n_blocks,), pool=1)
 """Output of the encoder's last block, before the final normalisation."""
 UNCHANGED = PreprocessConfig(remove_dc=False, level="none", trim=False)
 """Steps before the features that leave a recording as it is."""
@@ -70,7 +70,12 @@ HEAD = ("file", "start_s", "end_s")
 BLOCK_ROWS = 5_000
 """Rows that are written at once, which bounds the memory."""
 _N_CHROMA = 12
-_WIDTHS = {"mfcc": FRAMES.n_mfcc, "log_mel": FRAMES.n_mels, "chroma": _N_CHROMA, "whisper": WIDTH}
+_WIDTHS = {
+    "mfcc": FRAMES.n_mfcc,
+    "log_mel": FRAMES.n_mels,
+    "chroma": _N_CHROMA,
+    "whisper": VECTORS.n_columns,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 
 from ser_core.model.manifest import Manifest, read_json
 from ser_core.predictor import Predictor
-from ser_core.whisper.spec import WIDTH, EncoderConfig
+from ser_core.whisper.spec import TINY, EncoderConfig
 from ser_core.whisper.weights import tensors_sha256
 from ser_lab.data.protocols import PROTOCOLS
 from ser_lab.data.splits import SpeakerSplit
@@ -74,13 +74,13 @@ def test_each_step_of_the_student_has_the_vector_of_its_time() -> None:
     recipe = CompactRecipe()
     frames = np.zeros((100, 64), np.float16)  # 2 s, 13 steps of 0.16 s
     vectors = np.arange(19, dtype=np.float16)[:, None]  # 3 s, silence of 0.5 s on both sides
-    vectors = np.repeat(vectors, 4 * WIDTH, axis=1) + np.random.default_rng(0).normal(
-        0, 1e-3, (19, 4 * WIDTH)
+    vectors = np.repeat(vectors, 4 * TINY.width, axis=1) + np.random.default_rng(0).normal(
+        0, 1e-3, (19, 4 * TINY.width)
     ).astype(np.float16)
     hints = recipe.hints([[frames]], [[vectors]], np.array([0]))
     (clip,) = hints.clips[0]
     assert hints.stride == 8
-    assert clip.shape == (13, 2 * WIDTH)
+    assert clip.shape == (13, 2 * TINY.width)
     # Vector 3 spans 0.48 to 0.64 s of the padded clip, and so the beginning of speech.
     level = clip.mean(axis=1, dtype=np.float64)
     assert level[0] == pytest.approx((3 - 9) / np.std(np.arange(19)), abs=0.02)

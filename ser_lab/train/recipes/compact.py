@@ -193,7 +193,8 @@ class CompactRecipe(Recipe):
             rows: Rows to train on.
         """
         places = [self.teacher.encoder.blocks.index(block) for block in self.hint_blocks]
-        columns = np.add.outer(whisper.WIDTH * np.array(places), np.arange(whisper.WIDTH)).ravel()
+        width = self.teacher.encoder.size.width
+        columns = np.add.outer(width * np.array(places), np.arange(width)).ravel()
         statistics = frame_statistics(speech_clips(vectors[0], rows))
         mean, variance = (np.array(values)[columns] for values in statistics)
 
