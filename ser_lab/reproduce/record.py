@@ -166,7 +166,8 @@ def find_figures(runs: Iterable[Record], place: str) -> list[float]:
     Args:
         runs: Some runs.
         place: Path in a record, such as `test.war`. Of a dict it is the sum; of a history,
-            `history.accuracy.kept` is the value at the epoch kept, and `.last` the last one.
+            `history.accuracy.kept` is the value at the epoch kept, `.last` the last one, and
+            `history.val_loss.least` the epoch of the least.
     """
     return [figure for run in runs if (figure := _find_figure(run, place)) is not None]
 
@@ -175,7 +176,9 @@ def _find_figure(run: Record, place: str) -> float | None:
     part, *keys = place.split(".")
     found: Any = getattr(run, part)
     for key in keys:
-        if isinstance(found, list):
+        if isinstance(found, list) and key == "least":
+            found = int(np.argmin(found)) + 1
+        elif isinstance(found, list):
             found = found[-1 if key == "last" else run.epochs["kept"] - 1]
         elif key in found:
             found = found[key]
