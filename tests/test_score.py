@@ -217,10 +217,10 @@ def test_utterances_have_their_speakers_and_answers_relative_to_them(
     soundfile.write(tmp_path / "call.wav", call, RATE_HZ)
     config = replace(CONFIG, rows="utterances", speakers="auto", relative=True)
     _, rows = run(tmp_path / "call.wav", tmp_path / "out", predictor, config)
-    expected = adapt_speakers([*segment_speakers(tmp_path / "call.wav", predictor, "auto")])
+    plain = [*segment_speakers(tmp_path / "call.wav", predictor, "auto")]
+    expected = adapt_speakers(plain)
     assert {row["speaker"] for row in rows} == {"channel 1", "channel 2"}
     assert [row["speaker"] for row in rows] == [part.speaker for part in expected]
-    plain = [*segment_speakers(tmp_path / "call.wav", predictor, "auto")]
     given = [part.prediction.confidence for part in expected if part.prediction]
     np.testing.assert_allclose([row["confidence"] for row in rows], given, atol=1e-5)
     assert given != [part.prediction.confidence for part in plain if part.prediction]

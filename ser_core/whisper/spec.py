@@ -25,13 +25,16 @@ class EncoderSize:
         n_blocks: Blocks.
     """
 
-    width: int = 384
-    n_heads: int = 6
-    n_blocks: int = 4
+    width: int
+    n_heads: int
+    n_blocks: int
 
 
-TINY = EncoderSize()
-SIZES = {"openai/whisper-tiny.en": TINY, "openai/whisper-base": EncoderSize(512, 8, 6)}
+TINY = EncoderSize(width=384, n_heads=6, n_blocks=4)
+SIZES = {
+    "openai/whisper-tiny.en": TINY,
+    "openai/whisper-base": EncoderSize(width=512, n_heads=8, n_blocks=6),
+}
 """By repository of the Hub."""
 
 
