@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
+import scipy  # which imports its parts where they are first used
 
 from ser_core.audio.load import AudioSource, stream_audio
 from ser_core.errors import SerError
@@ -221,7 +221,7 @@ def _cluster(windows: Sequence[_Window], config: DiarizationConfig) -> Labels:
         chosen = np.random.default_rng(0).choice(chosen, config.max_windows, replace=False)
     kept = groups = np.ones(len(chosen), np.int64)
     if len(chosen) > 1:
-        tree = linkage(vectors[chosen], "average", metric="cosine")
+        tree = scipy.cluster.hierarchy.linkage(vectors[chosen], "average", metric="cosine")
         groups, kept = _cut_tree(tree, lengths_s[chosen], config)
     means = np.stack([vectors[chosen][groups == group].mean(axis=0) for group in np.unique(kept)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
@@ -237,16 +237,16 @@ def _cut_tree(
     """
     n_speakers = config.n_speakers
     if n_speakers is None:
-        groups = fcluster(tree, config.max_distance, "distance")
+        groups = scipy.cluster.hierarchy.fcluster(tree, config.max_distance, "distance")
         total_s = np.bincount(groups, lengths_s)
         least_s = min(config.min_speech_s, total_s.max())
         return groups, np.flatnonzero(total_s >= least_s)
     for n_groups in range(n_speakers, len(lengths_s) + 1):
-        groups = fcluster(tree, n_groups, "maxclust")
+        groups = scipy.cluster.hierarchy.fcluster(tree, n_groups, "maxclust")
         total_s = np.bincount(groups, lengths_s)
         if (total_s >= config.min_speech_s).sum() >= n_speakers:
             return groups, np.argsort(total_s)[-n_speakers:]
-    groups = fcluster(tree, n_speakers, "maxclust")
+    groups = scipy.cluster.hierarchy.fcluster(tree, n_speakers, "maxclust")
     return groups, np.unique(groups)
 
 
