@@ -232,6 +232,7 @@ def test_recordings_of_a_killed_app_go_and_those_of_others_stay(tmp_path: Path) 
 
     child = in_child(record)
     while not any(path.name == "clip.wav" for path in tmp_path.glob("moodmirror-[!m]*/*")):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the other process has ended"
         time.sleep(0.01)
     with temporary_folder(tmp_path) as alive:
         assert len([*tmp_path.glob("moodmirror-*/clip.wav")]) == 2  # the child's and the foreign

@@ -41,9 +41,10 @@ def call(app_url: str, clip: dict[str, Any]) -> str:
     request = urllib.request.Request(
         f"{app_url}gradio_api/call/predict", body, {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         event = json.load(answer)["event_id"]
-    with urllib.request.urlopen(f"{app_url}gradio_api/call/predict/{event}") as stream:
+    events = f"{app_url}gradio_api/call/predict/{event}"
+    with urllib.request.urlopen(events, timeout=60) as stream:
         return str(stream.read().decode())
 
 
