@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Request, sync_playwright
@@ -88,6 +91,37 @@ def run_app(arguments: list[str], log: Path, **environment: str) -> Iterator[str
         finally:
             process.terminate()
     assert [path for path in clips.rglob("*") if path.is_file()] == []
+
+
+def app_process(app_url: str) -> psutil.Process:
+    """The running app."""
+    port = urlsplit(app_url).port
+    (listener,) = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    return psutil.Process(listener)
+
+
+@contextmanager
+def slowed(process: psutil.Process) -> Iterator[None]:
+    """Let a process run for a tenth of the time, so that the page sees its work unfinished."""
+    ended = Event()
+
+    def stop_and_go() -> None:
+        while not ended.wait(0.02):
+            process.suspend()
+            ended.wait(0.18)
+            process.resume()
+
+    thread = Thread(target=stop_and_go)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 import soundfile
 from playwright.sync_api import Browser, expect
@@ -22,7 +21,7 @@ from benchmarks.load import connect
 from ser_core.web.language import CATALOGUES, translate
 from ser_core.web.limits import BUDGETS
 from ser_core.web.page import MAX_WAITING
-from tests.browser.conftest import ANSWER_WITHIN_MS
+from tests.browser.conftest import ANSWER_WITHIN_MS, app_process
 from tests.browser.test_hostile import call, file_data, upload
 
 pytestmark = pytest.mark.browser
@@ -43,16 +42,6 @@ def visitor(app_url: str) -> Iterator[httpx.Client]:
 def greedy(app_url: str) -> httpx.Client:
     transport = httpx.HTTPTransport(local_address=GREEDY)
     return httpx.Client(base_url=app_url, timeout=120.0, transport=transport)
-
-
-def app_process(app_url: str) -> psutil.Process:
-    port = urlsplit(app_url).port
-    (listener,) = {
-        connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
-    }
-    return psutil.Process(listener)
 
 
 def leave(app_url: str, path: str) -> None:

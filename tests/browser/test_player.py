@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from ser_core.labels import LABELS, find_emotion
 from ser_core.segment_formats import read_segments
 from ser_core.web.language import translate
-from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE
+from tests.browser.conftest import ANSWER_WITHIN_MS, EXAMPLE, app_process, slowed
 from tests.conftest import data_folder
 
 pytestmark = pytest.mark.browser
@@ -119,16 +119,17 @@ def test_an_axis_has_more_times_when_it_is_zoomed(talk: Page) -> None:
 
 @pytest.mark.slow
 def test_a_long_clip_grows_with_its_progress_and_keeps_what_is_done_when_stopped(
-    page: Page, tmp_path: Path
+    page: Page, app_url: str, tmp_path: Path
 ) -> None:
     page.get_by_role("button", name="Upload file").click()
     page.get_by_test_id("file-upload").set_input_files(example_of(590.0, tmp_path / "long.wav"))
-    bar = page.locator("#result").get_by_role("progressbar")
-    expect(bar).to_be_visible(timeout=2 * ANSWER_WITHIN_MS)
-    expect(page.locator("#result h2")).to_be_focused(**WAIT)
-    n_cells = page.locator("#result .mm-heat").first.locator("span").count()
-    assert 0 < n_cells < 190
-    page.get_by_role("button", name=translate("stop"), exact=True).first.click()
+    with slowed(app_process(app_url)):
+        bar = page.locator("#result").get_by_role("progressbar")
+        expect(bar).to_be_visible(timeout=2 * ANSWER_WITHIN_MS)
+        expect(page.locator("#result h2")).to_be_focused(**WAIT)
+        n_cells = page.locator("#result .mm-heat").first.locator("span").count()
+        assert 0 < n_cells < 190
+        page.get_by_role("button", name=translate("stop"), exact=True).first.click()
     expect(page.locator(".mm-stopped")).to_contain_text("9:50", **WAIT)
     n_done = page.locator("#result .mm-heat").first.locator("span").count()
     assert n_cells <= n_done < 190
