@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.conftest import IN_CI, ROOT, data_folder
 
 READY_WITHIN_S = 120
 ANSWER_WITHIN_MS = 30_000
+ENDS_WITHIN_S = 120
 REAL_CLIP = "ravdess/03-01-05-02-01-01-12.opus"
 PLAYER_CANNOT_PLAY = "Waveform load error"
 """Gradio's own player, on a file that is no sound; the page says so in its own words."""
@@ -73,6 +75,7 @@ def run_app(arguments: list[str], log: Path, **environment: str) -> Iterator[str
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(clips),
+        "PYTHONFAULTHANDLER": "1",
     }
     with (
         log.open("w") as output,
@@ -90,6 +93,12 @@ def run_app(arguments: list[str], log: Path, **environment: str) -> Iterator[str
             yield url
         finally:
             process.terminate()
+            try:
+                process.wait(ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # prints where each thread is
+                process.wait()
+                pytest.fail(f"The app did not end; it said:\n{log.read_text()}")
     assert [path for path in clips.rglob("*") if path.is_file()] == []
 
 
