@@ -3,8 +3,9 @@
 import errno
 import os
 import random
-import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from ser_core.paths import (
     write_listing,
     writing,
 )
+from tests.conftest import ROOT
 
 N_FILES, N_KILLS = 5, 12
 
@@ -149,27 +151,35 @@ def test_a_disk_that_is_full_at_any_write_leaves_the_old(
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Run something in another process of the same state; return its id."""
+    """Run something in a copy of this process and return its id, for a test to kill it.
+
+    The copy may stand still, since it inherits the locks that other threads hold.
+    """
     if child := os.fork():
         return child
     try:
         work()
-        os._exit(0)
-    except OutputError:
-        os._exit(2)
     finally:
         os._exit(1)
 
 
+WRITE_TOO_MUCH = """
+import resource, sys
+from pathlib import Path
+from ser_core.paths import lists_its_files, replacing
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+with replacing(Path(sys.argv[1]), lists_its_files) as draft:
+    draft.mkdir()
+    (draft / "1.txt").write_text("2" * 2_000)
+"""
+
+
 def test_a_file_that_the_system_cuts_off_is_an_error(tmp_path: Path) -> None:
     write_version(tmp_path / "out", 1)
-
-    def write_too_much() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
-        write_version(tmp_path / "out", 2)
-
-    _, status = os.waitpid(in_child(write_too_much), 0)
-    assert os.waitstatus_to_exitcode(status) == 2
+    command = [sys.executable, "-c", WRITE_TOO_MUCH, tmp_path / "out"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "OutputError" in done.stderr
+    assert os.strerror(errno.EFBIG) in done.stderr
     assert versions(tmp_path / "out") == {"1"}
 
 
@@ -216,6 +226,17 @@ def test_errors_name_the_place() -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+RECORD = """
+import sys, time
+from pathlib import Path
+from ser_core.paths import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
+    (folder / "clip.wav").write_bytes(b"voice")
+    print("recorded", flush=True)
+    time.sleep(600)
+"""
+
+
 def test_recordings_of_a_killed_app_go_and_those_of_others_stay(tmp_path: Path) -> None:
     foreign, target = tmp_path / "moodmirror-mine", tmp_path / "target"
     foreign.mkdir()
@@ -225,19 +246,14 @@ def test_recordings_of_a_killed_app_go_and_those_of_others_stay(tmp_path: Path) 
     (tmp_path / "moodmirror-link").symlink_to(target, target_is_directory=True)
     before = tree(tmp_path)
 
-    def record() -> None:
-        with temporary_folder(tmp_path) as folder:
-            (folder / "clip.wav").write_bytes(b"voice")
-            time.sleep(60)
-
-    child = in_child(record)
-    while not any(path.name == "clip.wav" for path in tmp_path.glob("moodmirror-[!m]*/*")):
-        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the other process has ended"
-        time.sleep(0.01)
+    command = [sys.executable, "-c", RECORD, tmp_path]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "recorded\n"
     with temporary_folder(tmp_path) as alive:
         assert len([*tmp_path.glob("moodmirror-*/clip.wav")]) == 2  # the child's and the foreign
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.communicate()
         with temporary_folder(tmp_path):
             assert {*tmp_path.glob("moodmirror-*/clip.wav")} == {foreign / "clip.wav"}
             assert alive.exists()
