@@ -782,3 +782,16 @@ FORMATS = {
     "parquet": Format(".parquet", "a table", _read_parquet, _write_parquet),
 }
 """Formats by the name that the command line has for them."""
+
+
+def missing_package(error: ModuleNotFoundError, need: str) -> str:
+    """Return the sentence for a package that a format needs and that is not installed.
+
+    Args:
+        error: From the import.
+        need: What needs it, such as `files of segments need`.
+    """
+    return (
+        f"{error.name} is not installed, and {need} it. Install it with: "
+        "pip install pympi-ling srt webvtt-py"
+    )

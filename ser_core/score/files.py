@@ -11,7 +11,7 @@ from ser_core.prediction import Prediction
 from ser_core.quality import QualityWarning
 from ser_core.score.parts import CLIP, Row, read_parts
 from ser_core.score.sources import MEMBER, ScoreError, root_of
-from ser_core.segment_formats import FORMATS, encode_segments, write_segments
+from ser_core.segment_formats import FORMATS, encode_segments, missing_package, write_segments
 from ser_core.segments import PLAIN, Segment
 
 
@@ -26,10 +26,7 @@ def check_format(name: str) -> None:
     try:
         encode_segments((), name)
     except ModuleNotFoundError as error:
-        raise ScoreError(
-            f"{error.name} is not installed, and {FORMATS[name].title} needs it. Install it with: "
-            "pip install pympi-ling srt webvtt-py"
-        ) from error
+        raise ScoreError(missing_package(error, f"{FORMATS[name].title} needs")) from error
 
 
 def write_files(address: str, source: str, folder: Path, name: str, manifest: Manifest) -> int:

@@ -37,7 +37,7 @@ from ser_core.score.sources import (
     sidecar_mark,
     stamp_of,
 )
-from ser_core.segment_formats import read_segments
+from ser_core.segment_formats import missing_package, read_segments
 from ser_core.segments import Segment
 
 logger = logging.getLogger(__name__)
@@ -212,10 +212,7 @@ class Worker:
             reason = str(error).replace(clip.path.name, Path(clip.name).name)
             return ClipResult([error_row(clip.name, reason)])
         except ModuleNotFoundError as error:
-            raise ScoreError(
-                f"{error.name} is not installed, and files of segments need it. Install it with: "
-                "pip install pympi-ling srt webvtt-py"
-            ) from error
+            raise ScoreError(missing_package(error, "files of segments need")) from error
         except Exception as error:
             # A clip that triggers a bug must not stop the work on a million others.
             logger.exception("%s cannot be analysed.", clip.name)
