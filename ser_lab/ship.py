@@ -15,7 +15,7 @@ import pandas as pd
 from ser_core.config import AudioConfig
 from ser_core.errors import CorpusError, ModelError
 from ser_core.labels import column_of
-from ser_core.model.assemble import record_probe
+from ser_core.model.assemble import read_deltas, record_probe
 from ser_core.model.manifest import Manifest
 from ser_core.paths import check_output, replacing
 from ser_core.predictor import Predictor
@@ -125,9 +125,10 @@ def train_and_export(
             figures |= asdict(start.evaluate(table, copies[0], fold.test))
         metrics = {"calibrated_on": IN_TURN, "start": figures}
     logger.info("calibrated on %s", metrics["calibrated_on"])
+    network, deltas = recipe.served_parts(best.network)
     with replacing(folder, is_model_folder) as draft:
         manifest = export_model(
-            best.network,
+            network,
             calibration or best.calibration,
             draft,
             pipeline=recipe.served_pipeline,
@@ -136,10 +137,11 @@ def train_and_export(
                 recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start
             ),
             encoder=recipe.encoder,
+            deltas=deltas,
         )
         replace(manifest, metrics=metrics).write(draft)
         (draft / FIGURES).mkdir()
-        _draw_network(best.network, draft)
+        _draw_network(network, draft)
         if recipe.start is None and not is_table(data):
             try:
                 _add_intensity(draft, folder, data)
@@ -180,7 +182,7 @@ def _add_intensity(draft: Path, folder: Path, data: Path) -> None:
     replace(
         manifest,
         has_intensity=True,
-        n_parameters=count_parameters(network),
+        n_parameters=count_parameters(network, read_deltas(draft, manifest.encoder)),
         files=manifest.files | write_network(network, draft, manifest),
         metrics=manifest.metrics | {"intensity": figures | {"command": f"{command} --record"}},
     ).write(draft)

@@ -41,6 +41,8 @@ PROBE_TOLERANCE = 1e-3
 
 MAX_DELTA_BYTES = 100_000_000
 """Largest unpacked size of the changes of the encoder."""
+Deltas = Mapping[str, npt.NDArray[Any]]
+"""Changes of the encoder's kernels, as `add_deltas` adds them."""
 
 
 def find_assembly(manifest: Manifest) -> Path | None:
@@ -135,7 +137,7 @@ def check_probe(serve: Signature, manifest: Manifest) -> None:
         )
 
 
-def add_deltas(tensors: Tensors, deltas: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+def add_deltas(tensors: Tensors, deltas: Deltas) -> Tensors:
     """Add low-rank products to kernels of the encoder.
 
     Args:
@@ -197,7 +199,7 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
     encoder = WhisperEncoder.of(config)
-    encoder.set_tensors(_read_changed_tensors(folder, config, weights))
+    encoder.set_tensors(read_changed_tensors(folder, config, weights))
     head, n_columns = load_keras(folder / HEAD), len(manifest.columns)
     inputs = {"vectors": (None, None, config.n_columns), "n_vectors": (None,)}
     check_ends(head, inputs, manifest.n_outputs)
@@ -214,22 +216,48 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     )
 
 
-def _read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) -> Tensors:
-    tensors = read_tensors(weights, config)
-    if config.deltas is None:
-        return tensors
+def read_changed_tensors(folder: Path, config: EncoderConfig, weights: Path) -> Tensors:
+    """Return Whisper's tensors with the changes that a model folder holds.
+
+    Args:
+        folder: The model folder.
+        config: Its encoder.
+        weights: File with Whisper's weights.
+
+    Raises:
+        ModelError: One of the files cannot be read, or does not fit the other.
+    """
+    tensors, deltas = read_tensors(weights, config), read_deltas(folder, config)
+    try:
+        return add_deltas(tensors, deltas)
+    except (KeyError, ValueError) as error:
+        raise _damaged(config, error) from error
+
+
+def read_deltas(folder: Path, config: EncoderConfig | None) -> Deltas:
+    """Return the changes of the encoder that a model folder holds; none without an encoder.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    if config is None or config.deltas is None:
+        return {}
     try:
         with ZipFile(folder / config.deltas) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_DELTA_BYTES:
                 raise ValueError(f"it has more than {MAX_DELTA_BYTES:,} bytes")
         with np.load(folder / config.deltas, allow_pickle=False) as deltas:
-            return add_deltas(tensors, deltas)
+            return {name: deltas[name].astype(np.float32) for name in deltas.files}
     # NumPy raises errors of any type for archives that it has not written itself.
     except Exception as error:
-        raise ModelError(
-            f"{config.deltas} cannot be added to the encoder: {first_line(error)}. Download or "
-            "export the whole model again."
-        ) from error
+        raise _damaged(config, error) from error
+
+
+def _damaged(config: EncoderConfig, error: Exception) -> ModelError:
+    return ModelError(
+        f"{config.deltas} cannot be added to the encoder: {first_line(error)}. Download or "
+        "export the whole model again."
+    )
 
 
 def _publish(draft: Path, manifest: Manifest) -> None:

@@ -9,13 +9,14 @@ from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 
 import ser_core
 from ser_core.config import PipelineConfig
 from ser_core.corpora import CORPORA
 from ser_core.labels import LABELS
-from ser_core.model.assemble import record_probe
+from ser_core.model.assemble import Deltas, record_probe
 from ser_core.model.layers import fuse_lstms
 from ser_core.model.manifest import HEAD, Manifest, sha256_of
 from ser_core.model.saved_model import NETWORK, SAVED_MODEL, make_servable, save_servable
@@ -55,6 +56,7 @@ def export_model(
     architecture: dict[str, Any],
     lineage: Lineage,
     encoder: EncoderConfig | None = None,
+    deltas: Deltas | None = None,
 ) -> Manifest:
     """Write the weights of a model folder.
 
@@ -66,6 +68,7 @@ def export_model(
         architecture: Network and training settings, for the reader.
         lineage: Origin of the network.
         encoder: Whisper's encoder before the network; None where the network is complete.
+        deltas: Changes of that encoder.
 
     Returns:
         The manifest, which is not written yet; its `metrics` are empty.
@@ -81,7 +84,7 @@ def export_model(
         columns=pipeline.features.columns,
         pipeline=pipeline,
         architecture=architecture,
-        n_parameters=count_parameters(network),
+        n_parameters=count_parameters(network, deltas or {}),
         temperature=calibration.temperature,
         corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage.table)),
         licence=_licence(lineage),
@@ -94,14 +97,19 @@ def export_model(
         certainty=calibration.certainty,
         has_intensity=network.output.shape[-1] > len(lineage.labels),
     )
-    manifest = replace(manifest, files=write_network(network, folder, manifest))
+    files = write_network(network, folder, manifest)
+    if encoder is not None and encoder.deltas is not None:
+        np.savez(folder / encoder.deltas, **(deltas or {}))  # type: ignore[arg-type]
+        files |= {encoder.deltas: sha256_of(folder / encoder.deltas)}
+    manifest = replace(manifest, files=files)
     weights = None if encoder is None else fetch_encoder(encoder)
     return replace(manifest, probe=record_probe(folder, manifest, weights))
 
 
-def count_parameters(network: keras.Model) -> int:
-    """Return the number of trainable weights."""
-    return int(sum(math.prod(w.shape) for w in network.trainable_weights))
+def count_parameters(network: keras.Model, deltas: Deltas) -> int:
+    """Return the number of trainable weights, with those of the changes of an encoder."""
+    weights = [*network.trainable_weights, *deltas.values()]
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def write_network(network: keras.Model, folder: Path, manifest: Manifest) -> dict[str, str]:

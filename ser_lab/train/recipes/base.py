@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ser_core.config import PipelineConfig
+from ser_core.model.assemble import Deltas
 from ser_core.model.manifest import Manifest
 from ser_core.whisper.spec import EncoderConfig
 from ser_lab.data.feature_store import Clips
@@ -107,6 +109,17 @@ class Recipe(TrainingRecipe, Protocol):
             fold: Rows of each split.
             run: Data, seed and folder.
         """
+
+    def served_parts(self, network: keras.Model) -> tuple[keras.Model, Deltas]:
+        """Return what a model folder holds of a trained network.
+
+        Args:
+            network: That of a `TrainedModel`.
+
+        Returns:
+            The network, without an encoder before it; and the changes of the encoder, if any.
+        """
+        return network, {}
 
     def fit_predict(
         self, table: pd.DataFrame, fold: Fold, run: Run

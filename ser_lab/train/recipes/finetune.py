@@ -16,11 +16,12 @@ from sklearn.model_selection import GroupKFold, KFold
 
 from ser_core.config import PipelineConfig
 from ser_core.errors import ModelError
+from ser_core.model.assemble import Deltas, read_changed_tensors, read_deltas
 from ser_core.model.layers import load_keras
 from ser_core.model.manifest import HEAD, Certainty, Manifest
 from ser_core.model.saved_model import NETWORK
 from ser_core.whisper.spec import EncoderConfig
-from ser_core.whisper.weights import fetch_encoder, read_tensors
+from ser_core.whisper.weights import fetch_encoder, tensors_sha256
 from ser_lab.data.encoder_store import load_vectors
 from ser_lab.data.feature_store import Clips, load_by_corpus, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
@@ -106,9 +107,14 @@ class FineTuneRecipe(Recipe):
         """See `Recipe`; there are no changed copies."""
         if self.encoder is None:
             return [load_by_corpus(table, partial(load_features, config=self.pipeline))]
-        tensors = read_tensors(fetch_encoder(self.encoder), self.encoder)
-        load = partial(load_vectors, pipeline=self.pipeline, config=self.encoder, tensors=tensors)
+        tensors = read_changed_tensors(self.folder, self.encoder, fetch_encoder(self.encoder))
+        changed = replace(self.encoder, deltas=None, tensors_sha256=tensors_sha256(tensors))
+        load = partial(load_vectors, pipeline=self.pipeline, config=changed, tensors=tensors)
         return [load_by_corpus(table, load)]
+
+    def served_parts(self, network: keras.Model) -> tuple[keras.Model, Deltas]:
+        """See `Recipe`; the encoder stays as it is."""
+        return network, read_deltas(self.folder, self.encoder)
 
     def load_start(self) -> TrainedModel:
         """Return the model that it starts from.
