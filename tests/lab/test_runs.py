@@ -1,7 +1,9 @@
 """Recipes of known answers through protocols: figures by hand, records, going on after a stop."""
 
 import json
+from collections import defaultdict
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +262,12 @@ def test_a_committed_reproduction_has_the_settings_that_its_recipe_has_today() -
     assert records
     for record in records:
         assert record.settings == json.loads(json.dumps(RECIPES[record.name].settings))
+
+
+def test_every_reproduction_has_three_seeds_both_ways() -> None:
+    seeds = defaultdict(set)
+    for record in read_records(RECORDS):
+        seeds[record.name, record.split].add(record.seed)
+    once = {f"{family}-paper-preprocessing" for family in ("lstm", "bilstm")}
+    for name, split in product({*RECIPES} - once, ("random", "speaker")):
+        assert seeds[name, split] == {0, 1, 2}, (name, split)
