@@ -125,10 +125,9 @@ def train_and_export(
             figures |= asdict(start.evaluate(table, copies[0], fold.test))
         metrics = {"calibrated_on": IN_TURN, "start": figures}
     logger.info("calibrated on %s", metrics["calibrated_on"])
-    network, deltas = recipe.served_parts(best.network)
     with replacing(folder, is_model_folder) as draft:
         manifest = export_model(
-            network,
+            best.network,
             calibration or best.calibration,
             draft,
             pipeline=recipe.served_pipeline,
@@ -137,11 +136,11 @@ def train_and_export(
                 recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start
             ),
             encoder=recipe.encoder,
-            deltas=deltas,
+            deltas=recipe.deltas,
         )
         replace(manifest, metrics=metrics).write(draft)
         (draft / FIGURES).mkdir()
-        _draw_network(network, draft)
+        _draw_network(best.network, draft)
         if recipe.start is None and not is_table(data):
             try:
                 _add_intensity(draft, folder, data)

@@ -64,6 +64,13 @@ def made_up_tensors(*, seed: int = 0, size: EncoderSize = TINY) -> dict[str, np.
     }
 
 
+def low_rank(*, seed: int = 0) -> dict[str, np.ndarray]:
+    """Changes of one kernel of the encoder."""
+    random = np.random.default_rng(seed)
+    shapes = {"layers.0.fc1.A": (TINY.width, 2), "layers.0.fc1.B": (2, 4 * TINY.width)}
+    return {name: random.normal(0, 0.1, shape).astype("f4") for name, shape in shapes.items()}
+
+
 def write_weights(
     path: Path, tensors: Mapping[str, np.ndarray], *, dtype: type = np.float32
 ) -> Path:

@@ -28,6 +28,7 @@ from ser_lab.train.architectures import HeadConfig
 from tests.accurate import (
     BLOCKS,
     Parts,
+    low_rank,
     made_up_tensors,
     write_accurate,
     write_parts,
@@ -75,12 +76,6 @@ def files_in(cache: Path) -> list[Path]:
 def random_clips(*lengths: int) -> list[np.ndarray]:
     random = np.random.default_rng(1)
     return [random.uniform(-1, 1, (n, N_MELS)).astype(np.float32) for n in lengths]
-
-
-def low_rank(*, seed: int = 0) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(seed)
-    shapes = {"layers.0.fc1.A": (TINY.width, 2), "layers.0.fc1.B": (2, 4 * TINY.width)}
-    return {name: random.normal(0, 0.1, shape).astype("f4") for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("deltas", [None, low_rank()], ids=["published", "adapted"])

@@ -42,7 +42,7 @@ DATA = Path("../shared/data")
 RUNS = Path("docs/runs")
 
 # Names for help and completion, written out so that the command line starts without ser_lab.
-RECIPES = ("lstm", "accurate", "tuned", "compact")
+RECIPES = ("lstm", "accurate", "compact")
 PROTOCOLS = (
     "ravdess-6fold", "ravdess-5fold", "crema-d",
     "strangers", "cross-corpus", "random-split",
@@ -72,7 +72,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="accurate, tuned, compact, or lstm (the baseline and the default).",
+            help="accurate, compact, or lstm (the baseline and the default).",
             autocompletion=one_of(*RECIPES),
         ),
     ] = None,

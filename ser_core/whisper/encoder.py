@@ -84,9 +84,9 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
         self.blocks = [EncoderBlock(width, n_heads, name=name) for name in names]
 
     @classmethod
-    def of(cls, config: EncoderConfig, **options: Any) -> Self:
-        """Create the blocks that a model needs; `options` are Keras's."""
-        return cls(config.n_blocks, config.size.width, config.size.n_heads, **options)
+    def of(cls, config: EncoderConfig) -> Self:
+        """Create the blocks that a model needs."""
+        return cls(config.n_blocks, config.size.width, config.size.n_heads)
 
     def build(self, log_mel_shape: Any = None, n_frames_shape: Any = None) -> None:  # noqa: ARG002
         """Create the weights; all shapes are fixed."""
@@ -134,16 +134,8 @@ class WhisperEncoder(keras.layers.Layer):  # type: ignore[misc]
             getattr(self, name).set_weights([kernel, tensors[f"{name}.bias"]])
         self.positions.assign(tensors["embed_positions.weight"])
         for i, block in enumerate(self.blocks):
-            for place, layer in layers_of(block).items():
+            for place, layer in _places(block).items():
                 _set_layer(layer, tensors, f"layers.{i}.{place}")
-
-    def freeze(self) -> None:
-        """Exclude all weights from training; what is added to a layer later is trained."""
-        self.positions.trainable = False
-        layers = [layer for block in self.blocks for layer in layers_of(block).values()]
-        for layer in (self.conv1, self.conv2, *layers):
-            for weight in layer.weights:
-                weight.trainable = False
 
 
 def _mask(length: Any, n_frames: Any) -> Any:
@@ -154,7 +146,7 @@ def _gelu(values: Any) -> Any:
     return keras.activations.gelu(values, approximate=False)
 
 
-def layers_of(block: EncoderBlock) -> dict[str, keras.layers.Layer]:
+def _places(block: EncoderBlock) -> dict[str, keras.layers.Layer]:
     """Return the layers of a block by their names in a Whisper file."""
     return {
         "self_attn_layer_norm": block.norm_attention,

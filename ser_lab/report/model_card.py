@@ -171,14 +171,10 @@ def _network(manifest: Manifest) -> str:
         f"a BiLSTM of {head['units']} units each way" if head["units"] else "none"
         for head in networks
     )
-    state, ours = "as published", "the heads'"
-    if manifest.encoder.deltas is not None:
-        rank = architecture["training"]["rank"]
-        state, ours = f"its kernels changed by rank {rank}", "those changes' and the heads'"
     return (
         f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, 8.2 million "
-        f"parameters, {state}), under {len(networks)} heads with attentive pooling whose "
-        f"logits are averaged (memory: {heads}); the parameters below are {ours}"
+        f"parameters, as published), under {len(networks)} heads with attentive pooling whose "
+        f"logits are averaged (memory: {heads}); the parameters below are the heads'"
     )
 
 

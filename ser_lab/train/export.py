@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -56,7 +57,7 @@ def export_model(
     architecture: dict[str, Any],
     lineage: Lineage,
     encoder: EncoderConfig | None = None,
-    deltas: Deltas | None = None,
+    deltas: Deltas = MappingProxyType({}),
 ) -> Manifest:
     """Write the weights of a model folder.
 
@@ -84,7 +85,7 @@ def export_model(
         columns=pipeline.features.columns,
         pipeline=pipeline,
         architecture=architecture,
-        n_parameters=count_parameters(network, deltas or {}),
+        n_parameters=count_parameters(network, deltas),
         temperature=calibration.temperature,
         corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage.table)),
         licence=_licence(lineage),
@@ -99,7 +100,7 @@ def export_model(
     )
     files = write_network(network, folder, manifest)
     if encoder is not None and encoder.deltas is not None:
-        np.savez(folder / encoder.deltas, **(deltas or {}))  # type: ignore[arg-type]
+        np.savez(folder / encoder.deltas, allow_pickle=False, **deltas)
         files |= {encoder.deltas: sha256_of(folder / encoder.deltas)}
     manifest = replace(manifest, files=files)
     weights = None if encoder is None else fetch_encoder(encoder)

@@ -239,7 +239,7 @@ def _train_member(
     """Train a network, in place, for `config.steps` updates; keep the average of its weights."""
     losses: list[Any] = [keras.losses.CategoricalCrossentropy(from_logits=True)]
     if clips.known is not None:
-        losses = [known_loss]
+        losses = [_known_loss]
     loss_weights = [1.0]
     if clips.distillation is not None:
         hint = keras.layers.Dense(clips.distillation.n_columns)(network.get_layer(STEPS).output)
@@ -264,7 +264,7 @@ def _train_member(
     network.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[callback])
 
 
-def known_loss(targets: Any, logits: Any) -> Any:
+def _known_loss(targets: Any, logits: Any) -> Any:
     """Return the cross-entropy over the emotions that a clip's corpus has."""
     targets, known = ops.split(targets, 2, axis=-1)
     logits = ops.where(known > 0.0, logits, UNKNOWN_LOGIT)

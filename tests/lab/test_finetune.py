@@ -1,6 +1,7 @@
 """A trained model, fine-tuned on few recordings of a table."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,16 +11,29 @@ import pytest
 
 from ser_core.errors import CorpusError
 from ser_core.labels import LABELS
+from ser_core.model.assemble import read_deltas
 from ser_core.model.emotion_model import load_model
-from ser_core.model.manifest import Certainty, Manifest
+from ser_core.model.manifest import HEAD, Certainty, Manifest
 from ser_core.predictor import Predictor
+from ser_core.whisper.spec import TINY
 from ser_lab.data.feature_store import Clips
+from ser_lab.data.splits import list_clips
+from ser_lab.data.tables import corpus_of
 from ser_lab.evaluate.shipped import evaluate_test
 from ser_lab.metrics import Calibration
 from ser_lab.train.architectures import HeadConfig, join_ensemble
 from ser_lab.train.loop import TrainedModel, predict_logits
 from ser_lab.train.recipes import finetune_recipe
-from ser_lab.train.recipes.finetune import _calibrate_near, fine_tune
+from ser_lab.train.recipes.accurate import AccurateRecipe
+from ser_lab.train.recipes.finetune import FineTuneRecipe, _calibrate_near, fine_tune
+from tests.accurate import (
+    BLOCKS,
+    DELTAS,
+    low_rank,
+    made_up_tensors,
+    write_accurate,
+    write_weights,
+)
 from tests.conftest import ROOT, run_cli
 from tests.lab.conftest import write_clip
 
@@ -144,6 +158,35 @@ def test_the_bundled_model_adapts_to_a_table_and_says_what_it_gained(tmp_path: P
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert f"compact {start.version} with its last layer fine-tuned" in card
     assert "each left out in turn" in card
+
+
+def test_a_changed_encoder_is_tuned_on_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors, width = made_up_tensors(), len(BLOCKS) * TINY.width
+    weights, start = write_weights(tmp_path / "w.safetensors", tensors), tmp_path / "start"
+    monkeypatch.setenv("MOODMIRROR_ENCODER", str(weights))
+    monkeypatch.setenv("MOODMIRROR_CACHE", str(tmp_path / "cache"))
+    plan = HeadConfig(n_blocks=2, input_blocks=(0, 1), projection=8, units=0, attention=4)
+    head = plan.build(mean=[0.0] * width, variance=[1.0] * width, n_labels=len(LABELS))
+    write_accurate(start, weights, tensors, deltas=low_rank(), head=head)
+    table = write_table(tmp_path, speakers=("Ada", "Bo"), labels=("happy", "sad"))
+    folder = tmp_path / "model"
+    done = run_cli(
+        "train", "--start", start, "--data", table, "--out", folder, "--runs", tmp_path / "runs"
+    )
+    assert done.exit_code == 0, done.output
+    manifest = Manifest.read(folder)
+    assert set(manifest.files) == {HEAD, DELTAS}
+    kept = read_deltas(folder, manifest.encoder)
+    assert all(np.array_equal(kept[name], values) for name, values in low_rank().items())
+    tuned = manifest.metrics["test"]["seed_uars"]["0"]  # of the vectors that it was tuned on
+    assert manifest.metrics["test"]["uar"] == pytest.approx(tuned)
+    clips = list_clips(table, [corpus_of(table)])
+    (changed,) = FineTuneRecipe(start, Manifest.read(start)).load(clips, table)
+    encoder = replace(manifest.encoder, deltas=None)
+    (published,) = AccurateRecipe(manifest.pipeline, encoder, copies=()).load(clips, table)
+    assert not np.allclose(changed[0], published[0], atol=0.01)
 
 
 @pytest.mark.parametrize(

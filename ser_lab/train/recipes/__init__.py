@@ -16,13 +16,12 @@ from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.recipes.compact import CompactRecipe
 from ser_lab.train.recipes.finetune import FineTuneRecipe
 from ser_lab.train.recipes.lstm import LstmRecipe
-from ser_lab.train.recipes.tuned import TunedRecipe
 
 HELD_OUT_SHARE = 0.2
 """Share of the speakers held out for the test, and as many again to choose and calibrate."""
 FEWEST_SPEAKERS = 3
 
-_RECIPES: tuple[Recipe, ...] = (LstmRecipe(), AccurateRecipe(), TunedRecipe(), CompactRecipe())
+_RECIPES: tuple[Recipe, ...] = (LstmRecipe(), AccurateRecipe(), CompactRecipe())
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -68,6 +67,11 @@ class Recipe(TrainingRecipe, Protocol):
         return None
 
     @property
+    def deltas(self) -> Deltas:
+        """Changes of that encoder."""
+        return {}
+
+    @property
     def start(self) -> Manifest | None:
         """Manifest of the model that it starts from; None where it starts from random weights."""
         return None
@@ -109,17 +113,6 @@ class Recipe(TrainingRecipe, Protocol):
             fold: Rows of each split.
             run: Data, seed and folder.
         """
-
-    def served_parts(self, network: keras.Model) -> tuple[keras.Model, Deltas]:
-        """Return what a model folder holds of a trained network.
-
-        Args:
-            network: That of a `TrainedModel`.
-
-        Returns:
-            The network, without an encoder before it; and the changes of the encoder, if any.
-        """
-        return network, {}
 
     def fit_predict(
         self, table: pd.DataFrame, fold: Fold, run: Run

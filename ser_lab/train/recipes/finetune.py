@@ -85,6 +85,11 @@ class FineTuneRecipe(Recipe):
         return self.start.encoder
 
     @property
+    def deltas(self) -> Deltas:
+        """Those of the model that it starts from."""
+        return read_deltas(self.folder, self.encoder)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """See `TrainingRecipe`."""
         start = {
@@ -111,10 +116,6 @@ class FineTuneRecipe(Recipe):
         changed = replace(self.encoder, deltas=None, tensors_sha256=tensors_sha256(tensors))
         load = partial(load_vectors, pipeline=self.pipeline, config=changed, tensors=tensors)
         return [load_by_corpus(table, load)]
-
-    def served_parts(self, network: keras.Model) -> tuple[keras.Model, Deltas]:
-        """See `Recipe`; the encoder stays as it is."""
-        return network, read_deltas(self.folder, self.encoder)
 
     def load_start(self) -> TrainedModel:
         """Return the model that it starts from.
