@@ -42,6 +42,7 @@ def talk(page: Page, tmp_path: Path) -> Iterator[Page]:
     page.get_by_role("button", name="Upload file").click()
     page.get_by_test_id("file-upload").set_input_files(example_of(12.0, tmp_path / "talk.wav"))
     expect(page.locator("#result .mm-passages button").first).to_be_visible(**WAIT)
+    expect(page.locator("#result").get_by_role("progressbar")).to_have_count(0, **WAIT)
     expect(page.locator("#clip time#duration")).to_have_text("0:12", **WAIT)
     page.evaluate(f"{SOUND}.muted = true")
     yield page

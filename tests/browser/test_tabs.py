@@ -285,6 +285,7 @@ def test_the_course_of_a_long_clip_can_be_widened_and_its_passages_heard(
     page.get_by_test_id("file-upload").set_input_files(talk)
     course = page.locator(".mm-timeline ul")
     expect(course).to_be_visible(**WAIT)
+    expect(page.locator("#result").get_by_role("progressbar")).to_have_count(0, **WAIT)
     before = course.bounding_box()
     page.get_by_label(translate("timeline_zoom")).fill("4")
     after = course.bounding_box()
