@@ -29,6 +29,13 @@ class EncoderSize:
     n_heads: int
     n_blocks: int
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights, its last normalisation left out."""
+        convolutions = (3 * N_MELS + 1 + 3 * self.width + 1) * self.width
+        block = (4 + 8) * self.width**2 + (3 + 5 + 4) * self.width
+        return convolutions + MAX_VECTORS * self.width + self.n_blocks * block
+
 
 TINY = EncoderSize(width=384, n_heads=6, n_blocks=4)
 SIZES = {

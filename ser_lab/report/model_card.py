@@ -11,6 +11,7 @@ from ser_core.model.manifest import FILE_NAME, Certainty, Manifest
 from ser_core.model.manifest import read_json as read_manifest
 from ser_core.model.saved_model import SAVED_MODEL
 from ser_core.paths import holds_only
+from ser_core.whisper.spec import EncoderConfig
 from ser_lab.evaluate.records import read_json
 from ser_lab.evaluate.runs import SUMMARY
 
@@ -91,7 +92,7 @@ def _fields(manifest: Manifest) -> dict[str, Any]:
         "hop_ms": ms_per_sample * features.hop_length,
         "certainty": _certainty(manifest.certainty, people),
         "intensity": _intensity(manifest.metrics.get("intensity")),
-        "encoder_size": "" if manifest.encoder is None else ", plus the encoder's 33 MB in float32",
+        "encoder_size": _encoder_size(manifest.encoder),
         "corpora": "\n".join(
             f"- {c['title']} (`{c['name']}`), {c['n_training_clips']:,} clips, {c['licence']}"
             for c in manifest.corpora
@@ -172,10 +173,17 @@ def _network(manifest: Manifest) -> str:
         for head in networks
     )
     return (
-        f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, 8.2 million "
-        f"parameters, as published), under {len(networks)} heads with attentive pooling whose "
-        f"logits are averaged (memory: {heads}); the parameters below are the heads'"
+        f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, "
+        f"{manifest.encoder.size.n_parameters / 1e6:.1f} million parameters, as published), under "
+        f"{len(networks)} heads with attentive pooling whose logits are averaged (memory: "
+        f"{heads}); the parameters below are the heads'"
     )
+
+
+def _encoder_size(encoder: EncoderConfig | None) -> str:
+    if encoder is None:
+        return ""
+    return f", plus the encoder's {4 * encoder.size.n_parameters / 1e6:.0f} MB in float32"
 
 
 def _certainty(certainty: Certainty | None, people: str) -> str:

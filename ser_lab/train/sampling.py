@@ -32,14 +32,12 @@ class SampledTraining:
         crop: Frames of a clip in a batch, a random stretch.
         learning_rate: Highest learning rate of AdamW, after warm-up and before cosine decay.
         weight_decay: Of AdamW.
-        mixup: Both parameters of the beta distribution that mixes pairs of clips.
+        mixup: Both parameters of the beta distribution that mixes pairs of clips; 0 mixes none.
         label_smoothing: Share of the target that is spread over all labels.
         changed_share: Share of the samples that take a changed copy of the clip, if any.
         time_mask: Largest share of a stretch that is masked, in one run.
         ema_momentum: Momentum of the moving average over the weights.
         known_only: Whether the loss of a clip covers the emotions of its corpus alone.
-        swap_share: Share of the samples that are moved towards the mean of another speaker, as if
-            recorded there.
     """
 
     networks: tuple[NetworkPlan, ...] = (HeadConfig(),)
@@ -54,7 +52,6 @@ class SampledTraining:
     time_mask: float = 0.2
     ema_momentum: float = 0.99
     known_only: bool = False
-    swap_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +85,6 @@ class TrainingClips:
         targets: (n_clips, n_labels), each row a distribution.
         weights: (n_clips,) chances of a clip to be sampled, in any scale.
         distillation: None without a teacher.
-        speakers: (n_clips,) number of each clip's speaker; None where none is swapped.
         known: (n_clips, n_labels) float32, 1 where the clip's corpus has the emotion: the loss is
             taken over these. None where every corpus has all.
     """
@@ -98,7 +94,6 @@ class TrainingClips:
     weights: npt.NDArray[np.float64]
     distillation: DistillationTargets | None = None
     known: npt.NDArray[np.float32] | None = None
-    speakers: Places | None = None
 
     @property
     def recorded(self) -> list[Frames]:
@@ -130,9 +125,6 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
         if clips.known is not None:  # a mixed pair knows what either does
             self._targets = np.concatenate([clips.targets, clips.known], axis=1)
         self._chances = np.cumsum(clips.weights) / np.sum(clips.weights)
-        self._speakers = None
-        if config.swap_share and clips.speakers is not None:
-            self._speakers = _SpeakerMeans(clips.recorded, clips.speakers)
         self._config = config
         self._seed = seed
         self._fill = np.asarray(mean, dtype=np.float32)
@@ -145,7 +137,7 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def release(self) -> None:
         """Release the clips, since TensorFlow keeps every data set that it has read."""
-        del self._vectors, self._speakers
+        del self._vectors
         if self._distils:
             del self._hints
 
@@ -176,20 +168,18 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
         first = random.integers(n_starts) * self._stride
         n_masked = random.integers((config.time_mask * n_vectors).astype(int) + 1)
         masked_from = random.integers(n_vectors - n_masked + 1)
-        share = random.beta(config.mixup, config.mixup, size=len(rows))
-        shift = None
-        if self._speakers is not None:
-            amount = random.random(len(rows)) * (random.random(len(rows)) < config.swap_share)
-            shift = self._speakers.difference(rows, random) * amount.astype(np.float32)[:, None]
+        share = None
+        if config.mixup:
+            drawn = random.beta(config.mixup, config.mixup, size=len(rows))
+            share = np.maximum(drawn, 1.0 - drawn).astype(np.float32)  # the clip outweighs
         return _Sample(
             rows=rows,
             clips=clips,
             first=first,
             n_vectors=n_vectors,
             mask=(masked_from, masked_from + n_masked),
-            share=np.maximum(share, 1.0 - share).astype(np.float32),  # the clip outweighs
+            share=share,
             partner=random.permutation(len(rows)),
-            shift=shift,
         )
 
     def _inputs(self, sample: "_Sample") -> Inputs:
@@ -199,8 +189,6 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
         masked = (step >= begin) & (step < end)
         first = self._starts[sample.clips] + sample.first
         vectors = self._vectors[np.where(real, first[:, None] + step, 0)].astype(np.float32)
-        if sample.shift is not None:
-            vectors += sample.shift[:, None]
         # Past a clip's end, too, since the clip may be mixed with a longer one.
         vectors[masked | ~real] = self._fill
         return sample.mix(vectors), sample.n_vectors.astype(np.int32)
@@ -211,23 +199,6 @@ class SampledBatches(keras.utils.PyDataset):  # type: ignore[misc]
         first = self._hint_starts[sample.clips] + sample.first // self._stride
         hints = self._hints[np.where(real, first[:, None] + step, 0)].astype(np.float32)
         return np.concatenate([sample.mix(hints), real[..., None].astype(np.float32)], axis=-1)
-
-
-class _SpeakerMeans:
-    """Mean vector of each speaker."""
-
-    def __init__(self, clips: Sequence[Frames], speakers: Places) -> None:
-        """Average (n_vectors, n_columns) clips; each counts alike."""
-        means = np.array([clip.mean(axis=0, dtype=np.float32) for clip in clips])
-        sums = np.zeros((int(speakers.max()) + 1, means.shape[1]), np.float32)
-        np.add.at(sums, speakers, means)
-        self._means = sums / np.bincount(speakers)[:, None].astype(np.float32)
-        self._speakers = speakers
-
-    def difference(self, rows: Places, random: np.random.Generator) -> Features:
-        """Return (n_rows, n_columns), from the mean of each row's speaker to that of another."""
-        other = self._speakers[random.permutation(rows)]
-        return np.asarray(self._means[other] - self._means[self._speakers[rows]])
 
 
 def _concatenate(copies: Sequence[Sequence[Frames | None]]) -> tuple[Frames, Places, Places]:
@@ -247,9 +218,8 @@ class _Sample:
         first: Where in the clip the stretch begins.
         n_vectors: Length of the stretch.
         mask: Where in the stretch the mask begins and ends.
-        share: Weight of the clip against its partner.
+        share: Weight of the clip against its partner; None where none is mixed.
         partner: Place in the batch of the clip that it is mixed with.
-        shift: (batch_size, n_columns) towards another speaker; None for none.
     """
 
     rows: Places
@@ -257,12 +227,13 @@ class _Sample:
     first: Places
     n_vectors: Places
     mask: tuple[Places, Places]
-    share: Features
+    share: Features | None
     partner: Places
-    shift: Features | None = None
 
     def mix(self, values: Features) -> Features:
         """Mix (batch_size, ...) in pairs, in place: that saves a third of a batch's time."""
+        if self.share is None:
+            return values
         share = self.share.reshape(-1, *[1] * (values.ndim - 1))
         other = values[self.partner]
         values *= share

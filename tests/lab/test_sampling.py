@@ -91,18 +91,18 @@ def test_batches_repeat_by_seed_and_differ_by_index() -> None:
 
 
 def test_masked_vectors_are_the_mean() -> None:
-    inputs, _ = batches(replace(SMALL, time_mask=0.9, mixup=1e-3), mean=7.0)[0]
-    filled = (np.abs(inputs[0] - 7.0) < 0.1).all(axis=2).sum()
+    inputs, _ = batches(replace(SMALL, time_mask=0.9, mixup=0), mean=7.0)[0]
+    filled = (inputs[0] == 7.0).all(axis=2).sum()
     assert filled > 0.1 * inputs[1].sum()
 
 
 def test_what_lies_past_a_clips_end_is_the_mean() -> None:
-    (vectors, n_vectors), _ = batches(replace(SMALL, time_mask=0.0, mixup=1e-3), mean=7.0)[0]
+    (vectors, n_vectors), _ = batches(replace(SMALL, time_mask=0.0, mixup=0), mean=7.0)[0]
     short = int(n_vectors.argmin())
     assert n_vectors[short] < 10
-    np.testing.assert_allclose(vectors[short, n_vectors.max() :], 7.0, atol=0.1)
     past = np.arange(10) >= n_vectors[:, None]
-    assert (np.abs(vectors[past] - 7.0) < 0.1).all(axis=1).mean() > 0.9
+    assert past[short].any()
+    assert (vectors[past] == 7.0).all()
 
 
 def test_samples_follow_the_weights() -> None:
@@ -114,7 +114,7 @@ def test_samples_follow_the_weights() -> None:
 def test_changed_copies_take_their_share_of_the_samples() -> None:
     vectors, _ = clips()
     copy = [None if i < 60 else np.full_like(clip, 50.0) for i, clip in enumerate(vectors)]
-    config = replace(SMALL, changed_share=0.5, batch_size=400, time_mask=0.0, mixup=1e-3)
+    config = replace(SMALL, changed_share=0.5, batch_size=400, time_mask=0.0, mixup=0)
     inputs, _ = batches(config, copies=[copy], weights=np.where(np.arange(120) < 60, 0.0, 1.0))[0]
     assert (inputs[0][:, 0, 0] == 50.0).mean() == pytest.approx(0.5, abs=0.1)
     config = replace(SMALL, changed_share=1.0)
@@ -128,7 +128,7 @@ def test_a_clip_is_sampled_from_all_its_copies() -> None:
         [np.full_like(clip, n) if i % n == 0 else None for i, clip in enumerate(vectors)]
         for n in (31, 32)
     ]
-    config = replace(SMALL, changed_share=1.0, batch_size=400, time_mask=0.0, mixup=1e-3)
+    config = replace(SMALL, changed_share=1.0, batch_size=400, time_mask=0.0, mixup=0)
     inputs, _ = batches(config, copies=copies, weights=np.where(np.arange(120) == 0, 1.0, 0.0))[0]
     values = inputs[0][:, 0, 0].round()
     assert set(values) == {31.0, 32.0}
@@ -191,7 +191,7 @@ def test_hints_follow_the_sampled_stretch() -> None:
     lengths = random.integers(10, 60, 30)
     vectors = [np.arange(n, dtype=np.float16)[:, None] for n in lengths]
     hints = [np.arange(0, n, 4, dtype=np.float16)[:, None] for n in lengths]
-    config = replace(SMALL, crop=16, mixup=1e-6, time_mask=0.0)  # no clip is mixed
+    config = replace(SMALL, crop=16, mixup=0, time_mask=0.0)
 
     def copies(clips: list[np.ndarray]) -> list[list[np.ndarray | None]]:
         return [clips, [*clips[:15], *[None] * 15], [*[None] * 5, *clips[5:]]]
@@ -274,29 +274,3 @@ def test_known_labels_are_those_of_the_corpus() -> None:
     assert known[:3].tolist() == [[1, 1, 1, 0]] * 3
     assert known[3:5].tolist() == [[1, 1, 1, 0], [1, 0, 1, 0]]  # sad is not calm; neutral may be
     assert known[5].tolist() == [0, 0, 0, 1]
-
-
-def test_a_swap_moves_clips_between_their_speakers_means() -> None:
-    random = np.random.default_rng(0)
-    speakers = np.repeat([0, 1], 60)
-    vectors = [
-        (random.normal(size=(6, 8)) + 10 * (2 * speaker - 1)).astype(np.float16)
-        for speaker in speakers
-    ]
-    targets = np.eye(2, dtype=np.float32)[speakers]
-    plain = replace(SMALL, mixup=1e-3, time_mask=0.0)
-
-    def mean_by_speaker(config: SampledTraining) -> list[list[float]]:
-        training = TrainingClips([vectors], targets, np.ones(120), speakers=speakers)
-        sampled = SampledBatches(training, config, mean=[0.0] * 8, seed=0)
-        found: list[list[float]] = [[], []]
-        for (features, n_vectors), labels in (sampled[i] for i in range(10)):
-            for clip, n, label in zip(features, n_vectors, labels, strict=True):
-                found[int(label[1] > 0.5)].append(float(clip[:n].mean()))
-        return found
-
-    for means, expected in zip(mean_by_speaker(plain), (-10.0, 10.0), strict=True):
-        np.testing.assert_allclose(means, expected, atol=1.5)
-    for means in mean_by_speaker(replace(plain, swap_share=1.0)):
-        assert min(means) < -5.0
-        assert max(means) > 5.0

@@ -83,7 +83,7 @@ class AccurateRecipe(Recipe):
     )
     training: SampledTraining = field(
         default_factory=lambda: SampledTraining(
-            ENSEMBLE, 1_500, changed_share=0.5, known_only=True, swap_share=0.6
+            ENSEMBLE, 1_500, mixup=0.0, changed_share=0.5, known_only=True
         )
     )
     shares: tuple[tuple[str, float], ...] = tuple(SHARES.items())
@@ -136,7 +136,6 @@ class AccurateRecipe(Recipe):
             soft_targets(truth, training.label_smoothing, n_labels=len(self.labels), known=known),
             sampling_weights(table.iloc[rows], dict(self.shares)),
             known=known,
-            speakers=pd.factorize(table["speaker"].iloc[rows])[0],
         )
         network = train_ensemble(clips, self.training, seed=run.seed)
         return TrainedModel.calibrated(
