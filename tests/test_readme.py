@@ -33,7 +33,9 @@ def test_the_figures_are_the_manifests(model: str) -> None:
 
 
 @pytest.mark.parametrize("column", [3, 4])
-@pytest.mark.parametrize("protocol", ["ravdess-6fold", "ravdess-5fold", "crema-d", "cross-corpus"])
+@pytest.mark.parametrize(
+    "protocol", ["ravdess-6fold", "ravdess-5fold", "crema-d", "cross-corpus", "strangers"]
+)
 def test_the_protocols_figures_are_the_records(protocol: str, column: int) -> None:
     (line,) = [line for line in README.splitlines() if line.startswith(f"| `{protocol}` |")]
     told = line.split("|")[column].strip()
