@@ -133,7 +133,7 @@ def recalibrate(records: Sequence[FoldRecord]) -> list[tuple[FoldRecord, Certain
 def calibrated_for_strangers(
     calibration: Calibration, runs: Path, name: str, settings: dict[str, Any]
 ) -> Calibration | None:
-    """Return a calibration corrected by the records of a recipe in one of `PROTOCOLS`.
+    """Return a calibration corrected by the records of a recipe's first seed in one of `PROTOCOLS`.
 
     Args:
         calibration: That of the network, on development speakers.
@@ -146,7 +146,7 @@ def calibrated_for_strangers(
     """
     stored = json.loads(json.dumps(settings))  # lists instead of tuples
     for protocol in PROTOCOLS:
-        paths = sorted((runs / protocol / name).glob("seed-*/*.json"))
+        paths = sorted((runs / protocol / name).glob("seed-0/*.json"))
         found = [record for record in map(FoldRecord.read, paths) if record.settings == stored]
         if found:
             break

@@ -101,6 +101,8 @@ def test_a_shipped_model_takes_its_calibration_from_records_of_its_own_settings(
         one.write(tmp_path / protocol / "known" / "seed-0" / f"{seed}.json")
     other = replace(record("x", overconfident(9, accuracy=0.99)), settings={"blocks": (1, 3)})
     other.write(tmp_path / "strangers" / "known" / "seed-0" / "x.json")
+    later = record("y", overconfident(8, accuracy=0.2))  # further seeds measure the spread alone
+    later.write(tmp_path / protocol / "known" / "seed-1" / "y.json")
     own = Calibration(1.5, Certainty(0.5, 0.8, 0.9))
     found = calibrated_for_strangers(own, tmp_path, "known", {"blocks": (1, 2)})
     assert found is not None
