@@ -1,8 +1,8 @@
 """The first two blocks of CAM++ in Keras, on Whisper's log-mel frames: 50 vectors a second.
 
-They are a voiceprint network's inside: what distinguishes speakers also distinguishes emotions. No
-vector of them is stored, returned or logged. `ser_core.speaker_encoder` has the whole network, and
-says whose it is.
+They are a voiceprint network's inside: what distinguishes speakers also distinguishes emotions.
+Where a model is served, no vector of them is stored, returned or logged. `ser_core.speaker_encoder`
+has the whole network, and says whose it is.
 
 Kaldi's filter bank, which CAM++ was trained on, is approximated from Whisper's bands: interpolated
 in frequency, in natural logarithms, less the mean of each band over the clip.
@@ -96,39 +96,17 @@ def _mean(layer: Any, real: Any) -> Any:
 
 def _interpolation() -> npt.NDArray[np.float32]:
     """Return (80, 80), from Whisper's bands to those of Kaldi, by their centres."""
-    own = _centres(0.0, _slaney, _slaney_inverse)
-    target = _centres(LOWEST_HZ, _htk, _htk_inverse)
+    from librosa import mel_frequencies  # heavy, and not needed by an assembled model
+
+    highest_hz, n_edges = SAMPLE_RATE_HZ / 2, N_MELS + 2
+    own = mel_frequencies(n_edges, fmin=0.0, fmax=highest_hz)[1:-1]
+    target = mel_frequencies(n_edges, fmin=LOWEST_HZ, fmax=highest_hz, htk=True)[1:-1]
     upper = np.clip(np.searchsorted(own, target), 1, N_MELS - 1)
     share = np.clip((target - own[upper - 1]) / (own[upper] - own[upper - 1]), 0.0, 1.0)
     matrix = np.zeros((N_MELS, N_MELS), np.float32)
     matrix[upper - 1, np.arange(N_MELS)] = 1.0 - share
     matrix[upper, np.arange(N_MELS)] = share
     return matrix
-
-
-def _centres(lowest_hz: float, scale: Any, inverse: Any) -> npt.NDArray[np.float64]:
-    """Return the centres in Hz of 80 bands that are even on a scale up to 8 kHz."""
-    edges = np.linspace(scale(lowest_hz), scale(SAMPLE_RATE_HZ / 2), N_MELS + 2)
-    return np.asarray(inverse(edges[1:-1]))
-
-
-def _htk(hz: float) -> float:
-    return 1127.0 * math.log1p(hz / 700.0)
-
-
-def _htk_inverse(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(700.0 * np.expm1(mels / 1127.0))
-
-
-def _slaney(hz: float) -> float:
-    """Linear to 1 kHz, logarithmic above."""
-    return 3.0 * hz / 200.0 if hz < 1_000.0 else 15.0 + 27.0 * math.log(hz / 1_000.0, 6.4)
-
-
-def _slaney_inverse(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(
-        np.where(mels < 15.0, 200.0 * mels / 3.0, 1_000.0 * 6.4 ** ((mels - 15.0) / 27.0))
-    )
 
 
 def _head(bands: Any, real: Any) -> Any:
