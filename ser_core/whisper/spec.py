@@ -13,8 +13,6 @@ N_MELS = 80
 
 MAX_VECTORS = 1_500
 """Longest clip after the second convolution, which halves the frames: 30 s."""
-
-
 VOICE_WIDTH = 512
 """Columns of CAM++'s inner vectors, see `ser_core.voice_encoder`."""
 
