@@ -34,33 +34,22 @@ def embed_voice(samples: Waveform) -> Numbers:
     Args:
         samples: (n_samples,) float32 at `RATE_HZ`, at least 0.1 s, of one speaker.
     """
-    layer = _norm("out_nonlinear", encode_bands(filter_bank(samples)))
-    statistics = np.concatenate([layer.mean(axis=1), layer.std(axis=1, ddof=1)])
-    vector = _linear("dense.linear", statistics[:, np.newaxis])[:, 0]
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
-
-
-def encode_bands(bands: Numbers, n_blocks: int = len(BLOCKS)) -> Numbers:
-    """Return (n_columns, (n_frames + 1) // 2), the output of a block.
-
-    Args:
-        bands: (N_MELS, n_frames) logarithms of a filter bank, with a mean of 0 each.
-        n_blocks: Which block, from 1; the first of them are computed.
-    """
-    layer = _head(bands)  # (320, n_frames)
+    layer = _head(_filter_bank(samples))  # (320, n_frames)
     layer = np.maximum(_linear("tdnn.linear", layer, stride=2), 0.0)
-    for i, (n_layers, dilation) in enumerate(BLOCKS[:n_blocks], 1):
+    for i, (n_layers, dilation) in enumerate(BLOCKS, 1):
         for j in range(1, n_layers + 1):
             name = f"block{i}.tdnnd{j}"
             narrow = np.maximum(_linear(f"{name}.linear1", _norm(f"{name}.nonlinear1", layer)), 0.0)
             layer = np.concatenate([layer, _masked(f"{name}.cam", narrow, dilation)])
         layer = _linear(f"transit{i}.linear", _norm(f"transit{i}.nonlinear", layer))
-    return layer
+    layer = _norm("out_nonlinear", layer)
+    statistics = np.concatenate([layer.mean(axis=1), layer.std(axis=1, ddof=1)])
+    vector = _linear("dense.linear", statistics[:, np.newaxis])[:, 0]
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
 @cache
-def load_weights() -> dict[str, Numbers]:
-    """Return the network's weights by name; kernels are (n_out, n_in, ...)."""
+def _load_weights() -> dict[str, Numbers]:
     with np.load(Path(__file__).with_name("campplus.npz")) as stored:
         weights = {name: stored[name] for name in stored.files}
     for name in [name for name in weights if name.endswith(".weight")]:
@@ -80,7 +69,7 @@ def _mel_filters() -> Numbers:
     return np.asarray(np.maximum(np.minimum(rising, falling), 0.0), np.float32)
 
 
-def filter_bank(samples: Waveform) -> Numbers:
+def _filter_bank(samples: Waveform) -> Numbers:
     """Return (N_MELS, n_frames) logarithms of Kaldi's filter bank, with a mean of 0 each."""
     frames = sliding_window_view(samples, FRAME)[::HOP]
     frames = frames - frames.mean(axis=1, keepdims=True)
@@ -107,7 +96,7 @@ def _head(bands: Numbers) -> Numbers:
 
 def _conv(name: str, layer: Numbers, *, stride: int = 1) -> Numbers:
     """Convolve (n_in, n_bands, n_frames); the stride is that of the bands."""
-    weight, bias = (load_weights()[f"{name}.{part}"] for part in ("weight", "bias"))
+    weight, bias = (_load_weights()[f"{name}.{part}"] for part in ("weight", "bias"))
     size = weight.shape[-1]
     padded = np.pad(layer, ((0, 0), (size // 2,) * 2, (size // 2,) * 2))
     windows = sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::stride]
@@ -117,7 +106,7 @@ def _conv(name: str, layer: Numbers, *, stride: int = 1) -> Numbers:
 
 def _linear(name: str, layer: Numbers, *, stride: int = 1, dilation: int = 1) -> Numbers:
     """Convolve (n_in, n_frames) over time."""
-    weights = load_weights()
+    weights = _load_weights()
     weight = weights[f"{name}.weight"]
     reach = weight.shape[2] // 2 * dilation
     padded = np.pad(layer, ((0, 0), (reach, reach)))
@@ -129,7 +118,7 @@ def _linear(name: str, layer: Numbers, *, stride: int = 1, dilation: int = 1) ->
 
 def _norm(name: str, layer: Numbers) -> Numbers:
     """Normalise (n_in, n_frames), and cut below 0."""
-    scale, bias = (load_weights()[f"{name}.{part}"][:, np.newaxis] for part in ("scale", "bias"))
+    scale, bias = (_load_weights()[f"{name}.{part}"][:, np.newaxis] for part in ("scale", "bias"))
     return np.asarray(np.maximum(scale * layer + bias, 0.0))
 
 

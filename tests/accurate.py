@@ -80,11 +80,9 @@ def write_weights(
     return path
 
 
-def build_random_head(
-    *, n_outputs: int = len(LABELS), n_columns: int = len(BLOCKS) * TINY.width
-) -> keras.Model:
+def build_random_head(*, n_outputs: int = len(LABELS)) -> keras.Model:
     """A small BiLSTM with the inputs and the output that every head has."""
-    vectors = keras.Input((None, n_columns), name="vectors")
+    vectors = keras.Input((None, len(BLOCKS) * TINY.width), name="vectors")
     n_vectors = keras.Input((), dtype="int32", name="n_vectors")
     mask = FrameMask()(vectors, n_vectors)
     lstm = keras.layers.LSTM(16, return_sequences=True, use_cudnn=False)
@@ -101,18 +99,11 @@ def write_accurate(
     seed: int = 0,
     deltas: Mapping[str, np.ndarray] | None = None,
     head: keras.Model | None = None,
-    voice_margin: int | None = None,
 ) -> Manifest:
     """Write a model folder as training does: a random head, its manifest and a probe."""
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
-    encoder = EncoderConfig(
-        blocks=BLOCKS,
-        voice_margin=voice_margin,
-        deltas=None if deltas is None else DELTAS,
-        tensors_sha256=tensors_sha256(tensors),
-    )
-    head = head or build_random_head(n_columns=encoder.n_columns)
+    head = head or build_random_head()
     head.save(folder / HEAD)
     if deltas is not None:
         np.savez(folder / DELTAS, **deltas)
@@ -125,7 +116,11 @@ def write_accurate(
         pipeline=pipeline,
         temperature=0.1,
         files={file: sha256_of(folder / file) for file in files},
-        encoder=encoder,
+        encoder=EncoderConfig(
+            blocks=BLOCKS,
+            deltas=None if deltas is None else DELTAS,
+            tensors_sha256=tensors_sha256(tensors),
+        ),
         has_intensity=head.output.shape[-1] > len(LABELS),
     )
     manifest = replace(manifest, probe=record_probe(folder, manifest, weights))

@@ -20,7 +20,6 @@ from ser_core.model.assemble import ASSEMBLY_FORMAT, add_deltas, assemble, find_
 from ser_core.model.emotion_model import load_model
 from ser_core.model.manifest import HEAD
 from ser_core.predictor import Predictor
-from ser_core.voice_encoder import VoiceEncoder
 from ser_core.whisper.encoder import WhisperEncoder, encode
 from ser_core.whisper.spec import N_MELS, TINY, EncoderConfig
 from ser_core.whisper.weights import read_tensors
@@ -79,29 +78,19 @@ def random_clips(*lengths: int) -> list[np.ndarray]:
     return [random.uniform(-1, 1, (n, N_MELS)).astype(np.float32) for n in lengths]
 
 
-@pytest.mark.parametrize(
-    ("deltas", "voice_margin"),
-    [(None, None), (low_rank(), None), (None, 20)],
-    ids=["published", "adapted", "with a voice"],
-)
+@pytest.mark.parametrize("deltas", [None, low_rank()], ids=["published", "adapted"])
 def test_the_served_graph_answers_as_encoder_vectors_and_head_do_in_training(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    deltas: dict[str, np.ndarray] | None,
-    voice_margin: int | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deltas: dict[str, np.ndarray] | None
 ) -> None:
     tensors = made_up_tensors()
     weights = write_weights(tmp_path / "w.safetensors", tensors)
-    manifest = write_accurate(
-        tmp_path / "model", weights, tensors, deltas=deltas, voice_margin=voice_margin
-    )
+    manifest = write_accurate(tmp_path / "model", weights, tensors, deltas=deltas)
     monkeypatch.setenv("MOODMIRROR_ENCODER", str(weights))
     clips = random_clips(200, 37, 121)
     served = load_model(tmp_path / "model")(*pad_features(clips))
 
     encoder = WhisperEncoder(manifest.encoder.n_blocks)
     encoder.set_tensors(tensors if deltas is None else add_deltas(tensors, deltas))
-    voice = VoiceEncoder.of(manifest.encoder)
     head = keras.models.load_model(tmp_path / "model" / HEAD)
     for clip, answer in zip(clips, served, strict=True):
         vectors, n_vectors = encode(
@@ -110,7 +99,6 @@ def test_the_served_graph_answers_as_encoder_vectors_and_head_do_in_training(
             np.array([len(clip)], np.int32),
             blocks=manifest.encoder.blocks,
             pool=manifest.encoder.pool,
-            voice=voice,
         )
         logits = np.asarray(head([vectors, n_vectors]))[0]
         np.testing.assert_allclose(answer, softmax(logits / manifest.temperature), atol=1e-4)

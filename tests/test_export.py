@@ -15,14 +15,13 @@ import pytest
 import soundfile
 
 from ser_core.errors import ModelError, OutputError
-from ser_core.export import OPSET, PARITY, Format, export, open_onnx
+from ser_core.export import OPSET, PARITY, export, open_onnx
 from ser_core.features import cut_windows
 from ser_core.model.emotion_model import load_model
 from ser_core.model.manifest import TFLITE
 from ser_core.model.onnx_file import ONNX, load_onnx
 from ser_core.predictor import Predictor, trace_pipeline
 from ser_core.registry import resolve
-from tests.accurate import made_up_tensors, write_accurate, write_weights
 from tests.conftest import ROOT, run_cli
 
 pytest.importorskip("tf2onnx")
@@ -324,15 +323,3 @@ def test_accurate_is_exported_with_the_encoder(
     assert onnx.is_local
     monkeypatch.setenv("MOODMIRROR_ENCODER", str(whisper_weights))
     assert distance(Predictor(onnx), Predictor(accurate), real_clips(data, 20)) <= PARITY
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("to", ["onnx", "tflite"])
-def test_a_model_with_a_voice_is_exported(
-    to: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tensors = made_up_tensors()
-    weights = write_weights(tmp_path / "w.safetensors", tensors)
-    monkeypatch.setenv("MOODMIRROR_ENCODER", str(weights))
-    write_accurate(tmp_path / "model", weights, tensors, voice_margin=20)
-    assert export(load_model(tmp_path / "model"), tmp_path / to, to=to) <= PARITY

@@ -196,7 +196,6 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     import keras
 
     from ser_core.model.layers import check_ends, fuse_lstms, load_keras, unfuse_lstms
-    from ser_core.voice_encoder import VoiceEncoder
     from ser_core.whisper.encoder import WhisperEncoder, encode
 
     encoder = WhisperEncoder.of(config)
@@ -206,10 +205,7 @@ def connect_encoder(folder: Path, manifest: Manifest, weights: Path, *, fuse: bo
     check_ends(head, inputs, manifest.n_outputs)
     features = keras.Input((None, n_columns), name="features")
     n_frames = keras.Input((), dtype="int32", name="n_frames")
-    voice = VoiceEncoder.of(config)
-    vectors, n_vectors = encode(
-        encoder, features, n_frames, blocks=config.blocks, pool=config.pool, voice=voice
-    )
+    vectors, n_vectors = encode(encoder, features, n_frames, blocks=config.blocks, pool=config.pool)
     head = fuse_lstms(head) if fuse else unfuse_lstms(head)
     network = keras.Model([features, n_frames], head([vectors, n_vectors]))
     return make_servable(

@@ -255,8 +255,7 @@ class Manifest:
         same network, which published folders lack.
         """
         e = self.encoder
-        voice = () if e is None or e.voice_margin is None else (e.voice_margin,)
-        encoder = e and (e.tensors_sha256, e.blocks, e.pool, *voice)
+        encoder = e and (e.tensors_sha256, e.blocks, e.pool)
         files = self.weights_only or self.files
         parts = json.dumps([sorted(files.items()), encoder, self.temperature])
         return hashlib.sha256(parts.encode()).hexdigest()
@@ -424,8 +423,6 @@ def _structured(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(values["pipeline"], dict):
         raise ModelError("The manifest's pipeline settings are no object. Export the model again.")
     values["pipeline"] = PipelineConfig.from_dict(values["pipeline"])
-    if isinstance(values["encoder"], dict):
-        values["encoder"] = {"voice_margin": None} | values["encoder"]  # manifests from before it
     parts = {"encoder": EncoderConfig, "probe": Probe, "certainty": Certainty}
     for name, kind in parts.items():
         if values[name] is not None:

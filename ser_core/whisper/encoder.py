@@ -200,13 +200,7 @@ class PoolVectors(keras.layers.Layer):  # type: ignore[misc]
 
 
 def encode(
-    encoder: WhisperEncoder,
-    log_mel: Any,
-    n_frames: Any,
-    *,
-    blocks: Sequence[int],
-    pool: int,
-    voice: keras.layers.Layer | None = None,
+    encoder: WhisperEncoder, log_mel: Any, n_frames: Any, *, blocks: Sequence[int], pool: int
 ) -> tuple[Any, Any]:
     """Return pooled outputs of some blocks, the input of a model's head.
 
@@ -216,14 +210,10 @@ def encode(
         n_frames: (n_clips,) int32 true lengths.
         blocks: Numbers of the blocks, from 1; their outputs are joined in this order.
         pool: Vectors that are averaged to one.
-        voice: A `VoiceEncoder`, which gives the last columns; None for none.
 
     Returns:
-        (n_clips, n_pooled, n_columns), and (n_clips,) int32 lengths.
+        (n_clips, n_pooled, width × len(blocks)), and (n_clips,) int32 lengths.
     """
     outputs = encoder(log_mel, n_frames)
-    parts = [outputs[block - 1] for block in blocks]
-    if voice is not None:
-        parts.append(voice(log_mel, n_frames))
-    vectors = ops.concatenate(parts, axis=-1)
+    vectors = ops.concatenate([outputs[block - 1] for block in blocks], axis=-1)
     return PoolVectors(pool)(vectors, (n_frames + 1) // 2)  # type: ignore[no-any-return]

@@ -13,8 +13,6 @@ N_MELS = 80
 
 MAX_VECTORS = 1_500
 """Longest clip after the second convolution, which halves the frames: 30 s."""
-VOICE_WIDTH = 512
-"""Columns of CAM++'s inner vectors, see `ser_core.voice_encoder`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,6 @@ class EncoderConfig:
     Attributes:
         blocks: Blocks whose outputs the head takes, joined in this order; the first is 1.
         pool: Number of the encoder's 50 vectors a second that are averaged to one.
-        voice_margin: Frames at both ends of a clip that CAM++ leaves out, whose inner vectors
-            follow those of the blocks; None where they do not.
         deltas: File of the model folder with low-rank changes of the encoder's kernels;
             None where the encoder is as published.
         repo: Repository of the Hugging Face Hub with the encoder's weights.
@@ -66,7 +62,6 @@ class EncoderConfig:
 
     blocks: tuple[int, ...]
     pool: int = 4
-    voice_margin: int | None = None
     deltas: str | None = None
     repo: str = "openai/whisper-tiny.en"
     file: str = "model.safetensors"
@@ -81,8 +76,6 @@ class EncoderConfig:
             raise ValueError(f"blocks is {self.blocks}; some of 1 to {n_blocks} are needed.")
         if self.pool < 1:
             raise ValueError(f"pool is {self.pool}; at least 1 is needed.")
-        if self.voice_margin is not None and self.voice_margin < 0:
-            raise ValueError(f"voice_margin is {self.voice_margin}; at least 0 is needed.")
 
     @property
     def size(self) -> EncoderSize:
@@ -97,9 +90,4 @@ class EncoderConfig:
     @property
     def n_columns(self) -> int:
         """Columns of the vectors that the head takes."""
-        return self.size.width * len(self.blocks) + self.n_voice_columns
-
-    @property
-    def n_voice_columns(self) -> int:
-        """Those of them that are CAM++'s, the last ones."""
-        return 0 if self.voice_margin is None else VOICE_WIDTH
+        return self.size.width * len(self.blocks)

@@ -13,7 +13,6 @@ from rich.progress import track
 
 from ser_core.config import PipelineConfig
 from ser_core.features import Features, pad_features
-from ser_core.voice_encoder import VoiceEncoder
 from ser_core.whisper.encoder import WhisperEncoder, encode
 from ser_core.whisper.spec import N_MELS, EncoderConfig
 from ser_core.whisper.weights import Tensors
@@ -55,10 +54,7 @@ def load_vectors(
         For each clip (n_vectors, n_columns) float16, or None where it cannot be read or
         holds no speech.
     """
-    stored = asdict(config)
-    if config.voice_margin is None:
-        del stored["voice_margin"]  # the key of earlier stores
-    settings = json.dumps(stored, sort_keys=True) + store_key(pipeline, changes)
+    settings = json.dumps(asdict(config), sort_keys=True) + store_key(pipeline, changes)
     store = open_store(cache, "vectors", hashlib.sha256(settings.encode()).hexdigest())
     shards = [list(paths[i : i + SHARD_CLIPS]) for i in range(0, len(paths), SHARD_CLIPS)]
     files = [store / f"{shard_key(shard)}.npz" for shard in shards]
@@ -81,12 +77,11 @@ def compile_encoder(
         config: Which blocks, and how they are pooled.
         tensors: The encoder's weights.
     """
-    encoder, voice = WhisperEncoder.of(config), VoiceEncoder.of(config)
+    encoder = WhisperEncoder.of(config)
     encoder.set_tensors(tensors)
 
     def run(log_mel: tf.Tensor, n_frames: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        blocks, pool = config.blocks, config.pool
-        return encode(encoder, log_mel, n_frames, blocks=blocks, pool=pool, voice=voice)
+        return encode(encoder, log_mel, n_frames, blocks=config.blocks, pool=config.pool)
 
     signature = [tf.TensorSpec((None, None, N_MELS)), tf.TensorSpec((None,), tf.int32)]
     return tf.function(run, input_signature=signature)

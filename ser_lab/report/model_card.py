@@ -34,7 +34,6 @@ DEVELOPMENT = "the development speakers"
 """On whom a model is calibrated, unless its metrics say `calibrated_on`."""
 CUSTOM = "It was trained on the recordings of one table only, and on the people who speak in them."
 """Limit of a model that was trained on a custom table."""
-_VOICE = ", with the first two blocks of CAM++ beside it (Apache-2.0, a network for voiceprints)"
 _TEMPLATE = Path(__file__).with_name("card.md")
 _INTENSITY = Path(__file__).with_name("card_intensity.md")
 
@@ -169,16 +168,15 @@ def _network(manifest: Manifest) -> str:
             "accurate model"
         )
     blocks = ", ".join(str(block) for block in manifest.encoder.blocks)
-    voice = "" if manifest.encoder.voice_margin is None else _VOICE
     heads = ", ".join(
         f"a BiLSTM of {head['units']} units each way" if head["units"] else "none"
         for head in networks
     )
     return (
         f"blocks {blocks} of the encoder of `{manifest.encoder.repo}` (MIT, "
-        f"{manifest.encoder.size.n_parameters / 1e6:.1f} million parameters, as published)"
-        f"{voice}, under {len(networks)} heads with attentive pooling whose logits are averaged "
-        f"(memory: {heads}); the parameters below are the heads'"
+        f"{manifest.encoder.size.n_parameters / 1e6:.1f} million parameters, as published), under "
+        f"{len(networks)} heads with attentive pooling whose logits are averaged (memory: "
+        f"{heads}); the parameters below are the heads'"
     )
 
 

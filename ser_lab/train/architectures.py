@@ -28,8 +28,7 @@ STORED_NAMES = {
 
 
 ADDED_SETTINGS = {
-    "known_only": False, "burst_share": 0.0, "burst_db": (-6.0, 30.0), "voice_margin": None,
-    "n_voice_columns": 0,
+    "known_only": False, "burst_share": 0.0, "burst_db": (-6.0, 30.0),
 }  # fmt: skip
 """Settings that are stored only where they differ from this, so that earlier run keys remain."""
 
@@ -132,7 +131,6 @@ class HeadConfig:
         units: Width of the LSTM in each direction; 0 leaves it out.
         attention: Hidden units of the attention.
         dropout: Dropout before each layer.
-        n_voice_columns: Columns after those of the blocks, which the head takes, too.
     """
 
     n_blocks: int = 4
@@ -141,7 +139,6 @@ class HeadConfig:
     units: int = 64
     attention: int = 64
     dropout: float = 0.4
-    n_voice_columns: int = 0
 
     def build(
         self, *, mean: Sequence[float], variance: Sequence[float], n_labels: int
@@ -153,14 +150,11 @@ class HeadConfig:
         # A few columns of each block are hundreds of times larger than the others.
         level = layers.Normalization(mean=list(mean), variance=list(variance))(vectors)
         level = ops.clip(level, -LARGEST_DEVIATION, LARGEST_DEVIATION)
-        n_columns = len(mean) - self.n_voice_columns
-        width = n_columns // self.n_blocks
+        width = len(mean) // self.n_blocks
         blocks = [level[:, :, width * i : width * (i + 1)] for i in self.input_blocks]
-        if self.n_voice_columns:
-            blocks.append(level[:, :, n_columns:])
         level = layers.Concatenate()(blocks) if len(blocks) > 1 else blocks[0]
         # Columns are dropped for a whole clip: neighbouring vectors are nearly alike.
-        hidden = layers.Dropout(self.dropout, noise_shape=(None, 1, level.shape[-1]))(level)
+        hidden = layers.Dropout(self.dropout, noise_shape=(None, 1, width * len(blocks)))(level)
         hidden = _small_dense(self.projection, activation="gelu")(hidden)
         if self.units:
             lstm = layers.LSTM(self.units, return_sequences=True, use_cudnn=False)

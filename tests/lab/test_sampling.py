@@ -173,18 +173,6 @@ def test_an_ensemble_returns_the_mean_of_the_logits() -> None:
     np.testing.assert_allclose(predict_logits(joined, vectors), np.mean(alone, axis=0), atol=1e-3)
 
 
-def test_a_head_takes_its_blocks_and_the_voice() -> None:
-    plan = HeadConfig(n_blocks=2, input_blocks=(1,), n_voice_columns=2, projection=16, units=0)
-    head = plan.build(mean=[0.0] * 8, variance=[1.0] * 8, n_labels=3)
-    clip = np.random.default_rng(0).normal(size=(1, 9, 8)).astype(np.float32)
-    answer = predict_logits(head, [clip[0]], n_labels=3)
-    changes = [
-        not np.allclose(predict_logits(head, [clip[0] + step], n_labels=3), answer)
-        for step in 2.0 * np.eye(8, dtype=np.float32)
-    ]
-    assert changes == [False] * 3 + [True] * 5
-
-
 @pytest.mark.parametrize("n_padded", [37, 38, 64])
 def test_padding_does_not_change_the_student(n_padded: int) -> None:
     config = StudentConfig(filters=(8, 8), units=(4,), attention=4)

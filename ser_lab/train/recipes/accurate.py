@@ -101,7 +101,7 @@ class AccurateRecipe(Recipe):
         """See `TrainingRecipe`."""
         return {
             "pipeline": asdict(self.pipeline),
-            "encoder": asdict(self.encoder, dict_factory=stored_names),
+            "encoder": asdict(self.encoder),
             "copies": [asdict(copy, dict_factory=stored_names) for copy in self.copies],
             "training": asdict(self.training, dict_factory=stored_names),
             "shares": dict(self.shares),
