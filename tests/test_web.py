@@ -1,5 +1,6 @@
 """The page without a browser: words, drawings, and the result of a clip."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -18,12 +19,13 @@ import numpy as np
 import pytest
 import soundfile
 from gradio.data_classes import FileData
+from gradio.server_messages import CloseStreamMessage
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import app
 from ser_core.config import AudioConfig, PipelineConfig
@@ -37,7 +39,7 @@ from ser_core.prediction import Analysis, Prediction, Window
 from ser_core.quality import QualityWarning
 from ser_core.switch import ModelState, ModelSwitch
 from ser_core.web import about, cleanup, drawing, listen, live, page, theme, timeline, words
-from ser_core.web.connections import FRONTEND, PageHead, WithoutHls
+from ser_core.web.connections import EVENTS, FRONTEND, JOIN, PageHead, StreamEnds, WithoutHls
 from ser_core.web.language import CATALOGUES, translate, use_language
 from ser_core.web.limits import HEADERS
 from ser_core.web.segments import Found
@@ -798,6 +800,47 @@ def test_hls_is_a_class_that_supports_nothing_under_the_names_of_the_true_one() 
     exports = [f"Hls as {name.split(' as ')[1]}" for name in names[1].split(",")]
     assert stub.endswith(f"export{{{','.join(exports)}}};")
     assert "gradio.app" in client.get("/assets/hls-other.js").text
+
+
+def test_no_reply_to_an_event_overtakes_the_end_of_its_page_s_stream() -> None:
+    sent: list[str] = []
+    ends = asyncio.Event()
+
+    async def reply(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        end = json.dumps(CloseStreamMessage().model_dump(), separators=(",", ":"))  # as Gradio's
+        body = f"data: {end}\n\n" if scope["path"] == EVENTS else "{}"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    streams = StreamEnds(reply)
+
+    async def request(name: str, path: str, session: str, *, is_slow: bool = False) -> None:
+        query = f"session_hash={session}" if path == EVENTS else ""
+        body = f'{{"data": [], "session_hash": "{session}"}}'
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body.encode(), "more_body": False}
+
+        async def send(message: Message) -> None:
+            if is_slow and message["type"] == "http.response.body":
+                ends.set()
+                await asyncio.sleep(0.2)
+            sent.append(name)
+
+        scope = {"type": "http", "path": path, "query_string": query.encode()}
+        await streams(scope, receive, send)
+
+    async def overtake() -> None:
+        ending = asyncio.create_task(request("end", EVENTS, "one", is_slow=True))
+        await ends.wait()
+        mine = asyncio.create_task(request("mine", JOIN, "one"))
+        await request("other", JOIN, "two")
+        await asyncio.gather(ending, mine)
+        await request("later", JOIN, "one")
+
+    asyncio.run(overtake())
+    assert sent == ["end", "other", "other", "end", "mine", "mine", "later", "later"]
 
 
 @pytest.mark.parametrize("language", CATALOGUES)

@@ -1,5 +1,6 @@
-"""Connections: limits on their number and on the wait for a request, and the page as it is sent."""
+"""Connections: limits on their number and waits, ends of streams, and the page as it is sent."""
 
+import asyncio
 import os
 import re
 from collections.abc import Callable
@@ -27,6 +28,11 @@ _HLS = re.compile(r"/assets/(hls-[\w-]+\.js)")
 _HOST = re.compile(r"[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?")
 _PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 _BODY = re.compile(rb"<body[^>]*>")
+JOIN, EVENTS = "/gradio_api/queue/join", "/gradio_api/queue/data"
+"""Where a page starts an event, and where it reads the messages of all its events."""
+END_READ_WITHIN_S = 0.1
+_END = b'"msg":"close_stream"'
+_SESSION = re.compile(rb'session_hash(?:=|":\s*")(\w+)')
 
 
 class CompressedPage:
@@ -94,6 +100,56 @@ def page_address(request: Request) -> str:
         return f"https://{host}/"
     host = request.headers.get("host", "")
     return str(request.url.replace(query="")) if _HOST.fullmatch(host) else ""
+
+
+class StreamEnds:
+    """Lets no reply to a new event overtake the end of its page's stream.
+
+    Gradio ends the stream after the last event. An event that starts then is never shown if its
+    page reads the reply first: it still knows of a stream, and opens no other.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap `app`."""
+        self._app = app
+        self._ends: dict[bytes, asyncio.Event] = {}  # by session, while a page reads one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        path, session = scope.get("path"), _session_in(scope.get("query_string", b""))
+
+        async def read() -> Message:
+            nonlocal session
+            message = await receive()
+            session = _session_in(message.get("body", b"")) or session
+            return message
+
+        async def send_end(message: Message) -> None:
+            if _END not in message.get("body", b""):
+                await send(message)
+                return
+            end = self._ends[session] = asyncio.Event()
+            try:
+                await send(message)
+                await asyncio.sleep(END_READ_WITHIN_S)
+            finally:
+                self._ends.pop(session, None)
+                end.set()
+
+        async def send_after_end(message: Message) -> None:
+            if end := self._ends.get(session):
+                await end.wait()
+            await send(message)
+
+        if path == JOIN:
+            await self._app(scope, read, send_after_end)
+        else:
+            await self._app(scope, receive, send_end if path == EVENTS else send)
+
+
+def _session_in(text: bytes) -> bytes:
+    found = _SESSION.search(text)
+    return found[1] if found else b""
 
 
 class WithoutHls:

@@ -114,6 +114,7 @@ def build_listen(
         )  # fmt: skip
         for step in steps:
             if running.get(session) is not stopped:  # of another clip, or the visitor has left
+                yield gr.skip(), gr.skip()  # Gradio empties what gets no value at all
                 return
             yield step
         del running[session]
@@ -124,6 +125,11 @@ def build_listen(
     @wraps(show)  # Gradio reads the signature
     def show_again(path: str | None, *others: Any) -> Iterator[Shown]:
         yield from show(path, *others) if path else [show_nothing()]
+
+    @wraps(show)
+    def show_linked(path: str | None, *others: Any) -> Iterator[Shown]:
+        is_own = path and example_emotion(path, examples) is None  # given while the page loaded
+        yield from [(gr.skip(), gr.skip())] if is_own else show_again(path, *others)
 
     def stop_analysis(request: gr.Request) -> None:
         if stopped := running.get(request.session_hash or ""):
@@ -145,7 +151,7 @@ def build_listen(
         reset_views(event)
         reveal_after(event, result)
     arrived = on(page.load, follow_link, None, [clip, model, denoise])
-    on(arrived.then, show_again, inputs, outputs, **ANALYSIS)
+    on(arrived.then, show_linked, inputs, outputs, **ANALYSIS)
     on(voice.change, show_again, inputs, outputs, **ANALYSIS)
     on(stop.click, stop_analysis, None, None, queue=False)
     on(clip.clear, forget_analysis, None, None, queue=False)

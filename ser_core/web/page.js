@@ -134,6 +134,7 @@
 
   /** Put files into a field of the open tab, or of the tab that takes them. */
   async function take(files) {
+    await drawn(() => !document.getElementById("early"), Infinity); // they may come before Gradio
     const own = files.length < 3 && files.find((file) => SEGMENTS.test(file.name));
     if (own) {
       await takeSegments(own);

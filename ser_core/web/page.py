@@ -35,7 +35,13 @@ from ser_core.web.components import (
     on,
     refuse_odd_inputs,
 )
-from ser_core.web.connections import CompressedPage, LimitedProtocol, PageHead, WithoutHls
+from ser_core.web.connections import (
+    CompressedPage,
+    LimitedProtocol,
+    PageHead,
+    StreamEnds,
+    WithoutHls,
+)
 from ser_core.web.language import (
     CATALOGUES,
     ENGLISH,
@@ -204,6 +210,7 @@ def launch_options(
         app["routes"].append(Mount(f"/{DEVICE}", StaticFiles(directory=device_page, html=True)))
     served = [
         Middleware(RequestLimits, clips=clips),
+        Middleware(StreamEnds),
         Middleware(CompressedPage),
         Middleware(PageHead, draw=_draw_start),
         Middleware(WithoutHls),

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ser_core.labels import LABELS
 from ser_core.web.language import translate
@@ -16,25 +16,25 @@ from tests.browser.conftest import ANSWER_WITHIN_MS
 
 pytestmark = pytest.mark.browser
 WAIT = {"timeout": ANSWER_WITHIN_MS}
-GIVE = """(heading, [kind, files]) => {
+GIVE = """(body, [kind, files]) => {
     const data = new DataTransfer();
     for (const [name, type, base64] of files) {
         const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
         data.items.add(new File([bytes], name, { type }));
     }
     const options = { bubbles: true, cancelable: true };
-    heading.dispatchEvent(
+    body.dispatchEvent(
         kind === "drop"
             ? new DragEvent("drop", { dataTransfer: data, ...options })
             : new ClipboardEvent("paste", { clipboardData: data, ...options })
     );
 }"""
-"""JavaScript that drops files on the page's heading, or pastes them."""
+"""JavaScript that drops files on the page, or pastes them."""
 
 
 def give(page: Page, kind: str, paths: Sequence[Path], mime: str = "audio/wav") -> None:
     files = [[path.name, mime, base64.b64encode(path.read_bytes()).decode()] for path in paths]
-    page.get_by_role("heading", name="MoodMirror").evaluate(GIVE, [kind, files])
+    page.locator("body").evaluate(GIVE, [kind, files])
 
 
 def make_film(path: Path, voice: Path, *, video: str, audio: str) -> Path:
@@ -80,6 +80,18 @@ def test_a_film_is_answered(
         chooser.value.set_files(film)
     else:
         give(page, "drop", [film], mime)
+    expect_answer(page)
+
+
+def test_a_file_is_taken_before_gradio_is_there(page: Page, app_url: str, voice: Path) -> None:
+    held: list[Route] = []
+    page.route("**/assets/index-*.js", lambda route: held.append(route))
+    page.goto(app_url, wait_until="commit")
+    expect(page.locator("#early")).to_be_visible(**WAIT)
+    give(page, "drop", [voice])
+    page.wait_for_timeout(500)  # in which it must not be lost
+    for route in held:
+        route.continue_()
     expect_answer(page)
 
 
