@@ -130,7 +130,7 @@ def train_and_export(
             best.network,
             calibration or best.calibration,
             draft,
-            pipeline=recipe.served_pipeline,
+            pipeline=recipe.pipeline,
             architecture=recipe.architecture,
             lineage=Lineage(
                 recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start

@@ -181,7 +181,7 @@ class StudentConfig:
         frequency_mask: Most neighbouring bands that training masks in a clip.
     """
 
-    filters: tuple[int, ...] = (96, 128, 192)
+    filters: tuple[int, ...] = (128, 256, 384)
     kernel: int = 5
     units: tuple[int, ...] = (128,)
     attention: int = 64

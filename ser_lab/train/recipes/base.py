@@ -57,11 +57,6 @@ class Recipe(TrainingRecipe, Protocol):
         """Settings of the path from file to features."""
 
     @property
-    def served_pipeline(self) -> PipelineConfig:
-        """Settings of that path where the model is used, those of its training unless it says."""
-        return self.pipeline
-
-    @property
     def encoder(self) -> EncoderConfig | None:
         """Whisper's encoder before the network; None where the network is complete."""
         return None

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ser_core.config import WHISPER_FEATURES, FeatureConfig, PipelineConfig
+from ser_core.config import FeatureConfig, PipelineConfig, PreprocessConfig
 from ser_core.whisper import spec as whisper
-from ser_lab.data.augment import Augmentation, Changes
+from ser_lab.data.augment import Changes
 from ser_lab.data.feature_store import Clips, Frames, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
 from ser_lab.data.splits import SpeakerSplit, shipped_split
@@ -34,7 +34,6 @@ from ser_lab.train.loop import (
 from ser_lab.train.recipes.accurate import AccurateRecipe
 from ser_lab.train.recipes.base import Recipe
 from ser_lab.train.sampling import (
-    CopyPlan,
     DistillationTargets,
     SampledTraining,
     TrainingClips,
@@ -45,34 +44,17 @@ VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
 """Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
 LOG_MEL = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320, n_mels=64)
 
-SMALL = ("ravdess", "ravdess-song")
-"""Corpora whose clips are sampled most often: they have more copies."""
-
-NOISY = Augmentation(
-    rebuilt_share=0.3,
-    noise_share=0.75,
-    noise_snr_db=(3.0, 22.0),
-    hiss_share=0.1,
-    low_pass_share=0.0,
-    telephone_share=0.35,
-)
-"""Mostly with noise, a third over a telephone."""
-
-COPIES = (
-    CopyPlan(Augmentation()),
-    CopyPlan(replace(NOISY, copy=1)),
-    *(CopyPlan(Augmentation(copy=n), SMALL) for n in (2, 4)),
-    *(CopyPlan(replace(NOISY, copy=n), SMALL) for n in (3, 5)),
-)
+SHARES = (
+    ("ravdess", 0.38), ("crema-d", 0.31), ("nemo", 0.19), ("ravdess-song", 0.07), ("tess", 0.05),
+)  # fmt: skip
+"""Corpora and their shares of the samples; others than these make strangers no better known."""
 
 TEACHER = AccurateRecipe(
-    pipeline=PipelineConfig(features=WHISPER_FEATURES),
-    copies=COPIES,
     training=SampledTraining(networks=(HeadConfig(units=0),), changed_share=0.67),
-    shares=(("ravdess", 0.47), ("crema-d", 0.38), ("ravdess-song", 0.1), ("tess", 0.05)),
-    split=shipped_split(("ravdess", "crema-d", "ravdess-song", "tess")),
+    shares=SHARES,
+    split=shipped_split(tuple(corpus for corpus, _ in SHARES)),
 )
-"""Trained on four corpora, one head for speed."""
+"""One head, for speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +76,15 @@ class CompactRecipe(Recipe):
         hint_weight: Weight of their loss beside that of the emotions.
     """
 
-    pipeline: PipelineConfig = field(default_factory=lambda: PipelineConfig(features=LOG_MEL))
+    pipeline: PipelineConfig = field(
+        default_factory=lambda: PipelineConfig(
+            preprocess=PreprocessConfig(level="speech"), features=LOG_MEL
+        )
+    )
     student: StudentConfig = field(default_factory=StudentConfig)
     schedule: SampledTraining = field(
         default_factory=lambda: SampledTraining(
-            steps=6_000, crop=128, changed_share=0.75, mixup=0.1
+            steps=6_000, crop=128, changed_share=0.75, mixup=0.0
         )
     )
     teacher: AccurateRecipe = TEACHER
@@ -106,12 +92,6 @@ class CompactRecipe(Recipe):
     hint_blocks: tuple[int, ...] = (2, 3)
     hint_weight: float = 6.0
     name: str = "compact"
-
-    @property
-    def served_pipeline(self) -> PipelineConfig:
-        """Behind the level `speech`, which no loud sample moves; docs/experiments.md compares."""
-        preprocess = replace(self.pipeline.preprocess, level="speech")
-        return replace(self.pipeline, preprocess=preprocess)
 
     @property
     def training(self) -> SampledTraining:
@@ -145,9 +125,8 @@ class CompactRecipe(Recipe):
         } | stored_names((name, getattr(self, name)) for name in hints)
 
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
-        """See `Recipe`; the model is trained as it is served."""
-        teacher = self.teacher.on_corpus(corpus, split, labels)
-        return replace(self, teacher=teacher, pipeline=self.served_pipeline)
+        """See `Recipe`."""
+        return replace(self, teacher=self.teacher.on_corpus(corpus, split, labels))
 
     def of_corpora(self, corpora: Sequence[str]) -> Self:
         """See `Recipe`."""
@@ -170,6 +149,7 @@ class CompactRecipe(Recipe):
         teacher = self.teacher.fit(table, vectors, fold, run)
         copies = [common_clips(*pair) for pair in zip(copies, vectors, strict=True)]
         rows = speech_rows(copies[0], fold.train)
+        rows = rows[table["corpus"].iloc[rows].isin(self.corpora).to_numpy()]
         truth = encode_labels(table, rows, self.labels)
         hard = soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels))
         weight, soft = self.distillation_weight, mean_predictions(teacher, vectors, rows)
