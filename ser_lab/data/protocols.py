@@ -5,7 +5,7 @@ test split are evaluated.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -53,6 +53,12 @@ class Fold:
     development: Rows
     test: Rows
     classes: tuple[str, ...]
+
+    def within(self, table: pd.DataFrame, corpora: Sequence[str]) -> "Fold":
+        """Return the fold with the training and development rows of these corpora alone."""
+        kept = table["corpus"].isin(corpora).to_numpy()
+        train, development = (rows[kept[rows]] for rows in (self.train, self.development))
+        return replace(self, train=train, development=development)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,3 +193,12 @@ def test_real_corpora_give_the_documented_sizes(data: Path) -> None:
         "cross-corpus": [2_800, 1_248, 7_425],
         "random-split": [161],
     }
+
+
+def test_a_recipe_sees_the_clips_of_its_corpora_alone(table: pd.DataFrame) -> None:
+    fold = by_name("strangers", table)["ased"]
+    seen = fold.within(table, ("ravdess", "nemo"))
+    assert corpora(table, seen.train) == {"ravdess", "nemo"}
+    assert corpora(table, seen.development) == {"ravdess"}
+    assert len(seen.train) == sum(table["corpus"].iloc[fold.train].isin(("ravdess", "nemo")))
+    np.testing.assert_array_equal(seen.test, fold.test)

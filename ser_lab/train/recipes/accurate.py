@@ -127,8 +127,8 @@ class AccurateRecipe(Recipe):
         self, table: pd.DataFrame, copies: Sequence[Clips], fold: Fold, run: Run
     ) -> TrainedModel:
         """See `Recipe`."""
+        fold = fold.within(table, self.corpora)
         rows = speech_rows(copies[0], fold.train)
-        rows = rows[table["corpus"].iloc[rows].isin(self.corpora).to_numpy()]
         truth, training = encode_labels(table, rows, self.labels), self.training
         known = known_labels(table, rows, self.labels) if training.known_only else None
         clips = TrainingClips(

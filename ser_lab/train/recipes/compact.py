@@ -145,11 +145,11 @@ class CompactRecipe(Recipe):
         self, table: pd.DataFrame, copies: Sequence[Clips], fold: Fold, run: Run
     ) -> TrainedModel:
         """Train the teacher, then the student; see `Recipe`."""
+        fold = fold.within(table, self.corpora)
         vectors = self.teacher.load(table, run.data)
         teacher = self.teacher.fit(table, vectors, fold, run)
         copies = [common_clips(*pair) for pair in zip(copies, vectors, strict=True)]
         rows = speech_rows(copies[0], fold.train)
-        rows = rows[table["corpus"].iloc[rows].isin(self.corpora).to_numpy()]
         truth = encode_labels(table, rows, self.labels)
         hard = soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels))
         weight, soft = self.distillation_weight, mean_predictions(teacher, vectors, rows)
