@@ -9,8 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
@@ -20,6 +20,7 @@ import psutil
 import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserType, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Error as BrowserError
 
 from tests.conftest import IN_CI, ROOT, data_folder
 
@@ -30,6 +31,19 @@ REAL_CLIP = "ravdess/03-01-05-02-01-01-12.opus"
 PLAYER_CANNOT_PLAY = "Waveform load error"
 """Gradio's own player, on a file that is no sound; the page says so in its own words."""
 EXAMPLE = ROOT / "examples" / "synthetic-angry.flac"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to the report of a failed test what the page says then."""
+    report = yield
+    page = item.funcargs.get("page")
+    if report.when == "call" and report.failed and isinstance(page, Page):
+        with suppress(BrowserError):
+            report.sections.append(("The page says", page.locator("body").inner_text()))
+    return report
 
 
 @pytest.fixture(scope="session")
