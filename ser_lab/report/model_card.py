@@ -190,7 +190,7 @@ def _certainty(certainty: Certainty | None, people: str) -> str:
     if certainty is None:
         return "0; this model marks no answer as uncertain"
     return (
-        f"{certainty.confidence:.2f}: {certainty.share:.0%} of the answers about {people}, "
+        f"{certainty.confidence:.2f}: {100 * certainty.share:.2g}% of the answers about {people}, "
         f"{certainty.precision:.0%} of them correct"
     )
 
