@@ -131,10 +131,9 @@ class StreamEnds:
             end = self._ends[session] = asyncio.Event()
             try:
                 await send(message)
-                await asyncio.sleep(END_READ_WITHIN_S)
             finally:
-                self._ends.pop(session, None)
-                end.set()
+                loop = asyncio.get_running_loop()
+                loop.call_later(END_READ_WITHIN_S, self._forget, session, end)
 
         async def send_after_end(message: Message) -> None:
             if end := self._ends.get(session):
@@ -145,6 +144,11 @@ class StreamEnds:
             await self._app(scope, read, send_after_end)
         else:
             await self._app(scope, receive, send_end if path == EVENTS else send)
+
+    def _forget(self, session: bytes, end: asyncio.Event) -> None:
+        end.set()
+        if self._ends.get(session) is end:
+            del self._ends[session]
 
 
 def _session_in(text: bytes) -> bytes:
