@@ -97,8 +97,10 @@ def measure_changes(predictor: Predictor, clips: pd.DataFrame) -> dict[str, floa
         for one, other in permutations(("calm", "happy", "sad", "angry"), 2):
             if {one, other} <= {*parts} and parts[one][1] != parts[other][1]:
                 answers = listen(predictor, np.concatenate([parts[one][0], parts[other][0]]))
-                after = [a for a in answers if a.at_s > PART_S and a.settled == answers[-1].settled]
-                is_new = after and answers[-1].settled != parts[one][1]
+                settled = answers[-1].settled
+                before = [a.settled for a in answers if a.at_s <= PART_S]
+                after = [a for a in answers if a.at_s > PART_S and a.settled == settled]
+                is_new = after and settled not in (parts[one][1], before[-1])
                 late_s.append(after[0].at_s - PART_S if is_new else np.inf)
     return {
         "changes": len(late_s),
