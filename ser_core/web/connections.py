@@ -116,13 +116,15 @@ class StreamEnds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        path, session = scope.get("path"), _session_in(scope.get("query_string", b""))
+        if scope.get("path") == EVENTS:
+            await self._stream(scope, receive, send)
+        elif scope.get("path") == JOIN:
+            await self._start(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
-        async def read() -> Message:
-            nonlocal session
-            message = await receive()
-            session = _session_in(message.get("body", b"")) or session
-            return message
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        session = _session_in(scope["query_string"])
 
         async def send_end(message: Message) -> None:
             if _END not in message.get("body", b""):
@@ -135,15 +137,23 @@ class StreamEnds:
                 loop = asyncio.get_running_loop()
                 loop.call_later(END_READ_WITHIN_S, self._forget, session, end)
 
+        await self._app(scope, receive, send_end)
+
+    async def _start(self, scope: Scope, receive: Receive, send: Send) -> None:
+        session = b""
+
+        async def read() -> Message:
+            nonlocal session
+            message = await receive()
+            session = _session_in(message.get("body", b"")) or session
+            return message
+
         async def send_after_end(message: Message) -> None:
             if end := self._ends.get(session):
                 await end.wait()
             await send(message)
 
-        if path == JOIN:
-            await self._app(scope, read, send_after_end)
-        else:
-            await self._app(scope, receive, send_end if path == EVENTS else send)
+        await self._app(scope, read, send_after_end)
 
     def _forget(self, session: bytes, end: asyncio.Event) -> None:
         end.set()

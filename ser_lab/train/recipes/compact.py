@@ -44,15 +44,13 @@ VECTOR_S = 2 * whisper.HOP_LENGTH / whisper.SAMPLE_RATE_HZ
 """Seconds from one of the encoder's vectors to the next, its second convolution halving them."""
 LOG_MEL = FeatureConfig(groups=("log_mel",), frame_length=1_024, hop_length=320, n_mels=64)
 
-SHARES = (
-    ("ravdess", 0.38), ("crema-d", 0.31), ("nemo", 0.19), ("ravdess-song", 0.07), ("tess", 0.05),
-)  # fmt: skip
-"""Corpora and their shares of the samples; others than these make strangers no better known."""
+SHARES = {"ravdess": 0.38, "crema-d": 0.31, "nemo": 0.19, "ravdess-song": 0.07, "tess": 0.05}
+"""Share of each corpus among the samples; further corpora gain nothing about strangers."""
 
 TEACHER = AccurateRecipe(
     training=SampledTraining(networks=(HeadConfig(units=0),), changed_share=0.67),
-    shares=SHARES,
-    split=shipped_split(tuple(corpus for corpus, _ in SHARES)),
+    shares=tuple(SHARES.items()),
+    split=shipped_split(tuple(SHARES)),
 )
 """One head, for speed."""
 
