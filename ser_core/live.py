@@ -23,6 +23,8 @@ from ser_core.segments import Segment
 Chunk = npt.NDArray[Any]
 LATE_S = 5.0
 """Delay, in audio, after which what has not arrived is lost."""
+LEAST_PROBABILITY = 0.007
+"""Probabilities count as at least this, so that no single answer decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,10 @@ class LiveConfig:
         every_s: Audio between two predictions.
         first_s: Audio before the first prediction.
         smoothing: Weight of the previous prediction in the next one.
-        margin: Lead over the settled emotion that counts for nothing.
-        threshold: Sum of leads beyond the margin with which another emotion settles.
+        margin: Lead over the settled emotion that counts for nothing, in nats.
+        threshold: Sum of leads beyond the margin with which an emotion settles, in nats.
+        penalty: What each change adds to the threshold of the next one, in nats.
+        half_life_s: Audio in which half of that is gone.
         pause_s: Silence that resets window and smoothing, and ends an utterance.
         utterance_s: Longest utterance; a longer one goes on as another.
         quiet_dbfs: Peak below which audio counts as silence.
@@ -48,8 +52,10 @@ class LiveConfig:
     every_s: float = 0.5
     first_s: float = 1.0
     smoothing: float = 0.5
-    margin: float = 0.4
-    threshold: float = 0.3
+    margin: float = 1.0
+    threshold: float = 1.5
+    penalty: float = 4.0
+    half_life_s: float = 17.0
     pause_s: float = 0.75
     utterance_s: float = 30.0
     quiet_dbfs: float = -40.0
@@ -94,8 +100,11 @@ class LiveSession:
     """State of one stream: its predictions and the newest window of audio.
 
     The likeliest emotion of a window of speech changes many times in a calm minute. An emotion
-    settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954), on the
-    probabilities before calibration, so that one margin suits cautious models and bold ones.
+    settles only when its lead over the settled one adds up: a CUSUM test (Page, 1954) on the log
+    probabilities before calibration, so that one margin suits cautious models and bold ones. Where
+    none has settled, the lead is that over the next likeliest. Each change makes the next one
+    harder for some time, so that a voice between two emotions does not alternate, while one that
+    seldom changes is soon followed.
 
     An utterance lasts from one pause to the next. Its probabilities are the mean over its windows,
     as those of a long recording are, so that no more sound than a window is kept. The answers adapt
@@ -116,6 +125,7 @@ class LiveSession:
     _window: Chunk | None = None
     _smoothed: Prediction | None = None
     _leads: npt.NDArray[np.float64] | None = None
+    _penalty: float = 0.0
     _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
     _not_adapted: list[npt.NDArray[np.float64]] = field(default_factory=list)
     _reference: Reference = field(default_factory=Reference)
@@ -299,15 +309,23 @@ class LiveSession:
         return self._reference.adapt_prediction(prediction) if self.config.adapt else prediction
 
     def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
-        leads = probabilities
-        if self.settled in labels:
-            leads = leads - leads[labels.index(self.settled)] - self.config.margin
+        last_s = self.answers[-1].at_s if self.answers else 0.0
+        self._penalty *= 0.5 ** ((self.received_s - last_s) / self.config.half_life_s)
+        leads = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
+        threshold = self.config.threshold
+        is_change = self.settled in labels
+        if is_change:
+            leads -= leads[labels.index(self.settled)] + self.config.margin
+            threshold += self._penalty
+        else:
+            leads -= np.sort(leads)[-2]
         if self._leads is not None and len(self._leads) == len(labels):
-            leads = self._leads + leads
+            leads += self._leads
         self._leads = leads.clip(min=0.0)
         k = int(self._leads.argmax())
-        if self._leads[k] >= self.config.threshold:
+        if self._leads[k] >= threshold:
             self.settled, self._leads = labels[k], None
+            self._penalty += self.config.penalty * is_change
 
 
 class LiveSessions:

@@ -138,7 +138,28 @@ def test_an_emotion_settles_when_its_lead_adds_up() -> None:
     assert [answer.settled for answer in waverer.answers] == [None] + ["calm"] * 39
     talk(changer, Echo(answers=[CALM] * 10 + [(0.1, 0.9)] * 10), [speech(0.5)] * 20)
     settled = [answer.settled for answer in changer.answers]
-    assert settled == [None] + ["calm"] * 10 + ["angry"] * 9  # at the first of the new answers
+    assert settled == [None] + ["calm"] * 11 + ["angry"] * 8  # at the second of the new answers
+
+
+def test_nothing_settles_while_two_emotions_are_as_likely() -> None:
+    session = LiveSession()
+    talk(session, Echo(answers=[(0.5, 0.5)] * 10 + [CALM]), [speech(0.5)] * 12)
+    assert [answer.settled for answer in session.answers] == [None] * 11 + ["calm"]
+
+
+def test_each_change_makes_the_next_one_harder_for_some_time() -> None:
+    calm, angry = [(0.98, 0.02)] * 4, [(0.02, 0.98)] * 4
+    voice = calm + (angry + calm) * 10 + calm * 20 + angry
+
+    def settle(**settings: float) -> list[str | None]:
+        session = LiveSession(LiveConfig(adapt=False, **settings))
+        talk(session, Echo(answers=voice), [speech(0.5)] * (1 + len(voice)))
+        return [answer.settled for answer in session.answers][1:]
+
+    follows, resists = settle(penalty=0.0), settle()
+    assert [sum(a != b for a, b in pairwise(one[:84])) for one in (follows, resists)] == [20, 7]
+    assert follows[-4:] == ["angry"] * 4
+    assert resists[-4:] == ["calm"] + ["angry"] * 3  # after 40 s
 
 
 def test_a_cautiously_calibrated_model_settles_as_soon() -> None:
