@@ -241,10 +241,9 @@ def test_the_baseline_trains_on_a_fold_and_predicts_each_test_clip(
 RECORDS = ROOT / "docs" / "runs"
 
 
-MEASURED = [
-    *product(["crema-d", "cross-corpus", "ravdess-6fold"], ["accurate", "compact"]),
-    ("ravdess-5fold", "accurate"),
-]
+MEASURED = list(
+    product(["crema-d", "cross-corpus", "ravdess-6fold", "ravdess-5fold"], ["accurate", "compact"])
+)
 
 
 @pytest.mark.needs_data
