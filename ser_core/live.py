@@ -126,6 +126,7 @@ class LiveSession:
     _smoothed: Prediction | None = None
     _leads: npt.NDArray[np.float64] | None = None
     _penalty: float = 0.0
+    _weighed_s: float = 0.0
     _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
     _not_adapted: list[npt.NDArray[np.float64]] = field(default_factory=list)
     _reference: Reference = field(default_factory=Reference)
@@ -309,8 +310,8 @@ class LiveSession:
         return self._reference.adapt_prediction(prediction) if self.config.adapt else prediction
 
     def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
-        last_s = self.answers[-1].at_s if self.answers else 0.0
-        self._penalty *= 0.5 ** ((self.received_s - last_s) / self.config.half_life_s)
+        passed_s, self._weighed_s = self.received_s - self._weighed_s, self.received_s
+        self._penalty *= 0.5 ** (passed_s / self.config.half_life_s)
         leads = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
         threshold = self.config.threshold
         is_change = self.settled in labels

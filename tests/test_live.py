@@ -162,6 +162,16 @@ def test_each_change_makes_the_next_one_harder_for_some_time() -> None:
     assert resists[-4:] == ["calm"] + ["angry"] * 3  # after 40 s
 
 
+def test_silence_makes_changes_easy_again() -> None:
+    session, silence = LiveSession(LiveConfig(adapt=False)), [np.zeros(24_000, np.int16)]
+    listener = Echo(answers=[(0.98, 0.02)] * 3 + [(0.02, 0.98)])
+    talk(session, listener, [speech(0.5)] * 6 + silence * 68)
+    assert session.settled is None
+    listener.answers = [*[CALM] * len(listener.heard), (0.98, 0.02), (0.02, 0.98)]
+    talk(session, listener, [speech(0.5)] * 3)
+    assert [answer.settled for answer in session.answers[-2:]] == ["calm", "angry"]
+
+
 def test_a_cautiously_calibrated_model_settles_as_soon() -> None:
     bold, cautious = [CALM] * 4 + [(0.1, 0.9)] * 4, []
     for answer in bold:
