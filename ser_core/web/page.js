@@ -3,8 +3,11 @@
 (() => {
   const TICK_MS = 250;
   const ASK_AFTER_MS = 400; // a permission that was given before comes sooner
+  const AGAIN_MS = 1000;
+  const MOST_TRIES = 60;
   const PROBLEMS = { NotFoundError: "none", OverconstrainedError: "none", NotReadableError: "busy", AbortError: "busy" };
   const NOTE = ".mm-microphone";
+  const STOP = ".stop-button, .spinner-button"; // a spinner while a live session starts
   const RECORDER = ".mm-recorder:has(.source-selection)"; // one that takes files, too
   const SEGMENTS = /\.(srt|vtt|textgrid|rttm|eaf)$/i; // .txt and .csv may be anything
   const media = navigator.mediaDevices;
@@ -56,7 +59,7 @@
       if (!isPaused) recorded_ms += now - last;
       last = now;
       const limit_s = Number(note?.dataset.limitS ?? Infinity);
-      if (recorded_ms >= limit_s * 1000) find(".stop-button")?.click();
+      if (recorded_ms >= limit_s * 1000) find(STOP)?.click();
       const times = [recorded_ms / 1000, limit_s].filter(isFinite).map(minutes);
       show(note, isPaused ? "paused" : "listening", times.join(" / "));
     };
@@ -66,7 +69,7 @@
     };
     track.addEventListener("ended", () => {
       end("lost");
-      find(".stop-button")?.click();
+      find(STOP)?.click();
     });
     clearInterval(clock);
     clock = setInterval(tick, TICK_MS);
@@ -90,6 +93,15 @@
       }
     };
   }
+
+  // Gradio's live recorder throws, and listens to nothing, until all of its code is loaded.
+  let tries = 0;
+  addEventListener("unhandledrejection", (event) => {
+    if (!/not a constructor/.test(event.reason?.message) || !find(STOP)) return;
+    event.preventDefault();
+    find(STOP).click();
+    if (tries++ < MOST_TRIES) setTimeout(() => find(".record-button")?.click(), AGAIN_MS);
+  });
 
   addEventListener(
     "click",

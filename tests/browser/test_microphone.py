@@ -1,10 +1,11 @@
 """The microphone on the page: recording, refused, missing, in use, and taken away."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from ser_core.labels import LABELS
 from ser_core.web.language import translate
@@ -83,6 +84,37 @@ def test_a_session_ends_with_a_lost_microphone(page: Page, take_away: Callable[[
         re.compile(f"{translate('live_summary_eyebrow')}|{translate('live_nothing')}"), **WAIT
     )
     expect(microphone(page)).to_contain_text(translate("microphone_lost"))
+
+
+def test_a_session_started_while_gradio_loads_its_recorder_starts_then(
+    browser: Browser, app_url: str
+) -> None:
+    held: list[Route] = []
+    is_slow = True
+
+    def hold(route: Route) -> None:
+        if is_slow:
+            held.append(route)
+        else:
+            route.continue_()
+
+    with contextlib.closing(browser.new_context()) as context:
+        context.set_default_timeout(ANSWER_WITHIN_MS)
+        uncaught: list[str] = []
+        context.on("weberror", lambda error: uncaught.append(str(error.error)))
+        page = context.new_page()
+        page.route("**/assets/module-*.js", hold)
+        page.goto(app_url)
+        open_tab(page, "live")
+        record(page)
+        page.wait_for_timeout(3_000)
+        assert held
+        is_slow = False
+        for route in held:
+            route.continue_()
+        expect(page.locator("#live-result")).to_contain_text(translate("live_history"), **WAIT)
+        expect(microphone(page)).to_contain_text(re.compile(r"0:0\d"))
+        assert uncaught == []
 
 
 def test_a_microphone_that_does_not_start_is_explained_on_every_tab(
