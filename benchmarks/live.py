@@ -23,7 +23,7 @@ from ser_core.prediction import Prediction
 from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.registry import open_predictor
-from ser_lab.data.splits import list_clips
+from ser_lab.data.splits import list_clips, split_readings
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.metrics import unweighted_recall
 
@@ -141,7 +141,7 @@ def main(
     clips: Annotated[int, typer.Option(help="Clips of a session.")] = 20,
 ) -> None:
     """Measure, and write docs/live.md."""
-    paths = sorted((data / "librispeech").iterdir())
+    _, paths = split_readings(data)
     paths = paths[:: max(1, len(paths) // readings)][:readings]
     listed = list_clips(data, ["ravdess", "crema-d"])
     figures: dict[str, Any] = {"machine": describe_machine(), "models": {}}

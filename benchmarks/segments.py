@@ -31,8 +31,8 @@ from ser_core.preprocess import CREST_DB, LEVEL_FRAME_S, LEVEL_HOP_S, Waveform, 
 from ser_core.segments import cut, segment
 from ser_core.speech_detector import LEVEL, RATE_HZ
 from ser_lab.data.augment import NOISE
+from ser_lab.data.splits import READING
 from ser_lab.evaluate.records import describe_machine
-from ser_lab.robustness.measure import READING
 
 Span = tuple[float, float]
 

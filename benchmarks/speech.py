@@ -24,9 +24,9 @@ from ser_core.errors import SerError
 from ser_core.preprocess import preprocess
 from ser_core.speech_detector import CLEAR_FROM, LEVEL, RATE_HZ, SPEECH_FROM, speech_probability
 from ser_lab.data.augment import NOISE
+from ser_lab.data.splits import READING
 from ser_lab.evaluate.records import describe_machine
 from ser_lab.robustness.changes import list_silences
-from ser_lab.robustness.measure import READING
 
 SOUNDS = (NOISE, "synthetic")
 ALLOWED = 0.01

@@ -77,6 +77,21 @@ SHIPPED_SPLIT = SpeakerSplit(
 """Held out from every shipped model that is trained on RAVDESS."""
 
 
+READING = "librispeech"
+"""Folder of recordings of reading aloud, beside the corpora: one clip a reader, no emotions."""
+
+
+def split_readings(data: Path) -> tuple[list[Path], list[Path]]:
+    """Return the readings to train on and those to test on, every other reader; none may be there.
+
+    Args:
+        data: Folder that holds a folder for each corpus, or a table of recordings.
+    """
+    folder = data / READING
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return paths[::2], paths[1::2]
+
+
 def shipped_split(corpora: Sequence[str]) -> SpeakerSplit:
     """Return the speakers held out from a shipped model that is trained on some corpora."""
     test: tuple[str, ...] = ()

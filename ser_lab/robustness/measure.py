@@ -20,6 +20,7 @@ from ser_core.predictor import Predictor
 from ser_core.preprocess import Waveform
 from ser_core.quality import DOUBTFUL_SPEECH
 from ser_lab.data.augment import NOISE, load_noises
+from ser_lab.data.splits import split_readings
 from ser_lab.data.tables import read_actors
 from ser_lab.evaluate.records import describe_machine, write_text
 from ser_lab.evaluate.shipped import held_out_clips
@@ -39,8 +40,6 @@ FEWEST = 100
 """Groups with fewer clips get no figure."""
 
 PAGE, RECORD = "robustness.md", "robustness.json"
-READING = "librispeech"
-"""Folder of recordings of reading aloud, beside the corpora."""
 _TEMPLATE = Path(__file__).with_name("page.md")
 
 Check = dict[str, Any]
@@ -62,7 +61,8 @@ def measure_robustness(predictor: Predictor, data: Path) -> list[Check]:
     table = held_out_clips(predictor.manifest, data)
     clips = [_load(Path(path)) for path in table["path"]]
     answers = _answer(predictor, track(clips, "As recorded"), table)
-    reading = _predict_folder(predictor, data / READING)
+    _, paths = split_readings(data)
+    reading = _predict_files(predictor, paths, "calm reading")
     return [
         *_changed_sound(predictor, data, clips, answers),
         *_trust(answers),
@@ -133,9 +133,8 @@ def _predict(predictor: Predictor, clip: Waveform) -> Prediction | None:
         return None
 
 
-def _predict_folder(predictor: Predictor, folder: Path) -> Predictions:
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [_predict(predictor, _load(path)) for path in track(paths, folder.name)]
+def _predict_files(predictor: Predictor, paths: Sequence[Path], title: str) -> Predictions:
+    return [_predict(predictor, _load(path)) for path in track(paths, title)]
 
 
 def _answer(predictor: Predictor, clips: Iterable[Waveform], table: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +215,9 @@ def _speech_or_not(
 ) -> Iterator[Check]:
     sounds = [_predict(predictor, clip) for _, clip in list_silences()]
     yield _rejections("silence, tones, chords, clicks, hiss", sounds, least=0.98)
-    if noises := _predict_folder(predictor, data / NOISE):
+    noise = data / NOISE
+    paths = sorted(noise.iterdir()) if noise.is_dir() else []
+    if noises := _predict_files(predictor, paths, NOISE):
         yield _rejections("recorded noise", noises, least=0.98)
     if reading:
         yield _rejections("calm reading", reading, most=0.01)

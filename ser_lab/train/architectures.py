@@ -28,7 +28,7 @@ STORED_NAMES = {
 
 
 ADDED_SETTINGS = {
-    "known_only": False, "burst_share": 0.0, "burst_db": (-6.0, 30.0),
+    "known_only": False, "burst_share": 0.0, "burst_db": (-6.0, 30.0), "reading_share": 0.0,
 }  # fmt: skip
 """Settings that are stored only where they differ from this, so that earlier run keys remain."""
 

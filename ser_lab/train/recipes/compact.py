@@ -14,7 +14,7 @@ from ser_core.whisper import spec as whisper
 from ser_lab.data.augment import Changes
 from ser_lab.data.feature_store import Clips, Frames, load_features
 from ser_lab.data.protocols import Fold, Rows, Run
-from ser_lab.data.splits import SpeakerSplit, shipped_split
+from ser_lab.data.splits import READING, SpeakerSplit, shipped_split, split_readings
 from ser_lab.train.architectures import (
     LARGEST_DEVIATION,
     HeadConfig,
@@ -72,6 +72,8 @@ class CompactRecipe(Recipe):
         distillation_weight: Weight of the teacher's probabilities in a clip's target.
         hint_blocks: Blocks of the teacher's encoder whose vectors the student predicts.
         hint_weight: Weight of their loss beside that of the emotions.
+        reading_share: Share of readings aloud among the samples, where there are any; they have
+            no label, and the teacher's probabilities alone are their target.
     """
 
     pipeline: PipelineConfig = field(
@@ -89,6 +91,7 @@ class CompactRecipe(Recipe):
     distillation_weight: float = 0.6
     hint_blocks: tuple[int, ...] = (2, 3)
     hint_weight: float = 6.0
+    reading_share: float = 0.05
     name: str = "compact"
 
     @property
@@ -115,12 +118,12 @@ class CompactRecipe(Recipe):
     def settings(self) -> dict[str, Any]:
         """See `TrainingRecipe`."""
         training = asdict(self.training, dict_factory=stored_names)
-        hints = ("distillation_weight", "hint_blocks")
+        others = ("distillation_weight", "hint_blocks", "reading_share")
         return {
             "pipeline": asdict(self.pipeline),
             "training": training | stored_names([("hint_weight", self.hint_weight)]),
             "teacher": self.teacher.settings,
-        } | stored_names((name, getattr(self, name)) for name in hints)
+        } | stored_names((name, getattr(self, name)) for name in others)
 
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """See `Recipe`."""
@@ -146,15 +149,25 @@ class CompactRecipe(Recipe):
         fold = fold.within(table, self.corpora)
         vectors = self.teacher.load(table, run.data)
         teacher = self.teacher.fit(table, vectors, fold, run)
+        readings = pd.DataFrame({"path": split_readings(run.data)[0], "corpus": READING})
+        vectors = _join(vectors, self.teacher.load(readings, run.data))
+        copies = _join(copies, self.load(readings, run.data))
         copies = [common_clips(*pair) for pair in zip(copies, vectors, strict=True)]
-        rows = speech_rows(copies[0], fold.train)
-        truth = encode_labels(table, rows, self.labels)
+        labelled = speech_rows(copies[0], fold.train)
+        unlabelled = speech_rows(copies[0], np.arange(len(table), len(copies[0])))
+        rows = np.concatenate([labelled, unlabelled])
+        targets = mean_predictions(teacher, vectors, rows)
+        truth = encode_labels(table, labelled, self.labels)
         hard = soft_targets(truth, self.training.label_smoothing, n_labels=len(self.labels))
-        weight, soft = self.distillation_weight, mean_predictions(teacher, vectors, rows)
+        weight, soft = self.distillation_weight, targets[: len(labelled)]
+        targets[: len(labelled)] = (1.0 - weight) * hard + weight * soft
+        chances = sampling_weights(table.iloc[labelled], dict(self.teacher.shares))
+        share = self.reading_share / (1.0 - self.reading_share) * np.sum(chances)
+        chances = np.append(chances, np.full(len(unlabelled), share / max(len(unlabelled), 1)))
         clips = TrainingClips(
             [[copy[row] for row in rows] for copy in copies],
-            ((1.0 - weight) * hard + weight * soft).astype(np.float32),
-            sampling_weights(table.iloc[rows], dict(self.teacher.shares)),
+            targets.astype(np.float32),
+            chances,
             self.hints(copies, vectors, rows),
         )
         network = train_ensemble(clips, self.training, seed=run.seed)
@@ -196,6 +209,11 @@ class CompactRecipe(Recipe):
         # The first vector's middle lies half a vector into the silence before the speech.
         nearest = np.rint((times_s + self.teacher.pipeline.features.margin_s) / vector_s - 0.5)
         return np.asarray(encoded[np.clip(nearest.astype(int), 0, len(encoded) - 1)])
+
+
+def _join(copies: Sequence[Clips], others: Sequence[Clips]) -> list[Clips]:
+    """Return each copy of some clips, followed by that of others."""
+    return [[*some, *more] for some, more in zip(copies, others, strict=True)]
 
 
 def common_clips(frames: Clips, encoded: Clips) -> Clips:
