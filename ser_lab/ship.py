@@ -133,7 +133,14 @@ def train_and_export(
             pipeline=recipe.pipeline,
             architecture=recipe.architecture,
             lineage=Lineage(
-                recipe.name, table, recipe.split, seed, commit, recipe.labels, recipe.start
+                recipe.name,
+                table,
+                recipe.split,
+                seed,
+                commit,
+                recipe.labels,
+                recipe.start,
+                len(recipe.list_readings(data)),
             ),
             encoder=recipe.encoder,
             deltas=recipe.deltas,

@@ -23,7 +23,7 @@ from ser_core.model.manifest import HEAD, Manifest, sha256_of
 from ser_core.model.saved_model import NETWORK, SAVED_MODEL, make_servable, save_servable
 from ser_core.whisper.spec import EncoderConfig
 from ser_core.whisper.weights import fetch_encoder
-from ser_lab.data.splits import SpeakerSplit
+from ser_lab.data.splits import READING, SpeakerSplit
 from ser_lab.metrics import Calibration
 
 LICENCE = "CC-BY-NC-SA-4.0"
@@ -32,11 +32,23 @@ CUSTOM_LICENCE = "other"
 """Of a table's recordings, and of weights that were trained on them alone."""
 
 
+READINGS = {
+    "name": READING,
+    "title": "LibriSpeech, readings without labels of emotion",
+    "licence": "CC-BY-4.0",
+    "citation": "Panayotov V, Chen G, Povey D, Khudanpur S (2015). Librispeech: an ASR corpus "
+    "based on public domain audio books. ICASSP 2015: 5206-5210.",
+    "source": "https://www.openslr.org/12",
+}
+"""Entry of `split_readings` in a manifest's `corpora`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lineage:
     """Origin of a shipped model, as in `Manifest`; `table` holds the clips with their splits.
 
-    `start` is the manifest of the model that it was fine-tuned from, if any.
+    `start` is the manifest of the model that it was fine-tuned from, if any; `n_readings` the
+    number of readings without labels beside the clips.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Lineage:
     commit: str
     labels: tuple[str, ...] = LABELS
     start: Manifest | None = None
+    n_readings: int = 0
 
 
 def export_model(
@@ -87,7 +100,7 @@ def export_model(
         architecture=architecture,
         n_parameters=count_parameters(network, deltas),
         temperature=calibration.temperature,
-        corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage.table)),
+        corpora=(*(lineage.start.corpora if lineage.start else ()), *_corpora(lineage)),
         licence=_licence(lineage),
         split={"development": list(lineage.split.development), "test": list(lineage.split.test)},
         seed=lineage.seed,
@@ -149,8 +162,9 @@ def _licence(lineage: Lineage) -> str:
     return LICENCE if {*lineage.table["corpus"]} & {*CORPORA} else CUSTOM_LICENCE
 
 
-def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
+def _corpora(lineage: Lineage) -> tuple[dict[str, Any], ...]:
     """Return the manifest's entry of each training corpus, published ones first."""
+    table = lineage.table
     counts = table[table["split"] == "train"]["corpus"].value_counts()
     entries = []
     for name in sorted(map(str, counts.index), key=[*CORPORA, *counts.index].index):
@@ -165,6 +179,8 @@ def _corpora(table: pd.DataFrame) -> tuple[dict[str, Any], ...]:
                 "n_training_clips": int(counts[name]),
             }
         )
+    if lineage.n_readings:
+        entries.append(READINGS | {"n_training_clips": lineage.n_readings})
     return tuple(entries)
 
 

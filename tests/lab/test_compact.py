@@ -113,6 +113,7 @@ def test_it_serves_without_an_encoder(trained: tuple[Path, Manifest], data: Path
     folder, manifest = trained
     assert manifest.encoder is None
     assert manifest.certainty is not None
+    assert [(c["name"], c["licence"]) for c in manifest.corpora][-1] == (READING, "CC-BY-4.0")
     clip = next((data / "ravdess").rglob("03-*.wav"))
     prediction = Predictor.from_folder(folder).predict(clip)
     assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-5)

@@ -88,6 +88,10 @@ class Recipe(TrainingRecipe, Protocol):
     def split(self) -> SpeakerSplit:
         """Speakers held out from the model that ships."""
 
+    def list_readings(self, data: Path) -> list[Path]:  # noqa: ARG002
+        """Return the readings without labels that it is trained on, too; none by default."""
+        return []
+
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """Return the recipe with one training corpus, its split and its labels."""
 

@@ -125,6 +125,10 @@ class CompactRecipe(Recipe):
             "teacher": self.teacher.settings,
         } | stored_names((name, getattr(self, name)) for name in others)
 
+    def list_readings(self, data: Path) -> list[Path]:
+        """See `Recipe`."""
+        return split_readings(data)[0] if self.reading_share else []
+
     def on_corpus(self, corpus: str, split: SpeakerSplit, labels: tuple[str, ...]) -> Self:
         """See `Recipe`."""
         return replace(self, teacher=self.teacher.on_corpus(corpus, split, labels))
@@ -149,7 +153,7 @@ class CompactRecipe(Recipe):
         fold = fold.within(table, self.corpora)
         vectors = self.teacher.load(table, run.data)
         teacher = self.teacher.fit(table, vectors, fold, run)
-        readings = pd.DataFrame({"path": split_readings(run.data)[0], "corpus": READING})
+        readings = pd.DataFrame({"path": self.list_readings(run.data), "corpus": READING})
         vectors = _join(vectors, self.teacher.load(readings, run.data))
         copies = _join(copies, self.load(readings, run.data))
         copies = [common_clips(*pair) for pair in zip(copies, vectors, strict=True)]
