@@ -97,10 +97,13 @@
   // Gradio's live recorder throws, and listens to nothing, until all of its code is loaded.
   let tries = 0;
   addEventListener("unhandledrejection", (event) => {
-    if (!/not a constructor/.test(event.reason?.message) || !find(STOP)) return;
+    const stop = find(STOP);
+    if (!/not a constructor/.test(event.reason?.message) || !stop) return;
     event.preventDefault();
-    find(STOP).click();
-    if (tries++ < MOST_TRIES) setTimeout(() => find(".record-button")?.click(), AGAIN_MS);
+    const recorder = stop.closest(".block");
+    stop.click();
+    const start = () => [...recorder.querySelectorAll(".record-button")].find((one) => one.offsetParent)?.click();
+    if (tries++ < MOST_TRIES) setTimeout(start, AGAIN_MS); // not where another tab is open by then
   });
 
   addEventListener(

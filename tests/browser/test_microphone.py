@@ -109,6 +109,11 @@ def test_a_session_started_while_gradio_loads_its_recorder_starts_then(
         record(page)
         page.wait_for_timeout(3_000)
         assert held
+        open_tab(page, "listen")
+        page.wait_for_timeout(1_500)
+        expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
+        open_tab(page, "live")
+        record(page)
         is_slow = False
         for route in held:
             route.continue_()
