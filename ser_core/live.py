@@ -126,7 +126,7 @@ class LiveSession:
     _smoothed: Prediction | None = None
     _leads: npt.NDArray[np.float64] | None = None
     _penalty: float = 0.0
-    _weighed_s: float = 0.0
+    _changed_s: float = 0.0
     _utterance: list[tuple[float, float, Prediction]] = field(default_factory=list)
     _not_adapted: list[npt.NDArray[np.float64]] = field(default_factory=list)
     _reference: Reference = field(default_factory=Reference)
@@ -310,14 +310,14 @@ class LiveSession:
         return self._reference.adapt_prediction(prediction) if self.config.adapt else prediction
 
     def _settle(self, labels: tuple[str, ...], probabilities: npt.NDArray[np.float64]) -> None:
-        passed_s, self._weighed_s = self.received_s - self._weighed_s, self.received_s
-        self._penalty *= 0.5 ** (passed_s / self.config.half_life_s)
+        passed_s = self.received_s - self._changed_s
+        penalty = self._penalty * 0.5 ** (passed_s / self.config.half_life_s)
         leads = np.log(np.maximum(probabilities, LEAST_PROBABILITY))
         threshold = self.config.threshold
         is_change = self.settled in labels
         if is_change:
             leads -= leads[labels.index(self.settled)] + self.config.margin
-            threshold += self._penalty
+            threshold += penalty
         else:
             leads -= np.sort(leads)[-2]
         if self._leads is not None and len(self._leads) == len(labels):
@@ -326,7 +326,9 @@ class LiveSession:
         k = int(self._leads.argmax())
         if self._leads[k] >= threshold:
             self.settled, self._leads = labels[k], None
-            self._penalty += self.config.penalty * is_change
+            if is_change:
+                self._penalty = penalty + self.config.penalty
+                self._changed_s = self.received_s
 
 
 class LiveSessions:

@@ -151,15 +151,15 @@ def test_each_change_makes_the_next_one_harder_for_some_time() -> None:
     calm, angry = [(0.98, 0.02)] * 4, [(0.02, 0.98)] * 4
     voice = calm + (angry + calm) * 10 + calm * 20 + angry
 
-    def settle(**settings: float) -> list[str | None]:
+    def headlines(**settings: float) -> list[str | None]:
         session = LiveSession(LiveConfig(adapt=False, **settings))
         talk(session, Echo(answers=voice), [speech(0.5)] * (1 + len(voice)))
         return [answer.settled for answer in session.answers][1:]
 
-    follows, resists = settle(penalty=0.0), settle()
-    assert [sum(a != b for a, b in pairwise(one[:84])) for one in (follows, resists)] == [20, 7]
-    assert follows[-4:] == ["angry"] * 4
-    assert resists[-4:] == ["calm"] + ["angry"] * 3  # after 40 s
+    free, penalised = headlines(penalty=0.0), headlines()
+    assert [sum(a != b for a, b in pairwise(one[:84])) for one in (free, penalised)] == [20, 7]
+    assert free[-4:] == ["angry"] * 4
+    assert penalised[-4:] == ["calm"] + ["angry"] * 3  # after 40 s
 
 
 def test_silence_makes_changes_easy_again() -> None:

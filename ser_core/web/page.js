@@ -29,7 +29,7 @@
     link.href = address.href;
   });
 
-  const find = (selector) => [...document.querySelectorAll(selector)].find((one) => one.offsetParent);
+  const find = (selector, within = document) => [...within.querySelectorAll(selector)].find((one) => one.offsetParent);
   const browser = () => {
     const name = navigator.userAgent;
     if (/iPhone|iPad/.test(name)) return "ios";
@@ -94,7 +94,7 @@
     };
   }
 
-  // Gradio's live recorder throws, and listens to nothing, until all of its code is loaded.
+  // Gradio's live recorder throws, and records nothing, until all of its code is loaded.
   let tries = 0;
   addEventListener("unhandledrejection", (event) => {
     const stop = find(STOP);
@@ -102,7 +102,7 @@
     event.preventDefault();
     const recorder = stop.closest(".block");
     stop.click();
-    const start = () => [...recorder.querySelectorAll(".record-button")].find((one) => one.offsetParent)?.click();
+    const start = () => find(".record-button", recorder)?.click();
     if (tries++ < MOST_TRIES) setTimeout(start, AGAIN_MS); // not where another tab is open by then
   });
 

@@ -241,13 +241,9 @@ def test_the_baseline_trains_on_a_fold_and_predicts_each_test_clip(
 RECORDS = ROOT / "docs" / "runs"
 
 
-MEASURED = list(
-    product(["crema-d", "cross-corpus", "ravdess-6fold", "ravdess-5fold"], ["accurate", "compact"])
-)
-
-
 @pytest.mark.needs_data
-@pytest.mark.parametrize(("protocol", "recipe"), MEASURED)
+@pytest.mark.parametrize("recipe", ["accurate", "compact"])
+@pytest.mark.parametrize("protocol", ["crema-d", "cross-corpus", "ravdess-6fold", "ravdess-5fold"])
 def test_a_committed_record_has_the_key_that_would_be_computed_today(
     protocol: str, recipe: str, data: Path
 ) -> None:
